@@ -1,0 +1,33 @@
+# make quickstart   train, test and look at a small network, from nothing, in minutes
+# make test         all tests
+# make lint         style and types
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup quickstart test lint clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+quickstart: setup
+	$(BIN)/python train.py -opt options/train/quickstart.yml
+	$(BIN)/python test.py -opt options/test/quickstart.yml
+
+# One thread a process: two workers on two cores do not fight over them.
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy train.py test.py hide.py reveal.py hubconf.py engine models metrics data options scripts
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,177 @@
+"""Files that outlive a run: weights (safetensors) and the state that a run resumes from.
+
+Weights are data, never code: safetensors, or torch.load(weights_only=True). Every file is written
+beside its place and renamed, so that a crash or a full disk leaves the old one whole.
+"""
+
+import hashlib
+import io
+import json
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+
+from engine.log import EXPERIMENTS
+from models import MODELS, HidingModel, build_model
+
+FORMAT = "1"
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write a file so that `path` is at any time either the old one or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        kept = "; the one that is there is kept" if path.exists() else ""
+        reason = error.strerror or error
+        raise OSError(f"{path}: could not be written ({reason}){kept}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+# --- weights ------------------------------------------------------------------------------------
+
+
+def save_weights(path: Path, model: HidingModel, method: str, arguments: dict, **about) -> None:
+    """Write a model's weights, with all that is needed to build it again in the file's metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "method": method,
+        "arguments": json.dumps(arguments),
+        "num_secrets": str(model.num_secrets),
+        **{key: str(value) for key, value in about.items()},
+    }
+    write_beside(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_model(
+    weights: str | Path,
+    device: torch.device | str = "cpu",
+    experiments: Path = EXPERIMENTS,
+    expect: tuple[str, dict] | None = None,
+) -> tuple[HidingModel, dict[str, str]]:
+    """Build the network that a weights file describes: (model in eval mode, the file's metadata).
+
+    weights: a file, or a name (see `find_weights`). expect: (method, arguments) that the file must
+    have. Raises ValueError for a missing, truncated or foreign file, a pickle, another method or
+    other arguments, naming what it is and what was expected.
+    """
+    path = find_weights(weights, experiments)
+    metadata = read_metadata(path)
+    method, arguments = metadata["method"], json.loads(metadata["arguments"])
+    if expect is not None:
+        _check_expected(path, method, arguments, *expect)
+    if method not in MODELS:
+        raise ValueError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
+    try:
+        model = build_model(method, **arguments)
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
+    metadata["path"] = str(path)
+    metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return model.to(device).eval(), metadata
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a weights file of this project. Nothing in the file is executed."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({error}). Weights are data here, pickles are not "
+            "opened; a truncated copy must be copied again"
+        ) from error
+    if not {"format", "method", "arguments"} <= metadata.keys():
+        raise ValueError(f"{path}: a safetensors file, but not weights that this project wrote")
+    return metadata
+
+
+def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
+    """A file, or a name: experiments/pretrained/NAME/, else the best weights of the run experiments/NAME/."""
+    if Path(name).is_file():
+        return Path(name)
+    for folder, patterns in (
+        (experiments / "pretrained" / name, ("*.safetensors",)),
+        (experiments / name / "checkpoints", ("best.safetensors", "last.safetensors")),
+    ):
+        for pattern in patterns:
+            found = sorted(folder.glob(pattern))
+            if found:
+                return found[0]
+    if Path(name).suffix or len(Path(name).parts) > 1:
+        raise ValueError(f"{name}: no such weights file")
+    there = sorted({p.parent.name for p in experiments.glob("pretrained/*/*.safetensors")})
+    runs = sorted({p.parents[1].name for p in experiments.glob("*/checkpoints/*.safetensors")})
+    known = ", ".join(there + runs) or "none yet; train one with: make quickstart"
+    raise ValueError(f"weights '{name}': no such file, run or pretrained network; there are: {known}")
+
+
+def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:
+    if method != wanted:
+        raise ValueError(f"{path}: these are weights of '{method}', expected '{wanted}'")
+    differing = [
+        f"{key}={arguments.get(key, 'default')} instead of {value}"
+        for key, value in details.items()
+        if arguments.get(key) != value
+    ]
+    if differing:
+        raise ValueError(f"{path}: weights of another '{method}': {', '.join(differing)}")
+
+
+# --- the state that a run resumes from ----------------------------------------------------------
+
+
+def save_state(path: Path, state: dict) -> None:
+    """Write tensors, numbers, texts, lists and dicts; through memory, so that a full disk is an OSError."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_beside(path, buffer.getvalue())
+
+
+def load_state(path: Path) -> dict:
+    """Read what `save_state` wrote. A file that is missing, truncated or holds code is a ValueError."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: nothing to resume from; start without --resume") from None
+    except Exception as error:  # torch raises a dozen kinds, from zipfile's to pickle's
+        reason = str(error).splitlines()[0][:120]
+        raise ValueError(
+            f"{path}: not a whole training state, or not only data ({reason}); it was not executed"
+        ) from error
+
+
+def random_state() -> dict:
+    """The state of every random generator that training may use, as plain data."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(gauss)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    random.setstate(state["python"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

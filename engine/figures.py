@@ -1,0 +1,83 @@
+"""Pictures that a person would look at: cover, stego, secrets and revealed, with what differs."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from metrics.image import psnr
+
+PANEL = 384  # side of one panel, px
+GAP = 10
+TITLE = 24
+AMPLIFY = 10  # a residual is shown as |difference| x 10
+
+
+def group_figure(
+    cover: np.ndarray, stego: np.ndarray, secrets: np.ndarray, revealed: np.ndarray, cols: int = 0
+) -> np.ndarray:
+    """One group at a glance: cover, stego, residual above secrets, revealed, residual.
+
+    cover, stego (H,W,3), secrets, revealed (N,H,W,3), all uint8 -> (h,w,3) uint8. The N pictures
+    stand in `cols` columns (0: as near to a square as can be).
+    """
+    cols = cols or math.ceil(math.sqrt(len(secrets)))
+    mean = np.mean([psnr(a, b) for a, b in zip(secrets, revealed, strict=True)])
+    top = [
+        ("cover", _panel(cover[None], 1)),
+        (f"stego  {psnr(cover, stego):.2f} dB", _panel(stego[None], 1)),
+        (f"|stego - cover| x {AMPLIFY}", _panel(residual(cover, stego)[None], 1)),
+    ]
+    bottom = [
+        (f"{len(secrets)} secrets", _panel(secrets, cols)),
+        (f"revealed  {mean:.2f} dB", _panel(revealed, cols)),
+        (f"|revealed - secret| x {AMPLIFY}", _panel(residual(secrets, revealed), cols)),
+    ]
+    return np.concatenate((_row(top), _row(bottom)))
+
+
+def residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a - b| x 10, clipped: uint8 pictures of one shape -> uint8."""
+    return np.clip(np.abs(a.astype(int) - b.astype(int)) * AMPLIFY, 0, 255).astype(np.uint8)
+
+
+def _panel(pictures: np.ndarray, cols: int) -> Image.Image:
+    """N pictures (N,H,W,3) in rows of `cols`, within PANEL x PANEL pixels."""
+    rows = math.ceil(len(pictures) / cols)
+    height, width = pictures.shape[1:3]
+    scale = min(PANEL / (cols * width), PANEL / (rows * height))
+    cell = max(1, round(width * scale)), max(1, round(height * scale))
+    panel = Image.new("RGB", (cell[0] * cols, cell[1] * rows), "white")
+    for k, picture in enumerate(pictures):
+        small = Image.fromarray(picture).resize(cell, Image.Resampling.LANCZOS)
+        panel.paste(small, (k % cols * cell[0], k // cols * cell[1]))
+    return panel
+
+
+def _row(panels: list[tuple[str, Image.Image]]) -> np.ndarray:
+    height = TITLE + max(panel.height for _, panel in panels) + GAP
+    sheet = Image.new("RGB", (len(panels) * (PANEL + GAP) + GAP, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for k, (title, panel) in enumerate(panels):
+        left = GAP + k * (PANEL + GAP)
+        draw.text((left, 3), title, fill="black", font=font)
+        sheet.paste(panel, (left, TITLE))
+    return np.asarray(sheet)
+
+
+def histogram(values: dict[str, list[float]]) -> np.ndarray:
+    """The distribution of PSNR over a data set, one panel for each kind of pair: -> (h,w,3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for axes, (title, numbers) in zip(figure.subplots(1, len(values)), values.items(), strict=True):
+        finite = [x for x in numbers if math.isfinite(x)]
+        if finite:
+            axes.hist(finite, bins=min(30, max(5, len(finite) // 2)), color="#4477aa")
+            axes.axvline(np.mean(finite), color="black", linestyle="--", linewidth=1)
+            title = f"{title}: mean {np.mean(finite):.2f} dB, worst {min(finite):.2f} dB"
+        axes.set(title=title, xlabel="PSNR (dB, RGB)", ylabel="pictures")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,60 @@
+"""test.py's work: weights and data sets in, results folders and a table out."""
+
+from pathlib import Path
+
+from engine.build import choose_device, evaluation_groups, method_arguments, set_name
+from engine.checkpoint import load_model, write_beside
+from engine.evaluate import evaluate, table
+from engine.log import device_name, environment, log_to, logger
+from options import TestOptions, dump
+
+
+def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None = None) -> None:
+    """Test the weights of an option file on its data sets (or on those named in `chosen`).
+
+    Weights and all data sets are checked before the first is scored.
+    """
+    device = choose_device(options.device)
+    expect = method_arguments(options) if options.network is not None else None
+    try:
+        model, weights = load_model(options.weights, device, experiments, expect)
+    except ValueError as error:
+        raise options.error("weights", str(error)) from error
+    sets = {}
+    for k, pictures in enumerate(options.data.test):
+        name = set_name(pictures)
+        if chosen is not None and name not in chosen:
+            continue
+        if name in sets:
+            raise options.error(f"data.test.{k}", f"a second data set called '{name}'; set its name")
+        sets[name] = evaluation_groups(options, f"data.test.{k}", pictures, model)
+    for name in chosen or ():
+        if name not in sets:
+            known = ", ".join(set_name(p) for p in options.data.test)
+            raise ValueError(f"--datasets: no data set '{name}' in the file; it has: {known}")
+
+    run = experiments / options.name
+    run.mkdir(parents=True, exist_ok=True)
+    log_to(run / "test.log")
+    write_beside(run / "test_options.yml", dump(options).encode())
+    logger.info(f"{weights['path']}: {weights['method']}, {model.num_secrets} secrets, {device}")
+    env = environment(device)
+    for name, groups in sets.items():
+        out = run / "results" / name
+        logger.info(f"{name}: {len(groups)} groups of 1 cover and {model.num_secrets} secrets")
+        summary = {
+            "method": weights["method"],
+            "dataset": name,
+            "weights": weights["path"],
+            "weights_sha256": weights["sha256"],
+            "weights_step": int(weights.get("step", -1)),
+            "through": "PNG",
+            "device": device_name(device),
+            "git_commit": env["git_commit"],
+            "packages": env["packages"],
+        }
+        metrics = evaluate(model, groups, out, summary, options.save_images)
+        logger.info(table(metrics))
+        logger.info(f"results: {out / 'metrics.json'}")
+        for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
+            logger.info(f"pictures: {figure}")

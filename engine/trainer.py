@@ -1,0 +1,353 @@
+"""One training run: a loop that is read from top to bottom."""
+
+import fcntl
+import json
+import math
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from data.images import write_picture
+from data.loader import EvaluationGroups, TrainingGroups, training_loader
+from engine.build import (
+    build_criteria,
+    build_network,
+    choose_device,
+    evaluation_groups,
+    has_fast_bf16,
+    training_groups,
+)
+from engine.checkpoint import (
+    load_state,
+    random_state,
+    save_state,
+    save_weights,
+    set_random_state,
+    write_beside,
+)
+from engine.evaluate import validate
+from engine.interrupt import StopRequest
+from engine.log import close_log, environment, git_commit, log_to, logger
+from options import TrainOptions, dump
+
+GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
+
+
+class Trainer:
+    """Trains a network as an option file says, in experiments/<name>/.
+
+    Everything that the weights depend on is a function of the options and the step, or is in the
+    saved state; so an interrupted run, resumed, ends with the same weights (on a CPU bit for bit).
+    """
+
+    def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False):
+        self.options, self.train = options, options.train
+        self.run = experiments / options.name
+        # All that can be the user's mistake comes first, before anything is written.
+        self.device = choose_device(options.device)
+        if self.train.threads:
+            torch.set_num_threads(self.train.threads)
+        self.model = build_network(options)
+        self.criteria = build_criteria(options, self.model)
+        self.groups: TrainingGroups = training_groups(options, self.model)
+        self.validation: EvaluationGroups | None = None
+        if options.data.validation is not None:
+            self.validation = evaluation_groups(options, "data.validate", options.data.validation, self.model)
+        state_file = self.run / "checkpoints" / "last.state"
+        saved = load_state(state_file) if resume else None
+        self._open_folder(resume)
+
+        self.model.to(self.device).train()
+        for criterion in self.criteria:
+            criterion.to(self.device)
+        if self.train.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.network = torch.compile(self.model) if self.train.compile else self.model
+        self.half = self.train.precision == "bf16" or (
+            self.train.precision == "auto" and has_fast_bf16(self.device)
+        )
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(),
+            lr=self.train.lr,
+            betas=self.train.betas,
+            weight_decay=self.train.weight_decay,
+        )
+        self.step = 0
+        self.lr_factor = 1.0  # halved each time the run goes back after a divergence
+        self.best = -math.inf
+        self.bad_in_row = self.skipped = self.returns = 0
+        torch.manual_seed(options.seed)
+        if saved is not None:
+            self._restore(saved, state_file)
+            self._report_changes(saved["options"])
+
+    # --- the loop --------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train to the last step, or until Ctrl-C or SIGTERM, which save first."""
+        self._announce()
+        if self.step == 0:
+            self._save("last")
+        board = SummaryWriter(str(self.run / "tb"), purge_step=self.step)
+        progress = tqdm(total=self.train.steps, initial=self.step, unit="step", desc=self.options.name)
+        window: list[dict[str, float]] = []
+        started = time.monotonic()
+        with StopRequest() as stop, progress, logging_redirect_tqdm([logger]):
+            while self.step < self.train.steps and not stop.asked:
+                for batch in self._batches():
+                    terms = self._train_step(batch)
+                    self.step += 1
+                    if terms is not None:
+                        window.append(terms)
+                        progress.set_postfix(loss=f"{terms['total']:.3g}", refresh=False)
+                    progress.update()
+                    if self.bad_in_row >= self.train.max_bad_steps:
+                        self._go_back()
+                        progress.n = self.step
+                        progress.refresh()
+                        break
+                    if self._due(self.train.log_every):
+                        self._log(board, window)
+                        window = []
+                    if self.validation and self._due(self.train.validate_every):
+                        self._validate(board)
+                    if self._due(self.train.checkpoint_every):
+                        self._save("last")
+                    if stop.asked:
+                        break
+            if stop.asked:
+                self._save("last")
+        board.close()
+        if self.step < self.train.steps:
+            logger.info(f"{stop.asked}: saved at step {self.step} of {self.train.steps}; --resume continues")
+        else:
+            minutes = (time.monotonic() - started) / 60
+            logger.info(f"finished: {self.train.steps} steps, {minutes:.1f} minutes since the start")
+            logger.info(f"weights: {self.best_weights()}")
+
+    def best_weights(self) -> Path:
+        best = self.run / "checkpoints" / "best.safetensors"
+        return best if best.exists() else best.with_name("last.safetensors")
+
+    def close(self) -> None:
+        close_log()
+        os.close(self.lock)
+
+    # --- one step --------------------------------------------------------------------------------
+
+    def _train_step(self, batch: dict[str, torch.Tensor]) -> dict[str, float] | None:
+        """One optimiser step; None where loss or gradient was not finite and the step was skipped."""
+        criterion = self._enter_phase()
+        cover = batch["cover"].to(self.device, non_blocking=True).float() / 255
+        secrets = batch["secrets"].to(self.device, non_blocking=True).float() / 255
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            losses = criterion(self.network, cover, secrets, self.step / self.train.steps)
+        losses.total.backward()
+        limit = self.train.grad_clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        if not torch.isfinite(losses.total + norm):
+            self.bad_in_row += 1
+            self.skipped += 1
+            logger.info(
+                f"step {self.step}: loss {losses.total.item()}, gradient norm {norm.item()}: "
+                f"skipped ({self.skipped} so far, {self.bad_in_row} in a row)"
+            )
+            return None
+        self.bad_in_row = 0
+        self.optimizer.step()
+        terms = {name: value.item() for name, value in losses.terms.items()}
+        return {"total": losses.total.item(), **terms, "gradient_norm": norm.item()}
+
+    def learning_rate(self) -> float:
+        """The rate of the current step: a pure function of the step, the phase and the returns so far."""
+        train, step = self.train, self.step
+        rate = train.lr * self.lr_factor * train.phases[self._phase()].lr_scale
+        if step < train.warmup:
+            return rate * (step + 1) / train.warmup
+        if train.schedule == "halving":
+            return rate * 0.5 ** (step // train.halve_every)
+        if train.schedule == "cosine":
+            done = (step - train.warmup) / max(1, train.steps - train.warmup)
+            return rate * (train.final_lr + (1 - train.final_lr) * (1 + math.cos(math.pi * done)) / 2)
+        return rate
+
+    def _phase(self) -> int:
+        end = 0.0
+        for k, phase in enumerate(self.train.phases):
+            end += phase.share
+            if self.step < round(end * self.train.steps):
+                return k
+        return len(self.train.phases) - 1
+
+    def _enter_phase(self) -> torch.nn.Module:
+        """Freeze and thaw the parts that the current phase names; its criterion."""
+        k = self._phase()
+        phase = self.train.phases[k]
+        if k != getattr(self, "_current_phase", None):
+            self._current_phase = k
+            self.model.requires_grad_(True)
+            for name in phase.freeze:
+                self.model.get_submodule(name).requires_grad_(False)
+            frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
+            logger.info(f"step {self.step}: phase {k + 1} '{phase.name}'{frozen}")
+        return self.criteria[k]
+
+    def _batches(self) -> DataLoader:
+        return training_loader(
+            self.groups,
+            self.train.batch_size,
+            start_step=self.step,
+            workers=self.options.data.train.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.train.steps
+
+    # --- what is written ---------------------------------------------------------------------------
+
+    def _log(self, board: SummaryWriter, window: list[dict[str, float]]) -> None:
+        if not window:
+            return
+        names = dict.fromkeys(name for terms in window for name in terms)
+        means = {}
+        for name in names:
+            values = [terms[name] for terms in window if name in terms]
+            means[name] = sum(values) / len(values)
+            board.add_scalar(f"train/{name}", means[name], self.step)
+        board.add_scalar("train/learning_rate", self.learning_rate(), self.step)
+        board.add_scalar("train/skipped_steps", self.skipped, self.step)
+        text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
+        logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
+
+    def _validate(self, board: SummaryWriter) -> None:
+        scores, figure = validate(self.model, self.validation)
+        for name, value in scores.items():
+            board.add_scalar(f"validate/{name}_psnr_rgb", value, self.step)
+        board.add_image("validate/group", figure, self.step, dataformats="HWC")
+        (self.run / "images").mkdir(exist_ok=True)
+        write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)
+        stego, revealed = scores["cover_stego"], scores["secret_revealed"]
+        quality = stego + revealed if math.isfinite(stego + revealed) else -math.inf
+        better = quality > self.best
+        logger.info(
+            f"step {self.step}: validation PSNR (RGB, 8 bit): stego {stego:.2f} dB, "
+            f"revealed {revealed:.2f} dB{', best so far' if better else ''}"
+        )
+        if better:
+            self.best = quality
+            self._save("best")
+
+    def _save(self, name: str) -> None:
+        """last: the state to resume from, and its weights. best: the weights alone, and their state.
+
+        The state holds the weights too, so that the two files cannot disagree after a crash between
+        their writing; --resume reads nothing else.
+        """
+        folder = self.run / "checkpoints"
+        save_state(folder / f"{name}.state", self._state())
+        save_weights(
+            folder / f"{name}.safetensors",
+            self.model,
+            self.options.network.type,
+            self.options.network.arguments,
+            step=self.step,
+            run=self.options.name,
+            git_commit=git_commit(),
+            options=json.dumps(self.options.model_dump(mode="json", by_alias=True)),
+        )
+
+    def _state(self) -> dict:
+        return {
+            "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_factor": self.lr_factor,
+            "best": self.best,
+            "bad_in_row": self.bad_in_row,
+            "skipped": self.skipped,
+            "returns": self.returns,
+            "random": random_state(),
+            "options": dump(self.options),
+            "git_commit": git_commit(),
+        }
+
+    def _restore(self, saved: dict, file: Path) -> None:
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.best = saved["step"], saved["best"]
+            self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
+            self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
+            set_random_state(saved["random"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{file}: the state of another network or version: {reason}") from error
+
+    def _go_back(self) -> None:
+        """After a divergence: back to the last checkpoint, with half the learning rate."""
+        returns, lr_factor, skipped = self.returns + 1, self.lr_factor / 2, self.skipped
+        if returns > GIVE_UP_AFTER:
+            raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still not finite")
+        file = self.run / "checkpoints" / "last.state"
+        self._restore(load_state(file), file)
+        # Counted on from here, not from the checkpoint: a second divergence must halve once more.
+        self.returns, self.lr_factor, self.skipped = returns, lr_factor, skipped
+        self.bad_in_row = 0
+        logger.info(f"diverged: back to step {self.step}, learning rate x {lr_factor:g} (return {returns})")
+
+    # --- the run's folder ------------------------------------------------------------------------
+
+    def _open_folder(self, resume: bool) -> None:
+        archived = None
+        if not resume and self.run.exists() and any(self.run.iterdir()):
+            os.close(_lock(self.run))  # a run that is still going is never moved away
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            archived = self.run.with_name(f"{self.run.name}_archived_{stamp}")
+            os.rename(self.run, archived)
+        (self.run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        self.lock = _lock(self.run)
+        log_to(self.run / "train.log")
+        if archived:
+            logger.info(f"the earlier run of this name was kept as {archived.name}")
+        write_beside(self.run / "options.yml", dump(self.options).encode())
+        content = json.dumps(environment(self.device), indent=2) + "\n"
+        write_beside(self.run / "env.json", content.encode())
+
+    def _announce(self) -> None:
+        count = sum(p.numel() for p in self.model.parameters())
+        logger.info(
+            f"{self.options.name}: {self.options.network.type}, {self.model.num_secrets} secrets, "
+            f"{count / 1e6:.2f} M parameters, {self.device}, {'bf16' if self.half else 'fp32'}, "
+            f"{len(self.groups.pictures)} training pictures, from step {self.step} of {self.train.steps}"
+        )
+
+    def _report_changes(self, before: str) -> None:
+        old, new = before.splitlines(), dump(self.options).splitlines()
+        for line in [f"-{x}" for x in old if x not in new] + [f"+{x}" for x in new if x not in old]:
+            logger.info(f"resumed with other options: {line[0]} {line[1:].strip()}")
+
+
+def _lock(run: Path) -> int:
+    """Take the folder's lock until the descriptor is closed; a second run of the name is refused.
+
+    A POSIX record lock: unlike flock it is not shared with forked data loaders, which live on for a
+    few seconds after their run was killed and would keep it from being resumed.
+    """
+    descriptor = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ValueError(f"{run}: another run is writing there; stop it or choose another name") from None
+    return descriptor

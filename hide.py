@@ -1,0 +1,70 @@
+#!/usr/bin/env python
+"""Hide your own pictures in a cover picture; reveal.py brings them back (see --help)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.command import run_command
+from engine.log import EXPERIMENTS
+
+PARSER = argparse.ArgumentParser(
+    prog="hide.py",
+    description="Hide pictures in a cover picture. The result, the stego, looks like the cover; who has it "
+    "and the weights gets the pictures back with reveal.py.",
+    epilog="""examples:
+  python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png
+  python hide.py --weights smilenet_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
+  python reveal.py --weights quickstart --stego stego.png --out revealed
+
+The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
+what is hidden. Whoever has these weights can reveal the pictures: this is no encryption.""",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument(
+    "--weights",
+    required=True,
+    metavar="NAME_OR_FILE",
+    help="a run of experiments/, a network of experiments/pretrained/, or a .safetensors file",
+)
+PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
+PARSER.add_argument(
+    "--secrets", required=True, nargs="+", metavar="FILE", help="pictures to hide, or one folder of them"
+)
+PARSER.add_argument("--out", required=True, type=Path, metavar="FILE.png", help="the stego to write")
+PARSER.add_argument(
+    "--fit",
+    choices=("stretch", "pad"),
+    default="stretch",
+    help="how secrets are brought to the cover's size: stretched (default), or kept in shape between "
+    "grey bars",
+)
+PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
+PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from engine.build import choose_device
+    from engine.checkpoint import load_model
+    from engine.pictures import check_output, hide_files
+
+    check_output(arguments.out, arguments.force)  # before any work
+    device = choose_device(arguments.device)
+    model, _ = load_model(arguments.weights, device, arguments.experiments)
+    done = hide_files(
+        model, arguments.cover, arguments.secrets, arguments.out, arguments.fit, arguments.force
+    )
+    for k, secret in enumerate(done.secrets, 1):
+        note = f", {arguments.fit}ed to the cover's size" if secret in done.resized else ""
+        print(f"secret {k:2d}: {secret}{note.replace('paded', 'padded')}")
+    if done.empty:
+        print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
+    print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
+    print(f"reveal:    python reveal.py --weights {arguments.weights} --stego {done.stego} --out revealed")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

@@ -1,0 +1,1 @@
+"""How results are measured; uint8 pictures in, numbers out."""

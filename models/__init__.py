@@ -1,0 +1,18 @@
+"""The methods, by name. `build_model("smilenet", rows=2, cols=2)` gives one with fresh weights."""
+
+from models.base import Hidden, HidingModel
+from models.smilenet import SMILENet
+
+MODELS: dict[str, type[HidingModel]] = {
+    "smilenet": SMILENet,
+}
+
+
+def build_model(name: str, **arguments) -> HidingModel:
+    """The method `name` with its constructor's arguments. Raises ValueError for an unknown name."""
+    if name not in MODELS:
+        raise ValueError(f"no method is called '{name}'; there are: {', '.join(sorted(MODELS))}")
+    return MODELS[name](**arguments)
+
+
+__all__ = ["MODELS", "Hidden", "HidingModel", "build_model"]

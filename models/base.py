@@ -1,0 +1,132 @@
+"""The contract of a hiding method: what training, testing and a person's own pictures rely on."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from models.layers.quantize import quantize
+
+EMPTY = 128  # grey level that fills the places of secrets that were not given
+
+
+@dataclass
+class Hidden:
+    """What one training pass through sender and receiver gives.
+
+    stego (B,3,H,W), on the grid of 8-bit values in [0,1]; revealed (B,N,3,H,W), not clamped;
+    parts: what the method's criterion needs besides, by name (for SMILENet mosaic,
+    mosaic_revealed, z_mosaic, z_embed).
+    """
+
+    stego: Tensor
+    revealed: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class HidingModel(nn.Module):
+    """Base of all methods. A method sets the four attributes and writes `encode`, `decode` and `forward`.
+
+    num_secrets     N, how many secrets one cover takes
+    patch_multiple  (rows, cols): training patches must be multiples of these
+    smallest        (H, W): the smallest cover that the method can use, in pixels
+    Criterion       the class of its training objective (models/losses.py)
+
+    Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
+    uint8 in, uint8 out, deterministic, any H and W from `smallest` up; `reveal` has the stego and
+    the weights, nothing else.
+    """
+
+    num_secrets: int
+    patch_multiple: tuple[int, int] = (1, 1)
+    smallest: tuple[int, int] = (1, 1)
+    Criterion: type[nn.Module]
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        """Sender: (B,3,H,W) and (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""
+        raise NotImplementedError
+
+    def decode(self, stego: Tensor) -> Tensor:
+        """Receiver: stego (B,3,H,W) in [0,1] -> revealed (B,N,3,H,W), not clamped."""
+        raise NotImplementedError
+
+    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        """Training: encode, 8-bit quantisation with a straight-through gradient, decode, in one call."""
+        stego = quantize(self.encode(cover, secrets))
+        return Hidden(stego, self.decode(stego))
+
+    @torch.no_grad()
+    def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        """Hide pictures: cover (B,3,H,W) and 1 to N secrets (B,n,3,H,W), uint8 -> stego (B,3,H,W) uint8.
+
+        Secrets have the cover's size. Where fewer than N are given, the rest are mid-grey. Raises
+        ValueError for wrong shapes, types, too many secrets, and a cover below `smallest`.
+        """
+        self._check_picture("cover", cover)
+        self._check_secrets(cover, secrets)
+        missing = self.num_secrets - secrets.shape[1]
+        if missing:
+            grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
+            secrets = torch.cat((secrets, grey), dim=1)
+        with _reproducible(self.device):
+            stego = self.encode(self._to_float(cover), self._to_float(secrets))
+        return self._to_uint8(stego).to(cover.device)
+
+    @torch.no_grad()
+    def reveal(self, stego: Tensor) -> Tensor:
+        """Reveal pictures: stego (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8, from the stego alone."""
+        self._check_picture("stego", stego)
+        with _reproducible(self.device):
+            revealed = self.decode(self._to_float(stego))
+        return self._to_uint8(revealed).to(stego.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _to_float(self, x: Tensor) -> Tensor:
+        weight = next(self.parameters())
+        return x.to(weight.device, weight.dtype) / 255
+
+    @staticmethod
+    def _to_uint8(x: Tensor) -> Tensor:
+        return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _check_picture(self, what: str, x: Tensor) -> None:
+        if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:
+            raise ValueError(f"{what}: expected (B,3,H,W) uint8, got {tuple(x.shape)} {x.dtype}")
+        height, width = x.shape[-2:]
+        if height < self.smallest[0] or width < self.smallest[1]:
+            raise ValueError(
+                f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
+                f"secrets, at least {self.smallest[1]}x{self.smallest[0]} are needed"
+            )
+
+    def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:
+        if secrets.dtype != torch.uint8 or secrets.dim() != 5:
+            raise ValueError(f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)}")
+        if not 1 <= secrets.shape[1] <= self.num_secrets:
+            raise ValueError(f"this network hides 1 to {self.num_secrets} secrets, got {secrets.shape[1]}")
+        expected = (len(cover), secrets.shape[1], *cover.shape[1:])
+        if tuple(secrets.shape) != expected:
+            raise ValueError(
+                f"secrets must have the cover's size: expected {expected}, got {tuple(secrets.shape)}"
+            )
+
+
+class _reproducible:
+    """Full float32 and fixed algorithms, so that sender and receiver compute the same, run after run."""
+
+    def __init__(self, device: torch.device):
+        self.flags = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        self.autocast = torch.autocast(device.type, enabled=False)
+
+    def __enter__(self) -> None:
+        self.flags.__enter__()
+        self.autocast.__enter__()
+
+    def __exit__(self, *error) -> None:
+        self.autocast.__exit__(*error)
+        self.flags.__exit__(*error)

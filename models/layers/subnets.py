@@ -1,0 +1,33 @@
+"""The sub-networks phi, rho and eta of a coupling block."""
+
+import torch
+from torch import Tensor, nn
+
+
+class DenseBlock(nn.Module):
+    """Five 3x3 convolutions, each seeing the input and all outputs before it: (B,C_in,h,w) -> (B,C_out,h,w).
+
+    As in HiNet and InvMIHNet (growth 32, LeakyReLU of slope 0.01 and 0.2). The last layer starts at
+    zero, so that a fresh coupling block is the identity.
+    """
+
+    def __init__(self, inputs: int, outputs: int, growth: int = 32, slope: float = 0.2):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, growth, 3, padding=1)
+        self.conv2 = nn.Conv2d(inputs + growth, growth, 3, padding=1)
+        self.conv3 = nn.Conv2d(inputs + 2 * growth, growth, 3, padding=1)
+        self.conv4 = nn.Conv2d(inputs + 3 * growth, growth, 3, padding=1)
+        self.conv5 = nn.Conv2d(inputs + 4 * growth, outputs, 3, padding=1)
+        self.act = nn.LeakyReLU(slope, inplace=True)
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            nn.init.kaiming_normal_(conv.weight, a=slope)
+            nn.init.zeros_(conv.bias)
+        nn.init.zeros_(self.conv5.weight)
+        nn.init.zeros_(self.conv5.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):  # else cat would bring everything back to float32
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = torch.cat((x, self.act(conv(x))), dim=1)
+        return self.conv5(x)

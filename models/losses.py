@@ -1,0 +1,110 @@
+"""Training objectives. A criterion is called as criterion(model, cover, secrets, progress) -> Losses."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel
+from models.layers.mosaic import tile
+from models.layers.wavelet import haar
+
+
+@dataclass
+class Losses:
+    """`total` is what is minimised; `terms` are its weighted parts, by name: they add up to it."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+def squared(x: Tensor, y: Tensor) -> Tensor:
+    """Mean of (x - y)^2 over all values; 0 where equal."""
+    return F.mse_loss(x, y)
+
+
+def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Mean of sqrt((x - y)^2 + eps^2) - eps, an L1 that is smooth at 0 (Charbonnier, 1994); 0 where equal."""
+    return (torch.sqrt((x - y) ** 2 + epsilon**2) - epsilon).mean()
+
+
+DISTANCES = {"l1": F.l1_loss, "l2": squared, "charbonnier": charbonnier}
+
+
+def low_band(stego: Tensor, cover: Tensor) -> Tensor:
+    """Mean of (LL(stego) - LL(cover))^2 of the one-level Haar transform (HiNet eq. 5); 0 where equal.
+
+    (B,3,H,W) twice -> scalar. Divided by 4, since LL is twice the local mean: so it reads in the
+    same units as the squared error of the pictures. An odd last row or column is left out.
+    """
+    difference = (stego - cover)[..., : stego.shape[-2] // 2 * 2, : stego.shape[-1] // 2 * 2]
+    return (haar(difference)[:, :3] ** 2).mean() / 4
+
+
+def small_pictures(secrets: Tensor, rows: int, cols: int) -> Tensor:
+    """The readable mosaic: secrets (B,N,3,H,W), bicubic to 1/m and 1/n, tiled -> (B,3,H,W)."""
+    height, width = secrets.shape[-2] // rows, secrets.shape[-1] // cols
+    small = F.interpolate(secrets.flatten(0, 1), size=(height, width), mode="bicubic", antialias=True)
+    return tile(small, rows, cols)
+
+
+class UnifiedObjective(nn.Module):
+    """SMILENet's unified objective (this project's reading; the paper's equation was not to be had).
+
+        L = lc |stego - cover|^2 + lf |LL(stego) - LL(cover)|^2       imperceptible
+          + ls rho(revealed - secrets)                                the secrets come back
+          + lm(t) |mosaic - bicubic(secrets)|^2                       a readable mosaic, early on
+          + lr |mosaic^ - mosaic|^2                                   IMSE alone carries the mosaic
+          + lz (|z_mosaic|^2 + |z_embed|^2)                           what is dropped is worth nothing
+
+    All are means per value. Sources: HiNet eq. 3-6 (first line), InvMIHNet eq. 3 (lm = lambda_2,
+    lr = lambda_3; lz stands for its Jensen-Shannon term, as in its released code).
+
+    Arguments (weights, dimensionless, unless said):
+        imperceptibility  lc
+        low_frequency     lf
+        reveal            ls
+        distance          rho: l1, l2 or charbonnier
+        readable_mosaic   lm at the start of the run
+        readable_until    share of the run (0 to 1) at which lm has fallen, linearly, to 0
+        mosaic_recovery   lr
+        latent            lz
+    """
+
+    def __init__(
+        self,
+        imperceptibility: float = 1.0,
+        low_frequency: float = 1.0,
+        reveal: float = 1.0,
+        distance: str = "l2",
+        readable_mosaic: float = 1.0,
+        readable_until: float = 0.5,
+        mosaic_recovery: float = 1.0,
+        latent: float = 0.1,
+    ):
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
+        self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
+        self.reveal, self.distance = reveal, DISTANCES[distance]
+        self.readable_mosaic, self.readable_until = readable_mosaic, readable_until
+        self.mosaic_recovery, self.latent = mosaic_recovery, latent
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, 0 to 1."""
+        hidden: Hidden = model(cover, secrets)
+        mosaic, recovered = hidden.parts["mosaic"], hidden.parts["mosaic_revealed"]
+        terms = {
+            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
+            "low_frequency": self.low_frequency * low_band(hidden.stego, cover),
+            "reveal": self.reveal * self.distance(hidden.revealed, secrets),
+            "mosaic_recovery": self.mosaic_recovery * squared(recovered, mosaic),
+            "latent": self.latent
+            * (hidden.parts["z_mosaic"].square().mean() + hidden.parts["z_embed"].square().mean()),
+        }
+        readable = self.readable_mosaic * max(0.0, 1 - progress / max(self.readable_until, 1e-9))
+        if readable:
+            rows, cols = model.rows, model.cols
+            terms["readable_mosaic"] = readable * squared(mosaic, small_pictures(secrets, rows, cols))
+        return Losses(sum(terms.values()), terms)

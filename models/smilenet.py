@@ -1,0 +1,276 @@
+"""SMILENet: 25 pictures in one, through a mosaic."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel
+from models.layers.coupling import CouplingBlock
+from models.layers.modulation import ConditionEncoder, Modulation
+from models.layers.mosaic import BlockTransform, tile, untile
+from models.layers.quantize import quantize
+from models.layers.wavelet import haar, ihaar
+from models.losses import UnifiedObjective
+
+
+class ICDM(nn.Module):
+    """Invertible Cover-Driven Mosaic: the bands of all secrets <-> one mosaic, given the cover.
+
+    (B*N,3mn,h,w) -> mosaic (B,3,m*h,n*w), z (B*N,3(mn-1),h,w). Coupling blocks between the small
+    picture (low 3 channels) and all other bands, conditioned on features of the cover tile that the
+    small picture will lie in. Law: inverse(*forward(x, c), c) == x, for the same condition c.
+    """
+
+    def __init__(self, rows: int, cols: int, blocks: int, growth: int, clamp: float, condition: int):
+        super().__init__()
+        self.rows, self.cols = rows, cols
+        high = 3 * (rows * cols - 1)
+        self.blocks = nn.ModuleList(
+            CouplingBlock(3, high, condition, growth=growth, clamp=clamp) for _ in range(blocks)
+        )
+
+    def forward(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        low, high = bands[:, :3], bands[:, 3:]
+        for block in self.blocks:
+            low, high = block(low, high, condition)
+        return tile(low, self.rows, self.cols), high
+
+    def inverse(self, mosaic: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        low, high = untile(mosaic, self.rows, self.cols), z
+        for block in reversed(self.blocks):
+            low, high = block.inverse(low, high, condition)
+        return torch.cat((low, high), dim=1)
+
+
+class IMSE(nn.Module):
+    """Invertible Mosaic Secret Embedding: cover and mosaic <-> stego and z, in the Haar domain.
+
+    cover, mosaic (B,3,H,W) -> stego (B,3,H,W), z (B,12,H/2,W/2). Law: inverse(*forward(c, m)) == c, m.
+    """
+
+    def __init__(self, blocks: int, growth: int, clamp: float):
+        super().__init__()
+        self.blocks = nn.ModuleList(CouplingBlock(12, 12, growth=growth, clamp=clamp) for _ in range(blocks))
+
+    def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = haar(cover), haar(mosaic)
+        for block in self.blocks:
+            a, b = block(a, b)
+        return ihaar(a), b
+
+    def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = haar(stego), z
+        for block in reversed(self.blocks):
+            a, b = block.inverse(a, b)
+        return ihaar(a), ihaar(b)
+
+
+class SMILENet(HidingModel):
+    """SMILENet, a synergistic mosaic invertible hiding network for N = m x n secrets, 25 = 5 x 5 by default.
+
+    After the abstract of SMILENet (2025) and the equations of InvMIHNet (Z. Chen, T. Liu, J.-J.
+    Huang, W. Zhao, X. Bi, M. Wang, "Invertible Mosaic Image Hiding Network for Very Large Capacity
+    Image Steganography", ICASSP 2024), on which it builds.
+
+        secrets (B,N,3,H,W)                        cover (B,3,H,W)
+          T, SIS                 cover tile ----------|
+          ICDM | cover tile                           |
+          mosaic (B,3,H,W) ------------ IMSE ---------|
+                                         |
+                                 stego, 8 bit, a PNG file
+                                         |
+          cover^, mosaic^ <-- IMSE^-1 (z_embed = 0)
+          secrets^ <-- T^-1, SDE | cover^ tile <-- ICDM^-1 (z_mosaic = 0) | cover^ tile
+
+    Reversible: T, ICDM, IMSE (`embed` and `extract` are their exact pair). Not reversible: SIS
+    (Secret Information Selection) and SDE (Secret Detail Enhancement), feature modulation that
+    starts as the identity.
+
+    The paper's: the five modules and their roles, reversible ICDM and IMSE around a Mosaic Secret
+    Representation guided by the cover, learnable feature modulation in SIS and SDE, unified
+    training. Ours, since its equations and sizes were not to be had: the learned orthonormal T, the
+    coupling blocks (InvMIHNet's), what conditions what, the inside of SIS and SDE, the loss weights,
+    all block counts, z = 0 at reveal.
+
+    Arguments:
+        rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
+        icdm_blocks   R, coupling blocks of ICDM; icdm_clamp bounds their logarithmic scale
+        imse_blocks   G, coupling blocks of IMSE; imse_clamp likewise
+        growth        channels that each convolution of a dense block adds
+        sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
+                      leave the module out
+        condition     channels of the cover tile's features; 0: ICDM, SIS and SDE do not see the cover
+        z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
+                      deviation, fixed at reveal (some papers sample)
+
+    Sizes: networks run on the largest region from the top left that is even and on secrets cropped
+    to multiples of m and n within it; the cover's odd last row or column stays as it is, and up to
+    m rows (n columns) at a secret's lower (right) edge come back as copies of the last one revealed.
+    """
+
+    Criterion = UnifiedObjective
+
+    def __init__(
+        self,
+        rows: int = 5,
+        cols: int = 5,
+        *,
+        icdm_blocks: int = 8,
+        imse_blocks: int = 16,
+        growth: int = 32,
+        icdm_clamp: float = 1.0,
+        imse_clamp: float = 2.0,
+        sis_width: int = 64,
+        sis_blocks: int = 4,
+        sde_width: int = 128,
+        sde_blocks: int = 8,
+        condition: int = 16,
+        z_std: float = 0.0,
+    ):
+        super().__init__()
+        if rows < 1 or cols < 1 or rows * cols < 2:
+            raise ValueError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
+        for name, value in (("growth", growth), ("imse_blocks", imse_blocks)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, got {value}")
+        self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
+        self.patch_multiple = (math.lcm(2, rows), math.lcm(2, cols))
+        self.smallest = (4 * rows, 4 * cols)  # tiles of 4 x 4 pixels
+        self.z_std = z_std
+        bands = 3 * rows * cols
+        self.transform = BlockTransform(rows, cols)
+        self.encoder = ConditionEncoder(condition) if condition else None
+        self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
+        self.icdm = ICDM(rows, cols, icdm_blocks, growth, icdm_clamp, condition)
+        self.imse = IMSE(imse_blocks, growth, imse_clamp)
+        self.sde = Modulation(bands, sde_width, sde_blocks, condition) if sde_blocks else None
+
+    # --- the reversible part, exact ------------------------------------------------------------
+
+    def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """T, ICDM and IMSE alone: cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K).
+
+        Floats, no quantiser, SIS and SDE left out. z holds all that the stego has no room for, laid
+        out flat: z_mosaic, z_embed, and the strips of the secrets beyond a multiple of m and n.
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        """
+        size = self._secret_size(cover)
+        inner = secrets[..., : size[0], : size[1]]
+        condition = self._condition(cover, size)
+        mosaic, z_mosaic = self.icdm(self.transform(inner.flatten(0, 1) - 0.5), condition)
+        stego, z_embed = self._embed_mosaic(cover, mosaic)
+        right, below = secrets[..., : size[0], size[1] :], secrets[..., size[0] :, :]
+        dropped = (z_mosaic, z_embed, right, below)
+        return stego, torch.cat([part.reshape(len(cover), -1) for part in dropped], dim=1)
+
+    def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
+        (b, _, height, width), n = stego.shape, self.num_secrets
+        (h, w), (even_h, even_w) = self._secret_size(stego), _even(stego)
+        shapes = (
+            (b * n, 3 * (n - 1), h // self.rows, w // self.cols),
+            (b, 12, even_h // 2, even_w // 2),
+            (b, n, 3, h, width - w),
+            (b, n, 3, height - h, width),
+        )
+        lengths = [math.prod(shape) // b for shape in shapes]
+        if z.shape != (b, sum(lengths)):
+            raise ValueError(f"z: expected {(b, sum(lengths))} for this stego, got {tuple(z.shape)}")
+        parts = [part.reshape(s) for part, s in zip(z.split(lengths, 1), shapes, strict=True)]
+        z_mosaic, z_embed, right, below = parts
+        cover, mosaic = self._extract_mosaic(stego, z_embed)
+        bands = self.icdm.inverse(mosaic, z_mosaic, self._condition(cover, (h, w)))
+        inner = self.transform.inverse(bands).unflatten(0, (b, n)) + 0.5
+        return cover, torch.cat((torch.cat((inner, right), dim=-1), below), dim=-2)
+
+    # --- sender and receiver -------------------------------------------------------------------
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        return self._send(cover, secrets)[0]
+
+    def decode(self, stego: Tensor) -> Tensor:
+        return self._receive(stego)[0]
+
+    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        stego, mosaic, z_mosaic, z_embed = self._send(cover, secrets)
+        stego = quantize(stego)
+        revealed, mosaic_revealed = self._receive(stego)
+        parts = {
+            "mosaic": mosaic + 0.5,
+            "mosaic_revealed": mosaic_revealed + 0.5,
+            "z_mosaic": z_mosaic,
+            "z_embed": z_embed,
+        }
+        return Hidden(stego, revealed, parts)
+
+    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        size = self._secret_size(cover)
+        condition = self._condition(cover, size)
+        bands = self.transform(secrets[..., : size[0], : size[1]].flatten(0, 1) - 0.5)
+        if self.sis is not None:
+            bands = self.sis(bands, condition)
+        mosaic, z_mosaic = self.icdm(bands, condition)
+        stego, z_embed = self._embed_mosaic(cover, mosaic)
+        return stego, mosaic, z_mosaic, z_embed
+
+    def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
+        size, even = self._secret_size(stego), _even(stego)
+        cover, mosaic = self._extract_mosaic(
+            stego, self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
+        )
+        condition = self._condition(cover, size)
+        tiles = (len(stego) * self.num_secrets, 3 * (self.num_secrets - 1))
+        z = self._latent(stego, (*tiles, size[0] // self.rows, size[1] // self.cols))
+        bands = self.icdm.inverse(mosaic, z, condition)
+        if self.sde is not None:
+            bands = self.sde(bands, condition)
+        revealed = self.transform.inverse(bands) + 0.5
+        strips = (0, stego.shape[-1] - size[1], 0, stego.shape[-2] - size[0])
+        revealed = F.pad(revealed, strips, mode="replicate")
+        return revealed.unflatten(0, (len(stego), self.num_secrets)), mosaic
+
+    # --- parts of both -------------------------------------------------------------------------
+
+    def _secret_size(self, cover: Tensor) -> tuple[int, int]:
+        """Height and width of the secrets' region: multiples of m and n within the even region."""
+        height, width = _even(cover)
+        return height // self.rows * self.rows, width // self.cols * self.cols
+
+    def _condition(self, cover: Tensor, size: tuple[int, int]) -> Tensor | None:
+        """Features of the cover tile under each secret: (B*N,condition,h,w)."""
+        if self.encoder is None:
+            return None
+        tiles = untile(cover[..., : size[0], : size[1]] - 0.5, self.rows, self.cols)
+        return self.encoder(tiles)
+
+    def _embed_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = _even(cover)
+        gap = (0, width - mosaic.shape[-1], 0, height - mosaic.shape[-2])
+        stego, z = self.imse(cover[..., :height, :width] - 0.5, F.pad(mosaic, gap, mode="replicate"))
+        return _with_rim(stego + 0.5, cover), z
+
+    def _extract_mosaic(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = _even(stego)
+        cover, mosaic = self.imse.inverse(stego[..., :height, :width] - 0.5, z)
+        size = self._secret_size(stego)
+        return _with_rim(cover + 0.5, stego), mosaic[..., : size[0], : size[1]]
+
+    def _latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if not self.z_std:
+            return like.new_zeros(shape)
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        noise = torch.randn(shape, generator=generator, dtype=like.dtype)
+        return noise.to(like.device) * self.z_std
+
+
+def _even(picture: Tensor) -> tuple[int, int]:
+    return picture.shape[-2] // 2 * 2, picture.shape[-1] // 2 * 2
+
+
+def _with_rim(inner: Tensor, outer: Tensor) -> Tensor:
+    """`inner`, extended by the last row and column of `outer` where that one is odd."""
+    height, width = inner.shape[-2:]
+    wide = torch.cat((inner, outer[..., :height, width:]), dim=-1)
+    return torch.cat((wide, outer[..., height:, :]), dim=-2)

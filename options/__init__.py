@@ -1,0 +1,31 @@
+"""Typed option files: YAML in, frozen options out, every mistake with its file and line."""
+
+from options.load import check_arguments, describe, dump, load_test, load_train
+from options.schema import (
+    GroupPictures,
+    Network,
+    OptionsError,
+    Phase,
+    Pictures,
+    TestOptions,
+    Train,
+    TrainOptions,
+    TrainPictures,
+)
+
+__all__ = [
+    "GroupPictures",
+    "Network",
+    "OptionsError",
+    "Phase",
+    "Pictures",
+    "TestOptions",
+    "Train",
+    "TrainOptions",
+    "TrainPictures",
+    "check_arguments",
+    "describe",
+    "dump",
+    "load_test",
+    "load_train",
+]

@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Reveal the pictures that hide.py hid in a stego picture (see --help)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.command import run_command
+from engine.log import EXPERIMENTS
+
+PARSER = argparse.ArgumentParser(
+    prog="reveal.py",
+    description="Reveal the pictures that hide.py hid, from the stego file and the weights alone. They are "
+    "written as secret_01.png and so on, at the stego's size.",
+    epilog="""example:
+  python reveal.py --weights quickstart --stego stego.png --out revealed""",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument(
+    "--weights",
+    required=True,
+    metavar="NAME_OR_FILE",
+    help="the weights that the pictures were hidden with: a name or a .safetensors file",
+)
+PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
+PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")
+PARSER.add_argument("--all", action="store_true", help="write the empty (mid-grey) places too")
+PARSER.add_argument("--force", action="store_true", help="replace pictures that exist")
+PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from engine.build import choose_device
+    from engine.checkpoint import load_model
+    from engine.pictures import reveal_files
+
+    device = choose_device(arguments.device)
+    model, _ = load_model(arguments.weights, device, arguments.experiments)
+    done = reveal_files(model, arguments.stego, arguments.out, arguments.force, keep_empty=arguments.all)
+    for path in done.written:
+        print(path)
+    if done.empty:
+        places = ", ".join(str(k) for k in done.empty)
+        kept = "written all the same" if arguments.all else "not written (--all writes them)"
+        print(f"empty places (mid-grey): {places}; {kept}")
+    print(f"{len(done.written)} pictures in {arguments.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

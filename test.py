@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Test weights on data sets, through PNG files: python test.py -opt options/test/smilenet_25.yml"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.command import run_command
+from engine.log import EXPERIMENTS
+from options import TestOptions, describe, load_test
+
+PARSER = argparse.ArgumentParser(
+    prog="test.py",
+    description="Hide and reveal groups of pictures by the protocol of docs/evaluation.md (the stego is "
+    "written to a PNG file and read back) and score both. Results go to "
+    "experiments/<name>/results/<data set>/: metrics.json, per_image.csv, groups.csv, figures/, pictures/.",
+    epilog="""examples:
+  python test.py -opt options/test/quickstart.yml
+  python test.py -opt options/test/smilenet_25.yml --datasets div2k
+  python test.py -opt options/test/smilenet_25.yml --set weights=my_run/last.safetensors
+  python test.py -opt options/test/smilenet_25.yml --set data.test.0.folder=/data/DIV2K_valid_HR""",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument("-opt", metavar="FILE", help="option file, YAML (those shipped: options/test/)")
+PARSER.add_argument("--datasets", metavar="NAME,...", help="only these data sets of the file, by their names")
+PARSER.add_argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    dest="overrides",
+    help="override one option, such as --set weights=my_run (may be repeated)",
+)
+PARSER.add_argument(
+    "--experiments",
+    type=Path,
+    default=EXPERIMENTS,
+    metavar="DIR",
+    help="where runs and results are kept (default: %(default)s)",
+)
+PARSER.add_argument(
+    "--help-options", action="store_true", help="explain every key of an option file, and exit"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    if arguments.help_options:
+        print(describe(TestOptions))
+        return
+    if not arguments.opt:
+        raise ValueError("say what to test: -opt options/test/quickstart.yml (see --help)")
+    options = load_test(arguments.opt, arguments.overrides)
+    from engine.tester import run_tests  # after the options: a misspelt key is told at once
+
+    chosen = arguments.datasets.split(",") if arguments.datasets else None
+    run_tests(options, arguments.experiments, chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

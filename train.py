@@ -1,0 +1,67 @@
+#!/usr/bin/env python
+"""Train a network as an option file says: python train.py -opt options/train/smilenet_25.yml"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.command import run_command
+from engine.log import EXPERIMENTS
+from options import TrainOptions, describe, load_train
+
+PARSER = argparse.ArgumentParser(
+    prog="train.py",
+    description="Train a hiding network as an option file says, on CUDA where there is one, else on the "
+    "CPU. Everything goes to experiments/<name>/: checkpoints/best.safetensors and last.safetensors "
+    "(weights), last.state (what --resume continues from), train.log, tb/ (TensorBoard), images/.",
+    epilog="""examples:
+  python train.py -opt options/train/quickstart.yml
+  python train.py -opt options/train/smilenet_25.yml --set data.train.folder=/data/DIV2K
+  python train.py -opt options/train/smilenet_25.yml --resume
+  tensorboard --logdir experiments
+
+Ctrl-C (or SIGTERM) finishes the step, saves and exits; --resume goes on to the same weights that
+an uninterrupted run would have had. A new run of the same name keeps the earlier one under
+<name>_archived_<time>. Exit codes: 0 done, 2 something to mend in files or options, 1 a failure.""",
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument("-opt", metavar="FILE", help="option file, YAML (those shipped: options/train/)")
+PARSER.add_argument("--resume", action="store_true", help="continue the run of this name")
+PARSER.add_argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    dest="overrides",
+    help="override one option, such as --set train.lr=1e-4 (may be repeated)",
+)
+PARSER.add_argument(
+    "--experiments",
+    type=Path,
+    default=EXPERIMENTS,
+    metavar="DIR",
+    help="where runs are kept (default: %(default)s)",
+)
+PARSER.add_argument(
+    "--help-options", action="store_true", help="explain every key of an option file, and exit"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    if arguments.help_options:
+        print(describe(TrainOptions))
+        return
+    if not arguments.opt:
+        raise ValueError("say what to train: -opt options/train/quickstart.yml (see --help)")
+    options = load_train(arguments.opt, arguments.overrides)
+    from engine.trainer import Trainer  # after the options: a misspelt key is told at once
+
+    trainer = Trainer(options, arguments.experiments, resume=arguments.resume)
+    try:
+        trainer.fit()
+    finally:
+        trainer.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
