@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -34,7 +33,7 @@ from engine.checkpoint import (
 )
 from engine.evaluate import validate
 from engine.interrupt import StopRequest
-from engine.log import close_log, environment, git_commit, log_to, logger
+from engine.log import Board, close_log, environment, git_commit, log_to, logger
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -95,7 +94,7 @@ class Trainer:
         self._announce()
         if self.step == 0:
             self._save("last")
-        board = SummaryWriter(str(self.run / "tb"), purge_step=self.step)
+        board = Board(self.run / "tb", self.step)
         progress = tqdm(total=self.train.steps, initial=self.step, unit="step", desc=self.options.name)
         window: list[dict[str, float]] = []
         started = time.monotonic()
@@ -118,11 +117,12 @@ class Trainer:
                         window = []
                     if self.validation and self._due(self.train.validate_every):
                         self._validate(board)
-                    if self._due(self.train.checkpoint_every):
+                    # Never amid bad steps: the checkpoint is what a diverged run goes back to.
+                    if self._due(self.train.checkpoint_every) and not self.bad_in_row:
                         self._save("last")
                     if stop.asked:
                         break
-            if stop.asked:
+            if stop.asked or self.bad_in_row:
                 self._save("last")
         board.close()
         if self.step < self.train.steps:
@@ -137,8 +137,11 @@ class Trainer:
         return best if best.exists() else best.with_name("last.safetensors")
 
     def close(self) -> None:
+        """Let go of the log and the folder's lock."""
         close_log()
-        os.close(self.lock)
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     # --- one step --------------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class Trainer:
 
     # --- what is written ---------------------------------------------------------------------------
 
-    def _log(self, board: SummaryWriter, window: list[dict[str, float]]) -> None:
+    def _log(self, board: Board, window: list[dict[str, float]]) -> None:
         if not window:
             return
         names = dict.fromkeys(name for terms in window for name in terms)
@@ -224,17 +227,17 @@ class Trainer:
         for name in names:
             values = [terms[name] for terms in window if name in terms]
             means[name] = sum(values) / len(values)
-            board.add_scalar(f"train/{name}", means[name], self.step)
-        board.add_scalar("train/learning_rate", self.learning_rate(), self.step)
-        board.add_scalar("train/skipped_steps", self.skipped, self.step)
+            board.scalar(f"train/{name}", means[name], self.step)
+        board.scalar("train/learning_rate", self.learning_rate(), self.step)
+        board.scalar("train/skipped_steps", self.skipped, self.step)
         text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
 
-    def _validate(self, board: SummaryWriter) -> None:
+    def _validate(self, board: Board) -> None:
         scores, figure = validate(self.model, self.validation)
         for name, value in scores.items():
-            board.add_scalar(f"validate/{name}_psnr_rgb", value, self.step)
-        board.add_image("validate/group", figure, self.step, dataformats="HWC")
+            board.scalar(f"validate/{name}_psnr_rgb", value, self.step)
+        board.picture("validate/group", figure, self.step)
         (self.run / "images").mkdir(exist_ok=True)
         write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)
         stego, revealed = scores["cover_stego"], scores["secret_revealed"]
@@ -316,7 +319,7 @@ class Trainer:
             archived = self.run.with_name(f"{self.run.name}_archived_{stamp}")
             os.rename(self.run, archived)
         (self.run / "checkpoints").mkdir(parents=True, exist_ok=True)
-        self.lock = _lock(self.run)
+        self.lock: int | None = _lock(self.run)
         log_to(self.run / "train.log")
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived.name}")

@@ -1,0 +1,189 @@
+"""Groups as tensors: drawn at random in training, fixed in validation and test.
+
+Training item i depends on the seed and on i alone. So a run gives the same pictures with any number
+of workers, and one that was interrupted goes on exactly where it stopped, by starting at that item.
+"""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from data.groups import Group
+from data.images import picture_size, read_picture, to_tensor
+from data.transforms import (
+    load_group,
+    resize_picture,
+    short_side,
+    training_transform,
+    usable_pictures,
+)
+
+CACHES = ("none", "ram")
+LARGEST_CACHE = 0.6  # share of the available memory that cache="ram" may fill
+
+
+class TrainingGroups(Dataset):
+    """`length` groups of a cover and N secrets, all different pictures, each cropped at random.
+
+    Item i: {"cover": (3,crop,crop) uint8, "secrets": (N,3,crop,crop) uint8}.
+
+    pictures: files; see `list_pictures`.
+    crop: side of the square [px]. flip, rotate: see `training_transform`.
+    seed: 0 or more.
+    length: how many items there are: training steps times groups in a step.
+    resize: short side before the crop, up or down [px]; None: the picture's own.
+    small: pictures smaller than the crop: "error", "skip" or "enlarge".
+    cache: "ram" decodes every picture once, at the start; workers that are forked share them.
+    Raises ValueError for pictures that are too small, too few or, with "ram", too many.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Path],
+        num_secrets: int,
+        crop: int,
+        seed: int,
+        length: int,
+        flip: bool = True,
+        rotate: bool = True,
+        resize: int | None = None,
+        small: str = "error",
+        cache: str = "none",
+    ):
+        if cache not in CACHES:
+            raise ValueError(f"cache {cache!r}: expected {' or '.join(CACHES)}")
+        self.pictures = usable_pictures(pictures, crop, resize, small)
+        if len(self.pictures) < num_secrets + 1:
+            raise ValueError(
+                f"a group needs 1 cover + {num_secrets} secrets = {num_secrets + 1} pictures, "
+                f"there are {len(self.pictures)} to train on"
+            )
+        self.num_secrets, self.seed, self.length = num_secrets, seed, length
+        self.crop, self.resize, self.small = crop, resize, small
+        self.vary = training_transform(crop, flip, rotate)
+        self.cached: list[torch.Tensor] | None = None
+        if cache == "ram":
+            self._refuse_too_large_a_cache()
+            bar = tqdm(self.pictures, "reading pictures", unit="picture", disable=None)
+            self.cached = [self._read(picture) for picture in bar]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < self.length:  # without this, `for item in dataset` would never end
+            raise IndexError(f"item {index} of {self.length}")
+        rng = np.random.default_rng([self.seed, index])
+        chosen = rng.choice(len(self.pictures), self.num_secrets + 1, replace=False)
+        # The transforms draw from torch's global generator: seed it for this item, then put it
+        # back. `torch.manual_seed` would reseed the GPUs' generators too, and not put them back.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
+            cover, *secrets = (self.vary(self._picture(which)) for which in chosen)
+        return {"cover": cover, "secrets": torch.stack(secrets)}
+
+    def _picture(self, which: int) -> torch.Tensor:
+        return self._read(self.pictures[which]) if self.cached is None else self.cached[which]
+
+    def _read(self, path: Path) -> torch.Tensor:
+        return resize_picture(to_tensor(read_picture(path)), self.crop, self.resize, self.small)
+
+    def _refuse_too_large_a_cache(self) -> None:
+        needed = 0
+        for picture in self.pictures:
+            height, width = picture_size(picture)
+            side = min(height, width)
+            scale = short_side(side, self.crop, self.resize, self.small) / side
+            needed += int(3 * height * width * scale**2)
+        available = available_memory()
+        if available is not None and needed > LARGEST_CACHE * available:
+            raise ValueError(
+                f"cache ram: {len(self.pictures)} pictures need {needed / 1e9:.1f} GB, more than "
+                f"{LARGEST_CACHE:.0%} of the {available / 1e9:.1f} GB available; use cache: none"
+            )
+
+
+def available_memory() -> int | None:
+    """Bytes that programs can still claim; None where the system does not say (not Linux)."""
+    try:
+        report = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    found = re.search(r"MemAvailable:\s*(\d+) kB", report)
+    return int(found[1]) * 1024 if found else None
+
+
+def training_loader(
+    dataset: TrainingGroups,
+    batch_size: int,
+    start_step: int = 0,
+    workers: int = 0,
+    pin_memory: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
+) -> DataLoader:
+    """The batches of the steps from `start_step` on; its length is the number of these steps.
+
+    Step k takes the items k*B to (k+1)*B - 1, where B = batch_size * ranks; of these, the process
+    `rank` of `ranks` takes every ranks-th. An incomplete last step is left out.
+
+    batch_size: groups in a step, in each process.
+    workers: processes that read pictures; 0: this one does.
+    Returns cover (batch_size,3,H,W) and secrets (batch_size,N,3,H,W), uint8, in a dict.
+    """
+    step_items = batch_size * ranks
+    end = len(dataset) // step_items * step_items
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=range(start_step * step_items + rank, end, ranks),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        worker_init_fn=_start_worker,
+        # A generator of its own: the loader would draw from the global one at each start, and a run
+        # that was resumed would part from one that was not.
+        generator=torch.Generator(),
+    )
+
+
+def _start_worker(worker: int) -> None:
+    # Ctrl-C reaches all processes: the main one decides what becomes of it, and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+class EvaluationGroups(Dataset):
+    """Fixed groups for validation and test.
+
+    Item g: {"cover": (3,H,W) uint8, "secrets": (N,3,H,W) uint8}; see `load_group` for the sizes.
+    Without a crop they differ from group to group, so that only batches of one can be made.
+
+    Raises ValueError where a picture is smaller than the crop, unless small is "enlarge": a picture
+    cannot be left out of a group that is made already (see `usable_pictures`).
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        crop: int | None = None,
+        resize: int | None = None,
+        small: str = "error",
+    ):
+        self.groups = list(groups)
+        self.crop, self.resize, self.small = crop, resize, small
+        pictures = dict.fromkeys(p for group in self.groups for p in (group.cover, *group.secrets))
+        usable_pictures(list(pictures), crop, resize, "error" if small == "skip" else small)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        cover, secrets = load_group(self.groups[index], self.crop, self.resize, self.small)
+        return {"cover": cover, "secrets": secrets}

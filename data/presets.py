@@ -1,0 +1,76 @@
+"""The papers' data sets by name: where the folders lie, and how pictures are brought to one size.
+
+Nothing is downloaded; docs/datasets.md says where each comes from and how to lay it out.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A data set under its name in an option file; every value can be overridden there.
+
+    train_folder, test_folder: what `list_pictures` takes, relative to the checkout.
+    crop: side of the square that is cut out, from the centre in a test, at random in training [px].
+    resize: short side before the crop [px]; None: the pictures keep their size.
+    small: pictures smaller than the crop: "error", "skip" or "enlarge".
+    note: what to know, in one line.
+    homepage: where to get it.
+    """
+
+    train_folder: str
+    test_folder: str
+    crop: int
+    resize: int | None
+    small: str
+    note: str
+    homepage: str
+
+
+PRESETS: dict[str, Preset] = {
+    "div2k": Preset(
+        train_folder="datasets/DIV2K/DIV2K_train_HR",
+        test_folder="datasets/DIV2K/DIV2K_valid_HR",
+        crop=1024,
+        resize=None,
+        small="skip",
+        note="800 + 100 pictures, about 2040x1356; set a smaller crop to train on (128 to 256)",
+        homepage="https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+    ),
+    "coco": Preset(
+        train_folder="datasets/COCO/train2017",
+        test_folder="datasets/COCO/val2017",
+        crop=256,
+        resize=256,
+        small="error",
+        note="118,287 + 5,000 pictures, about 640x480",
+        homepage="https://cocodataset.org/#download",
+    ),
+    "imagenet": Preset(
+        train_folder="datasets/ImageNet/train",
+        test_folder="datasets/ImageNet/val",
+        crop=256,
+        resize=256,
+        small="error",
+        note="ImageNet-1K: 1,281,167 + 50,000 pictures of all sizes",
+        homepage="https://www.image-net.org/download.php",
+    ),
+    "paris_streetview": Preset(
+        train_folder="datasets/ParisStreetView/train",
+        test_folder="datasets/ParisStreetView/test",
+        crop=256,
+        resize=None,
+        small="error",
+        note="14,900 + 100 pictures, 936x537; from the authors of Context Encoders, on request",
+        homepage="https://github.com/pathak22/context-encoder",
+    ),
+    "samples": Preset(
+        train_folder="samples:train",
+        test_folder="samples:test",
+        crop=256,
+        resize=None,
+        small="error",
+        note="10 + 5 pictures that scikit-image carries: for trying out, not for figures to quote",
+        homepage="https://scikit-image.org/docs/stable/api/skimage.data.html",
+    ),
+}

@@ -1,0 +1,179 @@
+"""Bringing pictures to one size, and varying them in training. Everything stays uint8."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from data.groups import Group
+from data.images import picture_size, read_picture, to_array, to_tensor
+
+SMALL = ("error", "skip", "enlarge")
+
+
+def training_transform(crop: int, flip: bool = True, rotate: bool = True) -> v2.Compose:
+    """A random square, mirrored and turned at random: (3,H,W) uint8 -> (3,crop,crop) uint8.
+
+    crop: side of the square [px]; H and W are at least that.
+    flip: mirror left-right and up-down, each every second time.
+    rotate: turn by 0, 90, 180 or 270 degrees, equally often.
+    Draws from torch's global generator.
+    """
+    steps: list[torch.nn.Module] = [v2.RandomCrop(crop)]
+    if flip:
+        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+    if rotate:
+        steps.append(QuarterTurns())
+    return v2.Compose(steps)
+
+
+class QuarterTurns(torch.nn.Module):
+    """Turn (...,H,W) by 0, 90, 180 or 270 degrees; v2.RandomRotation would interpolate."""
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        turns = int(torch.randint(4, ()))
+        return torch.rot90(picture, turns, dims=(-2, -1))
+
+
+def drop_small(pictures: Iterable[Path], smallest: int) -> tuple[list[Path], list[Path]]:
+    """(kept, dropped): dropped are those whose short side is below `smallest` [px]."""
+    kept: list[Path] = []
+    dropped: list[Path] = []
+    for picture in pictures:
+        (dropped if min(picture_size(picture)) < smallest else kept).append(picture)
+    return kept, dropped
+
+
+def usable_pictures(
+    pictures: Sequence[Path], crop: int | None, resize: int | None = None, small: str = "error"
+) -> list[Path]:
+    """The pictures that can be cropped; to be called before they are grouped.
+
+    Only headers are read, and not even those where `resize` or "enlarge" make every picture fit.
+    small: what to do about pictures that are smaller than the crop: "skip" leaves them out,
+        "error" raises ValueError with their number and the first, "enlarge" keeps them.
+    """
+    if small not in SMALL:
+        raise ValueError(f"small {small!r}: expected {', '.join(SMALL)}")
+    if crop is not None and resize is not None and resize < crop:
+        raise ValueError(f"resize {resize} leaves every picture smaller than the crop of {crop}")
+    if crop is None or resize is not None or small == "enlarge":
+        return list(pictures)
+    kept, dropped = drop_small(pictures, crop)
+    if dropped and (small == "error" or not kept):
+        raise ValueError(
+            f"{_too_small(dropped[0], *picture_size(dropped[0]), crop)}"
+            f" ({len(dropped)} of {len(pictures)} pictures are)"
+        )
+    return kept
+
+
+def _too_small(path: str | Path, height: int, width: int, crop: int) -> str:
+    return (
+        f"{path}: {width}x{height} pixels, smaller than the crop of {crop}; "
+        "choose a smaller crop, small: skip or small: enlarge"
+    )
+
+
+def short_side(side: int, crop: int | None, resize: int | None, small: str) -> int:
+    """The short side [px] that a picture of short side `side` has before it is cropped."""
+    if resize is not None:
+        return resize
+    if crop is not None and small == "enlarge":
+        return max(side, crop)
+    return side
+
+
+def resize_picture(
+    tensor: torch.Tensor, crop: int | None, resize: int | None = None, small: str = "error"
+) -> torch.Tensor:
+    """(3,H,W) uint8 -> (3,H',W') uint8 with the short side that `short_side` gives.
+
+    The shape is kept; bicubic, antialiased.
+    """
+    height, width = tensor.shape[-2:]
+    side = min(height, width)
+    wanted = short_side(side, crop, resize, small)
+    if wanted == side:
+        return tensor
+    # The long side is rounded down, as torchvision's Resize does.
+    return to_tensor(_resize(to_array(tensor), height * wanted // side, width * wanted // side))
+
+
+def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(h,w,3) uint8 -> (height,width,3) uint8."""
+    # Pillow's integer arithmetic gives the same values on every machine. torchvision's for uint8
+    # depends on the processor, and is wrong for pictures that are a pixel wide (torch 2.15).
+    picture = Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC)
+    return np.array(picture)
+
+
+def fit_picture(
+    tensor: torch.Tensor,
+    crop: int | None = None,
+    resize: int | None = None,
+    small: str = "error",
+    path: str | Path = "picture",
+) -> torch.Tensor:
+    """Bring a picture to size for evaluation: nothing is left to chance.
+
+    tensor: (3,H,W) uint8.
+    crop: side of the square that is cut from the centre [px]; None: no cut.
+    resize: the short side before the crop, up or down [px]; None: the picture's own.
+    small: "enlarge" brings a short side below the crop up to it. Otherwise that raises ValueError
+        with `path`: "skip" is for `usable_pictures`, which leaves such pictures out beforehand.
+    Returns (3,crop,crop), or (3,H',W') where crop is None, uint8.
+    """
+    tensor = resize_picture(tensor, crop, resize, small)
+    if crop is None:
+        return tensor
+    height, width = tensor.shape[-2:]
+    if min(height, width) < crop:
+        raise ValueError(_too_small(path, height, width, crop))
+    return functional.center_crop(tensor, [crop])
+
+
+def load_group(
+    group: Group, crop: int | None = None, resize: int | None = None, small: str = "error"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read one group for evaluation -> cover (3,H,W) uint8, secrets (N,3,H,W) uint8.
+
+    With a crop, every picture is fitted by itself and H = W = crop. Without, the cover sets the
+    size and the secrets are stretched to it.
+    """
+    cover = fit_picture(to_tensor(read_picture(group.cover)), crop, resize, small, group.cover)
+    secrets = []
+    for path in group.secrets:
+        picture = read_picture(path)
+        if crop is None:
+            secrets.append(to_tensor(fit_secret(picture, *cover.shape[-2:])))
+        else:
+            secrets.append(fit_picture(to_tensor(picture), crop, resize, small, path))
+    return cover, torch.stack(secrets)
+
+
+def fit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch") -> np.ndarray:
+    """Bring a person's own picture to the cover's size: (h,w,3) uint8 -> (height,width,3) uint8.
+
+    "stretch": to the size, whatever becomes of the shape.
+    "pad": as large as fits, up or down, with the shape kept; centred on mid-grey (128).
+    Resized by antialiased bicubic interpolation.
+    """
+    if mode not in ("stretch", "pad"):
+        raise ValueError(f"mode {mode!r}: expected stretch or pad")
+    if array.shape[:2] == (height, width):
+        return array.copy()
+    if mode == "stretch":
+        return _resize(array, height, width)
+    scale = min(height / array.shape[0], width / array.shape[1])
+    inner_height = min(height, max(1, round(array.shape[0] * scale)))
+    inner_width = min(width, max(1, round(array.shape[1] * scale)))
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    padded = np.full((height, width, 3), 128, np.uint8)
+    inner = _resize(array, inner_height, inner_width)
+    padded[top : top + inner_height, left : left + inner_width] = inner
+    return padded

@@ -1,0 +1,52 @@
+"""The Python door: torch.hub.load(CHECKOUT, ENTRY, source="local").
+
+    net = torch.hub.load(".", "load", "quickstart", source="local")
+    stego = net.hide(cover, secrets)      # uint8 (B,3,H,W) and (B,n,3,H,W) -> uint8 (B,3,H,W)
+    secrets = net.reveal(stego)           # uint8 (B,N,3,H,W)
+
+and for files, what hide.py and reveal.py do:
+
+    torch.hub.load(".", "hide", "quickstart", "c.jpg", ["a.png", "b.png"], "stego.png", source="local")
+    torch.hub.load(".", "reveal", "quickstart", "stego.png", "revealed", source="local")
+"""
+
+dependencies = ["torch", "torchvision", "numpy", "PIL", "skimage", "safetensors", "pydantic", "yaml"]
+
+
+def load(weights: str, device: str = "auto"):
+    """The network of a weights file, a run of experiments/ or a name in experiments/pretrained/."""
+    from engine.build import choose_device
+    from engine.checkpoint import load_model
+
+    return load_model(weights, choose_device(device))[0]
+
+
+def smilenet(**arguments):
+    """A SMILENet with fresh weights; arguments as in models.smilenet.SMILENet (rows=5, cols=5, ...)."""
+    from models import build_model
+
+    return build_model("smilenet", **arguments)
+
+
+def smilenet_25(weights: str | None = None, device: str = "auto"):
+    """SMILENet for 25 secrets: fresh ones, or those that `weights` names."""
+    if weights is None:
+        return smilenet(rows=5, cols=5)
+    model = load(weights, device)
+    if model.num_secrets != 25:
+        raise ValueError(f"weights '{weights}' hide {model.num_secrets} secrets, expected 25")
+    return model
+
+
+def hide(weights: str, cover: str, secrets: list, out: str, fit: str = "stretch", force: bool = False):
+    """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places)."""
+    from engine.pictures import hide_files
+
+    return hide_files(load(weights), cover, secrets, out, fit, force)
+
+
+def reveal(weights: str, stego: str, out: str, force: bool = False, keep_empty: bool = False):
+    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places)."""
+    from engine.pictures import reveal_files
+
+    return reveal_files(load(weights), stego, out, force, keep_empty)

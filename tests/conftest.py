@@ -1,0 +1,106 @@
+"""What many tests need: a folder of small real pictures, and an option file of a tiny network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from skimage.data import astronaut, chelsea, coffee
+
+ROOT = Path(__file__).resolve().parents[1]
+torch.set_num_threads(1)
+
+TINY = {
+    "type": "smilenet",
+    "rows": 1,
+    "cols": 2,
+    "icdm_blocks": 1,
+    "imse_blocks": 2,
+    "growth": 6,
+    "sis_width": 8,
+    "sis_blocks": 1,
+    "sde_width": 8,
+    "sde_blocks": 1,
+    "condition": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of nine 64x64 crops of photographs."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, photo in (("a", astronaut()), ("b", chelsea()), ("c", coffee())):
+        for k in range(3):
+            crop = photo[60 + 70 * k : 124 + 70 * k, 150 : 150 + 64]
+            Image.fromarray(crop).save(folder / f"{name}{k}.png")
+    return folder
+
+
+@pytest.fixture
+def train_file(tmp_path, pictures):
+    """Write an option file of a tiny training run: train_file(**changes of the train section) -> its path."""
+
+    def write(name="tiny", **train) -> Path:
+        options = {
+            "name": name,
+            "device": "cpu",
+            "network": TINY,
+            "data": {
+                "train": {"folder": str(pictures), "crop": 16, "workers": 0},
+                "validate": {"folder": str(pictures), "crop": 32, "groups": 1},
+            },
+            "train": {"steps": 4, "lr": 1e-3, "checkpoint_every": 2, "validate_every": 2, "log_every": 2}
+            | train,
+            "loss": {"latent": 0.01},
+        }
+        file = tmp_path / f"{name}.yml"
+        file.write_text(yaml.safe_dump(options, sort_keys=False))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def trainer(train_file, tmp_path):
+    """Build a Trainer: trainer(resume=False, name="tiny", **changes of the train section)."""
+    from engine.trainer import Trainer
+    from options import load_train
+
+    built = []
+
+    def build(resume=False, name="tiny", overrides=(), **train):
+        one = Trainer(load_train(train_file(name, **train), overrides), tmp_path / "runs", resume)
+        built.append(one)
+        return one
+
+    yield build
+    for one in built:
+        one.close()
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run a command of the project, with its runs in tmp_path/runs: command("train.py", ...)."""
+
+    def run(script: str, *arguments, background=False, preexec=None):
+        words = [sys.executable, ROOT / script, *arguments]
+        if script.endswith((".py",)) and "/" not in script:
+            words += ["--experiments", tmp_path / "runs"]
+        settings = {
+            "cwd": tmp_path,
+            "env": os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "preexec_fn": preexec,
+        }
+        words = [str(word) for word in words]
+        if background:
+            return subprocess.Popen(words, **settings)
+        return subprocess.run(words, timeout=300, **settings)
+
+    return run

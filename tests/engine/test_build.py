@@ -1,0 +1,62 @@
+"""From options to objects: what does not fit is reported at its line of the file."""
+
+import pytest
+
+from engine.build import build_criteria, build_network, choose_device, evaluation_groups, training_groups
+from options import OptionsError, load_train
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("network.type=smilnet", r"network.type: no method is called 'smilnet'; there are: smilenet"),
+        ("network.grwth=3", r"network.grwth: unknown key, did you mean 'growth'"),
+        ("network.rows=two", r"network.rows: expected an integer, got 'two'"),
+        ("network.growth=0", r"network: growth: must be at least 1, got 0"),
+        ("loss.revael=1", r"loss.revael: unknown key, did you mean 'reveal'"),
+        ("loss.distance=l3", r"loss: distance: 'l3' is none of"),
+        ("data.train.crop=17", r"data.train.crop: 17 is not a multiple of 2"),
+        ("data.train.crop=2", r"data.train.crop: at least 8 pixels"),
+        ("data.train.crop=null", r"data.train.crop: missing"),
+        ("data.train.crop=300", r"data.train: .*64x64 pixels, smaller than the crop of 300"),
+        ("data.train.folder=/no/such", r"data.train.folder: /no/such: no such folder; put the pictures"),
+        ("data.train.dataset=div3k", r"data.train.dataset: 'div3k' is none of div2k"),
+        ("network.rows=[]", r"network.rows: expected an integer"),
+        ("data.validate.crop=4", r"data.validate.crop: at least 8 pixels"),
+        ("data.validate.groups_file=/no.csv", r"data.validate: .*no.csv"),
+    ],
+)
+def test_mistakes_name_their_place(train_file, override, message):
+    file = train_file()
+    options = load_train(file, [override])
+    with pytest.raises(OptionsError, match=message):
+        model = build_network(options)
+        build_criteria(options, model)
+        training_groups(options, model)
+        evaluation_groups(options, "data.validate", options.data.validation, model)
+
+
+def test_too_few_pictures(train_file):
+    options = load_train(train_file(), ["network.rows=4", "network.cols=4"])
+    with pytest.raises(OptionsError, match="data.train: .*1 cover . 16 secrets = 17 pictures, there are 9"):
+        training_groups(options, build_network(options))
+
+
+def test_unknown_part_in_a_phase(train_file):
+    options = load_train(train_file(phases=[{"name": "a", "share": 1.0, "freeze": ["sid"]}]))
+    with pytest.raises(OptionsError, match="phases.0.freeze: the network has no part 'sid'; it has: .*sis"):
+        build_criteria(options, build_network(options))
+
+
+def test_weights_depend_on_the_seed_alone(train_file):
+    one, two = (build_network(load_train(train_file())) for _ in range(2))
+    other = build_network(load_train(train_file(), ["seed=1"]))
+    first = [next(net.imse.parameters()) for net in (one, two, other)]
+    assert first[0].equal(first[1]) and not first[0].equal(first[2])
+
+
+def test_devices():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match="device 'cuda:99'"):
+        choose_device("cuda:99")

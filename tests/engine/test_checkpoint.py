@@ -1,0 +1,115 @@
+"""Weights are data, never code; files are whole or the old ones."""
+
+import errno
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine import checkpoint
+from engine.checkpoint import find_weights, load_model, load_state, save_state, save_weights, write_beside
+from models import build_model
+
+ARGUMENTS = dict(rows=1, cols=2, icdm_blocks=1, imse_blocks=1, growth=4, sis_blocks=0, sde_blocks=0)
+
+
+class Bomb:
+    """A pickle that leaves a trace when it is executed."""
+
+    def __init__(self, trace):
+        self.trace = str(trace)
+
+    def __reduce__(self):
+        return os.mkdir, (self.trace,)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    model = build_model("smilenet", **ARGUMENTS)
+    path = tmp_path / "net.safetensors"
+    save_weights(path, model, "smilenet", ARGUMENTS, step=7)
+    return path, model
+
+
+def test_weights_round_trip(weights):
+    path, model = weights
+    loaded, about = load_model(path)
+    assert about["step"] == "7" and len(about["sha256"]) == 64
+    theirs = model.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in loaded.state_dict().items())
+
+
+def test_truncated_weights(weights):
+    path, _ = weights
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="net.safetensors: not a whole safetensors file"):
+        load_model(path)
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path):
+    trace = tmp_path / "executed"
+    for name, content in (("a.pth", pickle.dumps(Bomb(trace))), ("b.safetensors", pickle.dumps(Bomb(trace)))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="not a whole safetensors file .*pickles are not opened"):
+            load_model(tmp_path / name)
+    torch.save({"model": Bomb(trace)}, tmp_path / "last.state")
+    with pytest.raises(ValueError, match="not executed"):
+        load_state(tmp_path / "last.state")
+    assert not trace.exists()
+
+
+def test_weights_of_another_method(weights):
+    path, _ = weights
+    with pytest.raises(ValueError, match="weights of 'smilenet', expected 'hinet'"):
+        load_model(path, expect=("hinet", {}))
+    with pytest.raises(ValueError, match="another 'smilenet': cols=2 instead of 5"):
+        load_model(path, expect=("smilenet", {"rows": 1, "cols": 5}))
+
+
+def test_foreign_safetensors(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="not weights that this project wrote"):
+        load_model(tmp_path / "x.safetensors")
+
+
+def test_names(tmp_path, weights):
+    path, model = weights
+    best = tmp_path / "runs/mine/checkpoints/best.safetensors"
+    shipped = tmp_path / "runs/pretrained/theirs/theirs.safetensors"
+    for place in (best, best.with_name("last.safetensors"), shipped):
+        save_weights(place, model, "smilenet", ARGUMENTS)
+    assert find_weights("mine", tmp_path / "runs") == best
+    assert find_weights("theirs", tmp_path / "runs") == shipped
+    assert find_weights(str(path), tmp_path / "runs") == path
+    with pytest.raises(ValueError, match="'yours': no such file, .*there are: theirs, mine"):
+        find_weights("yours", tmp_path / "runs")
+
+
+def test_state_round_trip_with_random_generators(tmp_path):
+    save_state(tmp_path / "s", {"random": checkpoint.random_state(), "x": torch.arange(3), "best": -1.5})
+    expected = torch.rand(3)
+    loaded = load_state(tmp_path / "s")
+    checkpoint.set_random_state(loaded["random"])
+    assert torch.equal(torch.rand(3), expected) and loaded["best"] == -1.5
+
+
+def test_truncated_state(tmp_path):
+    save_state(tmp_path / "s", {"x": torch.arange(1000)})
+    (tmp_path / "s").write_bytes((tmp_path / "s").read_bytes()[:-500])
+    with pytest.raises(ValueError, match="not a whole training state"):
+        load_state(tmp_path / "s")
+
+
+def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_beside(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="written .No space left on device.; the one that is there"):
+        write_beside(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

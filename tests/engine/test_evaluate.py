@@ -1,0 +1,106 @@
+"""The protocol: through a PNG on disk, every pair scored, nothing averaged that is infinite."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from data.groups import make_groups
+from data.images import list_pictures, read_picture
+from data.loader import EvaluationGroups
+from engine.evaluate import evaluate, mean_finite, summarise, table, validate
+from engine.figures import group_figure, residual
+from metrics.image import FIELDS, psnr
+from models import HidingModel
+
+
+class Parity(HidingModel):
+    """A stand-in method with known errors: the low 4 bits of the cover are the secret's high 4 bits."""
+
+    num_secrets = 1
+    smallest = (4, 4)
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def encode(self, cover, secrets):
+        c, s = (cover * 255).round(), (secrets[:, 0] * 255).round()
+        return (c // 16 * 16 + s // 16) / 255
+
+    def decode(self, stego):
+        self.seen.append(stego.clone())
+        return ((stego * 255).round() % 16 * 16 / 255)[:, None]
+
+
+@pytest.fixture
+def groups(pictures):
+    return EvaluationGroups(make_groups(list_pictures(pictures), 1, count=3), crop=32)
+
+
+def test_evaluate_writes_what_was_measured(groups, tmp_path):
+    model = Parity()
+    metrics = evaluate(model, groups, tmp_path, {"method": "parity"}, save_images=2)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    assert len(rows) == 6 and set(FIELDS) < set(rows[0])
+
+    # Every figure, once more and by hand, from the pictures that were kept.
+    for k in range(2):
+        cover = read_picture(tmp_path / f"pictures/cover/{k:04d}.png")
+        stego = read_picture(tmp_path / f"pictures/stego/{k:04d}.png")
+        secret = read_picture(tmp_path / f"pictures/secret/{k:04d}_01.png")
+        revealed = read_picture(tmp_path / f"pictures/revealed/{k:04d}_01.png")
+        assert np.array_equal(stego, cover // 16 * 16 + secret // 16)
+        assert np.array_equal(revealed, secret // 16 * 16)
+        assert float(rows[2 * k]["psnr_rgb"]) == pytest.approx(psnr(cover, stego))
+        assert float(rows[2 * k + 1]["psnr_rgb"]) == pytest.approx(psnr(secret, revealed))
+    by_hand = np.mean([float(row["psnr_rgb"]) for row in rows if row["kind"] == "secret_revealed"])
+    assert metrics["secret_revealed"]["psnr_rgb"] == pytest.approx(by_hand)
+    assert metrics["groups"] == 3 and metrics["num_secrets"] == 1 and metrics["params"] == 1
+    assert len(list((tmp_path / "figures").glob("group_*.png"))) == 2
+    assert (tmp_path / "figures/psnr.png").exists() and (tmp_path / "groups.csv").exists()
+    assert "secret/revealed" in table(metrics)
+
+
+def test_the_receiver_sees_eight_bits(groups, tmp_path):
+    model = Parity()
+    evaluate(model, groups, tmp_path, {})
+    for stego in model.seen:
+        assert torch.equal((stego * 255).round() / 255, stego)
+
+
+def test_validate_agrees_with_evaluate(groups, tmp_path):
+    model = Parity().train()
+    scores, figure = validate(model, groups)
+    assert model.training and figure.dtype == np.uint8
+    metrics = evaluate(model, groups, tmp_path, {})
+    for kind in ("cover_stego", "secret_revealed"):
+        assert scores[kind] == pytest.approx(metrics[kind]["psnr_rgb"])
+
+
+def test_infinite_values_are_counted():
+    rows = [{"kind": "a", **dict.fromkeys(FIELDS, value)} for value in (math.inf, 30.0, 40.0)]
+    summary = summarise(rows, "a")
+    assert summary["psnr_rgb"] == 35 and summary["psnr_rgb_infinite"] == 1
+    assert summary["worst_psnr_rgb"] == 30 and summary["pairs"] == 3
+    assert summarise(rows[:1], "a")["psnr_rgb"] == "inf"
+    assert mean_finite([1.0, 3.0]) == (2.0, 0)
+
+
+def test_residual_is_amplified_and_clipped():
+    a = np.array([[[100, 100, 100]]], np.uint8)
+    b = np.array([[[103, 97, 200]]], np.uint8)
+    assert residual(a, b).tolist() == [[[30, 30, 255]]]
+
+
+@pytest.mark.parametrize("count, size", [(1, (20, 30)), (4, (64, 64)), (25, (40, 20))])
+def test_group_figure_of_any_shape(count, size):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (count + 1, *size, 3)).astype(np.uint8)
+    figure = group_figure(pictures[0], pictures[0], pictures[1:], pictures[1:])
+    assert figure.ndim == 3 and figure.shape[2] == 3 and (figure < 255).mean() > 0.1

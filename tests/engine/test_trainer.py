@@ -1,0 +1,229 @@
+"""The trainer: resume to the bit, phases, divergence, and never destroying an earlier run."""
+
+import math
+
+import pytest
+import torch
+
+from engine.checkpoint import load_model, load_state
+from models.losses import Losses
+
+# Loss of the tiny run of conftest.py, 20 steps, float32 on a CPU. It must not move unless the
+# network, the objective, the data order or the optimiser is changed on purpose.
+GOLDEN = []
+
+
+def weights(trainer) -> dict[str, torch.Tensor]:
+    return trainer.model.state_dict()
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_resumed_run_ends_with_the_same_weights(trainer):
+    whole = trainer(name="whole")
+    whole.fit()
+    # Stop after step 2, as Ctrl-C would, and continue in a new trainer.
+    half = trainer(name="half")
+    stop_after(half, 2)
+    half.fit()
+    assert half.step == 2 and not same(weights(half), weights(whole))
+    half.close()
+    rest = trainer(name="half", resume=True)
+    assert rest.step == 2
+    rest.fit()
+    assert rest.step == 4 and same(weights(rest), weights(whole))
+    ours, theirs = rest.optimizer.state_dict()["state"], whole.optimizer.state_dict()["state"]
+    assert all(same(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_do_not_change_the_weights(trainer, workers):
+    one, other = trainer(name="one", steps=3), None
+    one.fit()
+    other = trainer(name="other", steps=3, overrides=[f"data.train.workers={workers}"])
+    other.fit()
+    assert same(weights(one), weights(other))
+
+
+def test_golden_losses(trainer):
+    run = trainer(steps=20, log_every=100)
+    losses = record_losses(run)
+    run.fit()
+    assert losses == pytest.approx(GOLDEN, rel=2e-3)
+
+
+def test_phases_freeze_and_thaw(trainer):
+    phases = [{"name": "first", "share": 0.5, "freeze": ["sis", "sde"]}, {"name": "second", "share": 0.5}]
+    run = trainer(steps=8, phases=phases)
+    fresh = {k: v.clone() for k, v in weights(run).items()}
+    stop_after(run, 4)
+    run.fit()
+    moved = {k.split(".")[0] for k, v in weights(run).items() if not torch.equal(v, fresh[k])}
+    assert moved == {"transform", "encoder", "icdm", "imse"}
+    run.close()
+    run = trainer(steps=8, phases=phases, resume=True)
+    run.fit()
+    moved = {k.split(".")[0] for k, v in weights(run).items() if not torch.equal(v, fresh[k])}
+    assert moved == {"transform", "encoder", "icdm", "imse", "sis", "sde"}
+
+
+def test_a_phase_may_change_the_loss(trainer):
+    run = trainer(
+        phases=[
+            {"name": "a", "share": 0.5, "loss": {"reveal": 3.0}},
+            {"name": "b", "share": 0.5, "loss": {"latent": 7.0}},
+        ]
+    )
+    assert [(c.reveal, c.latent) for c in run.criteria] == [(3.0, 0.01), (1.0, 7.0)]
+
+
+@pytest.mark.parametrize(
+    "train, expected",
+    [
+        (dict(schedule="constant"), [1e-3] * 4),
+        (dict(schedule="halving", halve_every=2), [1e-3, 1e-3, 5e-4, 5e-4]),
+        (dict(schedule="cosine", final_lr=0.0), [1e-3, 8.5355e-4, 5e-4, 1.4645e-4]),
+        (dict(schedule="constant", warmup=2), [5e-4, 1e-3, 1e-3, 1e-3]),
+    ],
+)
+def test_learning_rate(trainer, train, expected):
+    run = trainer(**train)
+    rates = []
+    for run.step in range(4):
+        rates.append(run.learning_rate())
+    assert rates == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_bad_step_is_skipped_and_counted(trainer):
+    run = trainer(steps=6)
+    spoil(run, at={1})
+    run.fit()
+    assert run.step == 6 and run.skipped == 1 and run.returns == 0
+    assert all(torch.isfinite(v).all() for v in weights(run).values())
+
+
+def test_after_bad_steps_in_a_row_the_run_goes_back_at_half_the_rate(trainer, tmp_path):
+    run = trainer(steps=10, checkpoint_every=4, schedule="constant")
+    spoil(run, at={5, 6, 7})
+    run.fit()
+    assert run.step == 10 and run.returns == 1 and run.skipped == 3
+    assert run.learning_rate() == pytest.approx(5e-4)
+    log = (tmp_path / "runs/tiny/train.log").read_text()
+    assert "diverged: back to step 4, learning rate x 0.5" in log
+    assert load_state(tmp_path / "runs/tiny/checkpoints/last.state")["lr_factor"] == 0.5
+
+
+def test_a_run_that_never_recovers_gives_up(trainer):
+    run = trainer(steps=6)
+    run.criteria[0].forward = lambda *_: nan_losses(run)
+    with pytest.raises(RuntimeError, match="gave up"):
+        run.fit()
+
+
+def test_files_of_a_run(trainer, tmp_path):
+    run = trainer()
+    run.fit()
+    folder = tmp_path / "runs/tiny"
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    wanted = {
+        "options.yml",
+        "env.json",
+        "train.log",
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.state",
+        "images/step_0000002.png",
+    }
+    assert wanted <= names and any(name.startswith("tb/events") for name in names)
+    model, about = load_model(folder / "checkpoints/last.safetensors")
+    assert about["step"] == "4" and same(model.state_dict(), weights(run))
+
+
+def test_an_earlier_run_is_kept(trainer, tmp_path):
+    first = trainer()
+    first.fit()
+    first.close()
+    trainer(steps=2).fit()
+    (archived,) = (tmp_path / "runs").glob("tiny_archived_*")
+    assert load_state(archived / "checkpoints/last.state")["step"] == 4
+    assert load_state(tmp_path / "runs/tiny/checkpoints/last.state")["step"] == 2
+
+
+def test_resume_without_a_run(trainer, tmp_path):
+    with pytest.raises(ValueError, match="nothing to resume from"):
+        trainer(resume=True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_resume_with_another_network(trainer):
+    trainer().fit()
+    with pytest.raises(ValueError, match="state of another network"):
+        trainer(resume=True, overrides=["network.growth=8"])
+
+
+def test_resume_reports_changed_options(trainer, tmp_path):
+    trainer().fit()
+    again = trainer(resume=True, steps=6)
+    again.fit()
+    assert again.step == 6
+    assert "resumed with other options: + steps: 6" in (tmp_path / "runs/tiny/train.log").read_text()
+
+
+@pytest.mark.gpu
+def test_on_cuda(trainer):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    run = trainer(overrides=["device=cuda", "train.precision=bf16", "train.channels_last=true"])
+    run.fit()
+    assert run.step == 4 and all(torch.isfinite(v).all() for v in weights(run).values())
+
+
+# --- helpers ---------------------------------------------------------------------------------------
+
+
+def stop_after(run, steps: int) -> None:
+    """Make the run behave as if Ctrl-C were pressed during its step number `steps`."""
+    import signal
+
+    step = run._train_step
+
+    def counted(batch):
+        terms = step(batch)
+        if run.step + 1 == steps:
+            signal.raise_signal(signal.SIGINT)
+        return terms
+
+    run._train_step = counted
+
+
+def spoil(run, at: set[int]) -> None:
+    """Make the loss NaN at these steps, the first time each is reached."""
+    left = set(at)
+    forward = run.criteria[0].forward
+
+    def spoiled(*arguments):
+        if run.step in left:
+            left.remove(run.step)
+            return nan_losses(run)
+        return forward(*arguments)
+
+    run.criteria[0].forward = spoiled
+
+
+def nan_losses(run) -> Losses:
+    total = sum(p.sum() for p in run.model.parameters()) * math.nan
+    return Losses(total, {"total": total})
+
+
+def record_losses(run) -> list[float]:
+    losses, step = [], run._train_step
+
+    def recorded(batch):
+        terms = step(batch)
+        losses.append(terms["total"])
+        return terms
+
+    run._train_step = recorded
+    return losses

@@ -1,0 +1,41 @@
+"""Every option file that is shipped says what can be built."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.build import build_criteria, method_arguments, set_name
+from models import MODELS
+from options import load_test, load_train
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = sorted((ROOT / "options/train").glob("*.yml"))
+TEST = sorted((ROOT / "options/test").glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", TRAIN, ids=lambda p: p.name)
+def test_train_file(file):
+    options = load_train(file)
+    assert options.name == file.stem
+    method, arguments = method_arguments(options)
+    model = MODELS[method](**arguments)
+    assert len(build_criteria(options, model)) == len(options.train.phases)
+    for multiple in model.patch_multiple:
+        assert options.data.train.crop % multiple == 0
+    text = file.read_text()
+    assert f"python train.py -opt options/train/{file.name}" in text
+
+
+@pytest.mark.parametrize("file", TEST, ids=lambda p: p.name)
+def test_test_file(file):
+    options = load_test(file)
+    assert options.name == options.weights == file.stem
+    if options.network is not None:
+        method_arguments(options)
+    names = [set_name(pictures) for pictures in options.data.test]
+    assert len(set(names)) == len(names)
+    assert f"python test.py -opt options/test/{file.name}" in file.read_text()
+
+
+def test_each_training_file_has_its_test_file():
+    assert [p.name for p in TRAIN] == [p.name for p in TEST] and len(TRAIN) >= 7
