@@ -161,6 +161,8 @@ def replaced_at_once(path: str | Path) -> Iterator[Path]:
         os.replace(part, path)
     except PermissionError as error:
         raise ValueError(f"{path}: no permission to write there") from error
+    except OSError as error:  # a full disk; Pillow's own error does not say which file
+        raise OSError(f"{path}: could not be written ({error.strerror or error})") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from data.presets import PRESETS
 from data.transforms import usable_pictures
 from engine.log import logger
 from models import MODELS, HidingModel, build_model
-from options import GroupPictures, Pictures, TestOptions, TrainOptions, check_arguments
+from options import GroupPictures, Network, Pictures, TestOptions, TrainOptions, check_arguments
 
 
 def choose_device(name: str) -> torch.device:
@@ -39,9 +39,8 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
-def method_arguments(options: TrainOptions | TestOptions) -> tuple[str, dict]:
+def method_arguments(options: TrainOptions | TestOptions, network: Network) -> tuple[str, dict]:
     """The network section as (method, arguments), checked against the constructor."""
-    network = options.network
     if network.type not in MODELS:
         raise options.error(
             "network.type", f"no method is called '{network.type}'; there are: {', '.join(MODELS)}"
@@ -52,7 +51,7 @@ def method_arguments(options: TrainOptions | TestOptions) -> tuple[str, dict]:
 
 def build_network(options: TrainOptions) -> HidingModel:
     """The network of a training file, with fresh weights drawn from its seed."""
-    method, arguments = method_arguments(options)
+    method, arguments = method_arguments(options, options.network)
     torch.manual_seed(options.seed)
     try:
         return build_model(method, **arguments)
@@ -133,15 +132,15 @@ def evaluation_groups(
 
 def set_name(pictures: GroupPictures) -> str:
     """The name of a data set's results folder."""
-    source = pictures.folders[0] if pictures.folders else pictures.dataset
-    return pictures.name or pictures.dataset or Path(source.replace(":", "_")).name
+    return pictures.name or pictures.dataset or Path(pictures.folders[0].replace(":", "_")).name
 
 
 def _pictures(
     options: TrainOptions | TestOptions, key: str, pictures: Pictures, preset_folder: str
 ) -> tuple[list[Path], int | None, int | None, str]:
     """(files, crop, resize, small) of a data section, its preset filled in."""
-    crop, resize, small, folders = pictures.crop, pictures.resize, pictures.small, pictures.folders
+    crop, resize, folders = pictures.crop, pictures.resize, pictures.folders
+    small: str | None = pictures.small
     if pictures.dataset is not None:
         if pictures.dataset not in PRESETS:
             raise options.error(f"{key}.dataset", f"'{pictures.dataset}' is none of {', '.join(PRESETS)}")

@@ -159,10 +159,10 @@ def load_state(path: Path) -> dict:
 
 def random_state() -> dict:
     """The state of every random generator that training may use, as plain data."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
-        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(gauss)],
+        "numpy": [kind, np.asarray(keys).tolist(), int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

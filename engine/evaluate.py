@@ -45,7 +45,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
     """
     training = model.training
     model.eval()
-    stego_scores, revealed_scores, figure = [], [], None
+    stego_scores, revealed_scores = [], []
     for index in range(len(groups)):
         item = groups[index]
         cover, secrets = item["cover"], item["secrets"]
@@ -54,7 +54,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
         stego_scores.append(psnr(to_array(cover), to_array(stego[0])))
         pairs = zip(_arrays(secrets), _arrays(revealed), strict=True)
         revealed_scores += [psnr(a, b) for a, b in pairs]
-        if figure is None:
+        if index == 0:
             pictures = to_array(cover), to_array(stego[0]), _arrays(secrets), _arrays(revealed)
             figure = group_figure(*pictures, cols=getattr(model, "cols", 0))
     model.train(training)

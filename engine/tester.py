@@ -15,7 +15,7 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
     Weights and all data sets are checked before the first is scored.
     """
     device = choose_device(options.device)
-    expect = method_arguments(options) if options.network is not None else None
+    expect = method_arguments(options, options.network) if options.network else None
     try:
         model, weights = load_model(options.weights, device, experiments, expect)
     except ValueError as error:

@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data.images import write_picture
 from data.loader import EvaluationGroups, TrainingGroups, training_loader
+from engine.board import Board
 from engine.build import (
     build_criteria,
     build_network,
@@ -33,7 +34,7 @@ from engine.checkpoint import (
 )
 from engine.evaluate import validate
 from engine.interrupt import StopRequest
-from engine.log import Board, close_log, environment, git_commit, log_to, logger
+from engine.log import close_log, environment, git_commit, log_to, logger
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -61,6 +62,7 @@ class Trainer:
             self.validation = evaluation_groups(options, "data.validate", options.data.validation, self.model)
         state_file = self.run / "checkpoints" / "last.state"
         saved = load_state(state_file) if resume else None
+        self.lock: int | None = None
         self._open_folder(resume)
 
         self.model.to(self.device).train()
@@ -115,8 +117,8 @@ class Trainer:
                     if self._due(self.train.log_every):
                         self._log(board, window)
                         window = []
-                    if self.validation and self._due(self.train.validate_every):
-                        self._validate(board)
+                    if self.validation is not None and self._due(self.train.validate_every):
+                        self._validate(board, self.validation)
                     # Never amid bad steps: the checkpoint is what a diverged run goes back to.
                     if self._due(self.train.checkpoint_every) and not self.bad_in_row:
                         self._save("last")
@@ -233,8 +235,8 @@ class Trainer:
         text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
 
-    def _validate(self, board: Board) -> None:
-        scores, figure = validate(self.model, self.validation)
+    def _validate(self, board: Board, groups: EvaluationGroups) -> None:
+        scores, figure = validate(self.model, groups)
         for name, value in scores.items():
             board.scalar(f"validate/{name}_psnr_rgb", value, self.step)
         board.picture("validate/group", figure, self.step)
@@ -319,7 +321,7 @@ class Trainer:
             archived = self.run.with_name(f"{self.run.name}_archived_{stamp}")
             os.rename(self.run, archived)
         (self.run / "checkpoints").mkdir(parents=True, exist_ok=True)
-        self.lock: int | None = _lock(self.run)
+        self.lock = _lock(self.run)
         log_to(self.run / "train.log")
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived.name}")

@@ -56,7 +56,8 @@ def check_arguments(
     hints = get_type_hints(
         constructor.__init__ if inspect.isclass(constructor) else constructor, include_extras=True
     )
-    fields, extra = {}, "forbid"
+    fields: dict[str, Any] = {}
+    extra: Literal["allow", "forbid"] = "forbid"
     for name, parameter in inspect.signature(constructor).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             extra = "allow"
@@ -70,7 +71,7 @@ def check_arguments(
     checked, mistakes = _validate(model, arguments, options._source, section)
     _refuse(mistakes)
     given = {
-        field.alias: getattr(checked, name)
+        str(field.alias): getattr(checked, name)
         for name, field in model.model_fields.items()
         if name in checked.model_fields_set
     }
@@ -106,7 +107,7 @@ def _refuse(mistakes: list[Mistake]) -> None:
 class _Loader(yaml.SafeLoader):
     """Plain values only. Aliases, which can grow without bound, and tags are refused."""
 
-    yaml_implicit_resolvers = {}  # filled from _PLAIN: YAML 1.1 reads 3e-4 as text and `on` as true
+    yaml_implicit_resolvers: dict = {}  # filled from _PLAIN: YAML 1.1 reads 3e-4 as text and `on` as true
 
     def compose_node(self, parent, index):
         event = self.peek_event()
@@ -135,7 +136,7 @@ _PLAIN = {
     "int": (r"[-+]?\d(_?\d){0,17}", "-+0123456789", int),
     "float": (r"[-+]?(\d(_?\d)*\.?\d*|\.\d+)([eE][-+]?\d+)?", "-+.0123456789", float),
 }
-_SCALARS = {"tag:yaml.org,2002:str": str}
+_SCALARS: dict[str, Any] = {"tag:yaml.org,2002:str": str}
 for _tag, (_pattern, _first, _convert) in _PLAIN.items():
     _SCALARS[f"tag:yaml.org,2002:{_tag}"] = _convert
     for _class in (_Loader, _Dumper):
@@ -186,7 +187,8 @@ def _value(node: yaml.Node, at: Callable[[int], Place], key: str, source: Source
         children = [(str(index), child, child) for index, child in enumerate(node.value)]
     else:
         children = [(_word(name), name, child) for name, child in node.value]
-    values, lines = {}, {}
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
     for name, marked, child in children:
         inner, line = f"{key}.{name}" if key else name, marked.start_mark.line + 1
         if name in values:
@@ -217,10 +219,11 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
     if not equals or not all(parts):
         return mistake("", "expected key=value, such as train.lr=1e-4")
     section: Any = values
+    part: str | int
     for depth, part in enumerate(parts):
         here, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
         if isinstance(section, list):
-            if not re.fullmatch("[0-9]{1,9}", part) or int(part) >= len(section):
+            if not re.fullmatch("[0-9]{1,9}", str(part)) or int(part) >= len(section):
                 return mistake(here, f"no entry {part!r} among {len(section)}, counted from 0")
             part = int(part)
         elif not isinstance(section, dict):
@@ -268,7 +271,7 @@ def _validate(
         # Through JSON, where a list may become a tuple although numbers and strings are strict.
         return model.model_validate_json(json.dumps(values)), []
     except ValidationError as invalid:
-        found = {}  # a union reports one error per member: they are one mistake
+        found: dict[tuple, list] = {}  # a union reports one error per member: they are one mistake
         for error in invalid.errors():
             found.setdefault(_follow(model, error["loc"])[0], []).append(error)
     return None, [
@@ -288,7 +291,7 @@ def _message(model: type[BaseModel], location: tuple, errors: list[dict], values
         keys = list(_fields(_bare(_follow(model, location[:-1])[1])))
         return f"unknown key{_near(location[-1], keys) or _known(keys)}"
     if first["type"] == "missing" and first["loc"] == location:
-        meaning = f": {field.description}" if field.description else ""
+        meaning = f": {field.description}" if field and field.description else ""
         return f"missing ({words}{meaning})"
     if first["type"] == "value_error":  # from a validator of the schema
         return str(first["ctx"]["error"])
@@ -308,7 +311,8 @@ def _follow(model: type[BaseModel], location: tuple) -> tuple[tuple, Any, FieldI
 
     It ends before a union or a tuple: what pydantic adds there is in no file.
     """
-    annotation, field = model, None
+    annotation: Any = model
+    field: FieldInfo | None = None
     for depth, part in enumerate(location):
         section = _bare(annotation)
         if _is_section(section):
@@ -390,7 +394,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str, str, 
                 field.get_default(), default=lambda entry: entry.model_dump(exclude_defaults=True)
             )
         words = field.title or _words(field.annotation)
-        yield f"{prefix}{name}", words, default, field.description
+        yield f"{prefix}{name}", words, default, field.description or ""
         inner, below = _bare(field.annotation), f"{prefix}{name}."
         if get_origin(inner) is list:
             inner, below = _bare(get_args(inner)[0]), f"{below}0."

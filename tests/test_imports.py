@@ -1,4 +1,4 @@
-"""Imports go one way: options, data, models, metrics are leaves, engine imports them, commands import both."""
+"""Imports go one way: options, data, models, metrics are leaves; engine imports them; commands import all."""
 
 import ast
 from pathlib import Path

@@ -17,7 +17,7 @@ TEST = sorted((ROOT / "options/test").glob("*.yml"))
 def test_train_file(file):
     options = load_train(file)
     assert options.name == file.stem
-    method, arguments = method_arguments(options)
+    method, arguments = method_arguments(options, options.network)
     model = MODELS[method](**arguments)
     assert len(build_criteria(options, model)) == len(options.train.phases)
     for multiple in model.patch_multiple:
@@ -31,7 +31,7 @@ def test_test_file(file):
     options = load_test(file)
     assert options.name == options.weights == file.stem
     if options.network is not None:
-        method_arguments(options)
+        method_arguments(options, options.network)
     names = [set_name(pictures) for pictures in options.data.test]
     assert len(set(names)) == len(names)
     assert f"python test.py -opt options/test/{file.name}" in file.read_text()
