@@ -58,8 +58,9 @@ def main(arguments: argparse.Namespace) -> None:
         model, arguments.cover, arguments.secrets, arguments.out, arguments.fit, arguments.force
     )
     for k, secret in enumerate(done.secrets, 1):
-        note = f", {arguments.fit}ed to the cover's size" if secret in done.resized else ""
-        print(f"secret {k:2d}: {secret}{note.replace('paded', 'padded')}")
+        fitted = {"stretch": "stretched", "pad": "padded"}[arguments.fit]
+        note = f" ({fitted} to the cover's size)" if secret in done.resized else ""
+        print(f"secret {k:2d}: {secret}{note}")
     if done.empty:
         print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
