@@ -55,6 +55,11 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
         }
         metrics = evaluate(model, groups, out, summary, options.save_images)
         logger.info(table(metrics))
-        logger.info(f"results: {out / 'metrics.json'}")
+        logger.info(f"results: {_short(out / 'metrics.json')}")
         for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
-            logger.info(f"pictures: {figure}")
+            logger.info(f"pictures: {_short(figure)}")
+
+
+def _short(path: Path) -> Path:
+    """The path as seen from here, where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
