@@ -170,7 +170,7 @@ def _read(text: str, at: Callable[[int], Place], key: str, source: Source) -> An
         node = yaml.compose(text, Loader=_Loader)
         return None if node is None else _value(node, at, key, source)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = ": ".join(part for part in (error.context, error.problem) if part)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
