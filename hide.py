@@ -2,13 +2,14 @@
 """Hide your own pictures in a cover picture; reveal.py brings them back (see --help)."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
-from engine.command import run_command
+from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 
-PARSER = argparse.ArgumentParser(
+PARSER = Parser(
     prog="hide.py",
     description="Hide pictures in a cover picture. The result, the stego, looks like the cover; who has it "
     "and the weights gets the pictures back with reveal.py.",
@@ -19,7 +20,6 @@ PARSER = argparse.ArgumentParser(
 
 The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
 what is hidden. Whoever has these weights can reveal the pictures: this is no encryption.""",
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 PARSER.add_argument(
     "--weights",
@@ -64,7 +64,8 @@ def main(arguments: argparse.Namespace) -> None:
     if done.empty:
         print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
-    print(f"reveal:    python reveal.py --weights {arguments.weights} --stego {done.stego} --out revealed")
+    words = ["reveal.py", "--weights", arguments.weights, "--stego", str(done.stego), "--out", "revealed"]
+    print(f"reveal:    python {shlex.join(words)}")
 
 
 if __name__ == "__main__":

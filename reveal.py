@@ -5,16 +5,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine.command import run_command
+from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 
-PARSER = argparse.ArgumentParser(
+PARSER = Parser(
     prog="reveal.py",
     description="Reveal the pictures that hide.py hid, from the stego file and the weights alone. They are "
     "written as secret_01.png and so on, at the stego's size.",
     epilog="""example:
   python reveal.py --weights quickstart --stego stego.png --out revealed""",
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 PARSER.add_argument(
     "--weights",

@@ -5,11 +5,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine.command import run_command
+from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 from options import TestOptions, describe, load_test
 
-PARSER = argparse.ArgumentParser(
+PARSER = Parser(
     prog="test.py",
     description="Hide and reveal groups of pictures by the protocol of docs/evaluation.md (the stego is "
     "written to a PNG file and read back) and score both. Results go to "
@@ -19,7 +19,6 @@ PARSER = argparse.ArgumentParser(
   python test.py -opt options/test/smilenet_25.yml --datasets div2k
   python test.py -opt options/test/smilenet_25.yml --set weights=my_run/last.safetensors
   python test.py -opt options/test/smilenet_25.yml --set data.test.0.folder=/data/DIV2K_valid_HR""",
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 PARSER.add_argument("-opt", metavar="FILE", help="option file, YAML (those shipped: options/test/)")
 PARSER.add_argument("--datasets", metavar="NAME,...", help="only these data sets of the file, by their names")

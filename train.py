@@ -5,11 +5,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from engine.command import run_command
+from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 from options import TrainOptions, describe, load_train
 
-PARSER = argparse.ArgumentParser(
+PARSER = Parser(
     prog="train.py",
     description="Train a hiding network as an option file says, on CUDA where there is one, else on the "
     "CPU. Everything goes to experiments/<name>/: checkpoints/best.safetensors and last.safetensors "
@@ -23,7 +23,6 @@ PARSER = argparse.ArgumentParser(
 Ctrl-C (or SIGTERM) finishes the step, saves and exits; --resume goes on to the same weights that
 an uninterrupted run would have had. A new run of the same name keeps the earlier one under
 <name>_archived_<time>. Exit codes: 0 done, 2 something to mend in files or options, 1 a failure.""",
-    formatter_class=argparse.RawDescriptionHelpFormatter,
 )
 PARSER.add_argument("-opt", metavar="FILE", help="option file, YAML (those shipped: options/train/)")
 PARSER.add_argument("--resume", action="store_true", help="continue the run of this name")

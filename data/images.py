@@ -148,7 +148,8 @@ def replaced_at_once(path: str | Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to; at the end it is renamed to `path`.
 
     If the writing fails or is interrupted, an old file at `path` stays as it was and nothing else
-    is left. Raises ValueError where the folder is missing or may not be written to.
+    is left. Raises ValueError where the folder is missing or may not be written to, OSError with
+    the path where the disk is full.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -158,13 +159,23 @@ def replaced_at_once(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
+        with open(part, "rb+") as file:  # on the disk before the name: a crash must not leave it empty
+            os.fsync(file.fileno())
         os.replace(part, path)
     except PermissionError as error:
         raise ValueError(f"{path}: no permission to write there") from error
-    except OSError as error:  # a full disk; Pillow's own error does not say which file
-        raise OSError(f"{path}: could not be written ({error.strerror or error})") from error
+    except OSError as error:  # Pillow's and torch's own errors do not say which file
+        kept = "; the one that is there is kept" if path.exists() else ""
+        raise OSError(f"{path}: could not be written ({error.strerror or error}){kept}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write a file so that `path` is at any time the old one or the new one, whole; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_at_once(path) as part:
+        part.write_bytes(content)
 
 
 def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -244,6 +255,12 @@ def _list_file(path: Path) -> list[Path]:
 def beside(file: Path, entry: str) -> Path:
     """The path that `entry`, written in `file`, means: relative to that file's folder."""
     return Path(os.path.normpath(file.parent / entry))
+
+
+def picture_format(path: str | Path) -> tuple[str, str]:
+    """(format, mode) as Pillow calls them, such as ("PNG", "RGB"), from the content, not the suffix."""
+    with _opened(path) as picture:
+        return str(picture.format), picture.mode
 
 
 def check_pictures(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Preset:
     """A data set under its name in an option file; every value can be overridden there.
 
-    train_folder, test_folder: what `list_pictures` takes, relative to the checkout.
+    train_folder, test_folder: what `list_pictures` takes, relative to the working folder.
     crop: side of the square that is cut out, from the centre in a test, at random in training [px].
     resize: short side before the crop [px]; None: the pictures keep their size.
     small: pictures smaller than the crop: "error", "skip" or "enlarge".

@@ -1,24 +1,38 @@
 """From options to objects: the one place where option files, pictures and networks meet."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from data.groups import make_groups, read_groups
-from data.images import list_pictures
+from data.images import list_pictures, picture_size
 from data.loader import EvaluationGroups, TrainingGroups
 from data.presets import PRESETS
 from data.transforms import usable_pictures
 from engine.log import logger
 from models import MODELS, HidingModel, build_model
-from options import GroupPictures, Network, Pictures, TestOptions, TrainOptions, check_arguments
+from options import (
+    GroupPictures,
+    Network,
+    OptionsError,
+    Pictures,
+    TestOptions,
+    TrainOptions,
+    check_arguments,
+)
+
+SMALLEST_SCORED = 11  # px, the window of SSIM
 
 
 def choose_device(name: str) -> torch.device:
     """auto: CUDA where there is one, else the CPU. Raises ValueError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch("cpu|mps|cuda(:[0-9]+)?", name):
+        raise ValueError(f"device '{name}': expected auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
@@ -63,20 +77,79 @@ def build_criteria(options: TrainOptions, model: HidingModel) -> list[nn.Module]
     """One criterion a phase: the loss section, with the phase's own overrides."""
     parts = {name for name, _ in model.named_modules() if name}
     criteria = []
+    weights = check_arguments(options, "loss", model.Criterion, dict(options.loss))
     for k, phase in enumerate(options.train.phases):
+        key = f"train.phases.{k}"
         for name in phase.freeze:
             if name not in parts:
                 known = ", ".join(name for name, _ in model.named_children())
-                raise options.error(
-                    f"train.phases.{k}.freeze", f"the network has no part '{name}'; it has: {known}"
-                )
-        check_arguments(options, f"train.phases.{k}.loss", model.Criterion, dict(phase.loss))
-        weights = check_arguments(options, "loss", model.Criterion, dict(options.loss))
+                raise options.error(f"{key}.freeze", f"the network has no part '{name}'; it has: {known}")
+        prefixes = tuple(f"{name}." for name in phase.freeze)
+        if all(name.startswith(prefixes) for name, _ in model.named_parameters()):
+            raise options.error(f"{key}.freeze", "nothing is left to train")
+        own = check_arguments(options, f"{key}.loss", model.Criterion, dict(phase.loss))
         try:
-            criteria.append(model.Criterion(**{**weights, **phase.loss}))
+            criteria.append(model.Criterion(**{**weights, **own}))
         except ValueError as error:
-            raise options.error("loss", str(error)) from error
+            raise options.error(f"{key}.loss" if own else "loss", str(error)) from error
     return criteria
+
+
+@dataclass
+class Training:
+    """All that a run is made of, checked."""
+
+    model: HidingModel
+    criteria: list[nn.Module]
+    groups: TrainingGroups
+    validation: EvaluationGroups | None
+
+
+def build_training(options: TrainOptions) -> Training:
+    """Build what a training file asks for. All its mistakes are told at once, in one OptionsError."""
+    mistakes = _Mistakes()
+    model = criteria = groups = validation = None
+    data = options.data
+    with mistakes:
+        model = build_network(options)
+    if model is None:  # the rest as far as it can be checked without a network
+        if options.network.type in MODELS:
+            with mistakes:
+                check_arguments(options, "loss", MODELS[options.network.type].Criterion, dict(options.loss))
+        with mistakes:
+            _pictures(options, "data.train", data.train, "train_folder")
+        if data.validation is not None:
+            with mistakes:
+                _pictures(options, "data.validate", data.validation, "test_folder")
+        raise mistakes.error()
+    with mistakes:
+        criteria = build_criteria(options, model)
+    with mistakes:
+        groups = training_groups(options, model)
+    if data.validation is not None:
+        with mistakes:
+            validation = evaluation_groups(options, "data.validate", data.validation, model)
+    if criteria is None or groups is None or mistakes.found:
+        raise mistakes.error()
+    return Training(model, criteria, groups, validation)
+
+
+class _Mistakes:
+    """Collects the OptionsErrors of several checks: `with mistakes: check()`."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, trace) -> bool:
+        if isinstance(error, OptionsError):
+            self.found.append(str(error))
+        return isinstance(error, OptionsError)
+
+    def error(self) -> OptionsError:
+        return OptionsError("\n".join(self.found))
 
 
 def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups:
@@ -107,13 +180,13 @@ def evaluation_groups(
     options: TrainOptions | TestOptions, key: str, pictures: GroupPictures, model: HidingModel
 ) -> EvaluationGroups:
     """The fixed groups of a validation or test set. `key` is its place in the option file."""
-    found, crop, resize, small = _pictures(options, key, pictures, "test_folder")
-    if crop is not None and (crop < model.smallest[0] or crop < model.smallest[1]):
-        raise options.error(f"{key}.crop", f"at least {max(model.smallest)} pixels are needed")
+    least = max(*model.smallest, SMALLEST_SCORED)
     try:
         if pictures.groups_file:
+            _, crop, resize, small = _sizes(options, key, pictures, "test_folder")
             groups = read_groups(pictures.groups_file, model.num_secrets)[: pictures.groups]
         else:
+            found, crop, resize, small = _pictures(options, key, pictures, "test_folder")
             usable = usable_pictures(found, crop, resize, small)
             if len(usable) < len(found):
                 logger.info(f"{len(found) - len(usable)} pictures smaller than {crop} px left out")
@@ -125,7 +198,14 @@ def evaluation_groups(
                 grouping=pictures.grouping,
                 stride=pictures.stride,
             )
+        if crop is not None and crop < least:
+            raise options.error(f"{key}.crop", f"at least {least} pixels are needed, got {crop}")
+        for group in groups if crop is None and resize is None else ():
+            if min(picture_size(group.cover)) < least:
+                raise ValueError(f"{group.cover}: too small a cover, at least {least} pixels a side")
         return EvaluationGroups(groups, crop, resize, small)
+    except OptionsError:
+        raise
     except ValueError as error:
         raise options.error(key, str(error)) from error
 
@@ -139,32 +219,40 @@ def _pictures(
     options: TrainOptions | TestOptions, key: str, pictures: Pictures, preset_folder: str
 ) -> tuple[list[Path], int | None, int | None, str]:
     """(files, crop, resize, small) of a data section, its preset filled in."""
-    crop, resize, folders = pictures.crop, pictures.resize, pictures.folders
-    small: str | None = pictures.small
-    if pictures.dataset is not None:
-        if pictures.dataset not in PRESETS:
-            raise options.error(f"{key}.dataset", f"'{pictures.dataset}' is none of {', '.join(PRESETS)}")
-        preset = PRESETS[pictures.dataset]
-        folders = folders or [getattr(preset, preset_folder)]
-        crop, resize = crop or preset.crop, resize or preset.resize
-        small = small or preset.small
+    folders, crop, resize, small = _sizes(options, key, pictures, preset_folder)
     try:
-        found = list_pictures(folders)
+        return list_pictures(folders), crop, resize, small
     except ValueError as error:
         place = f"{key}.folder" if pictures.folders else f"{key}.dataset"
         hint = f"; put the pictures there (docs/datasets.md) or say where they are: --set {key}.folder=DIR"
         raise options.error(place, str(error) + hint) from error
-    return found, crop, resize, small or "error"
+
+
+def _sizes(
+    options: TrainOptions | TestOptions, key: str, pictures: Pictures, preset_folder: str
+) -> tuple[list[str], int | None, int | None, str]:
+    """(folders, crop, resize, small): what the file says, else its preset. A null in the file counts."""
+    if pictures.dataset is None:
+        return pictures.folders, pictures.crop, pictures.resize, pictures.small or "error"
+    if pictures.dataset not in PRESETS:
+        raise options.error(f"{key}.dataset", f"'{pictures.dataset}' is none of {', '.join(PRESETS)}")
+    preset, said = PRESETS[pictures.dataset], pictures.model_fields_set
+    return (
+        pictures.folders or [getattr(preset, preset_folder)],
+        pictures.crop if "crop" in said else preset.crop,
+        pictures.resize if "resize" in said else preset.resize,
+        pictures.small or preset.small,
+    )
 
 
 def _check_patch(options: TrainOptions | TestOptions, key: str, crop: int, model: HidingModel) -> None:
-    for multiple, direction in zip(model.patch_multiple, ("rows", "cols"), strict=True):
+    for multiple, direction in zip(model.patch_multiple, ("height", "width"), strict=True):
         if crop % multiple:
-            below = crop // multiple * multiple
+            near = [x for x in (crop // multiple * multiple, (crop // multiple + 1) * multiple) if x]
             raise options.error(
                 key,
-                f"{crop} is not a multiple of {multiple}, as {direction} of this network ask; "
-                f"the nearest are {below} and {below + multiple}",
+                f"{crop} is not a multiple of {multiple}, as this network asks of a patch's {direction}; "
+                f"nearest: {' or '.join(map(str, near))}",
             )
     if crop < max(model.smallest):
         raise options.error(key, f"at least {max(model.smallest)} pixels are needed, got {crop}")

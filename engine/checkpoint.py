@@ -7,7 +7,6 @@ beside its place and renamed, so that a crash or a full disk leaves the old one 
 import hashlib
 import io
 import json
-import os
 import random
 from pathlib import Path
 
@@ -16,41 +15,26 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
+from data.images import write_beside
 from engine.log import EXPERIMENTS
 from models import MODELS, HidingModel, build_model
 
 FORMAT = "1"
 
 
-def write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that `path` is at any time either the old one or the new one, whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        kept = "; the one that is there is kept" if path.exists() else ""
-        reason = error.strerror or error
-        raise OSError(f"{path}: could not be written ({reason}){kept}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 # --- weights ------------------------------------------------------------------------------------
 
 
-def save_weights(path: Path, model: HidingModel, method: str, arguments: dict, **about) -> None:
-    """Write a model's weights, with all that is needed to build it again in the file's metadata."""
+def save_weights(path: Path, model: HidingModel, **about) -> None:
+    """Write a model's weights, with all that is needed to build it again in the file's metadata.
+
+    The model is one that `build_model` made: it knows its method and all its arguments.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     metadata = {
         "format": FORMAT,
-        "method": method,
-        "arguments": json.dumps(arguments),
+        "method": model.method,
+        "arguments": json.dumps(model.arguments),
         "num_secrets": str(model.num_secrets),
         **{key: str(value) for key, value in about.items()},
     }
@@ -80,7 +64,7 @@ def load_model(
         model = build_model(method, **arguments)
         model.load_state_dict(safetensors.torch.load_file(path))
     except (SafetensorError, RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
     metadata["path"] = str(path)
     metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -99,26 +83,29 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
     if not {"format", "method", "arguments"} <= metadata.keys():
         raise ValueError(f"{path}: a safetensors file, but not weights that this project wrote")
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
     return metadata
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
-    """A file, or a name: experiments/pretrained/NAME/, else the best weights of the run experiments/NAME/."""
+    """A file; or a run of `experiments`, or RUN/last.safetensors of it; or a name in experiments/pretrained/.
+
+    A run comes before shipped weights of its name: what was trained here is what is meant here.
+    """
     if Path(name).is_file():
         return Path(name)
-    for folder, patterns in (
-        (experiments / "pretrained" / name, ("*.safetensors",)),
-        (experiments / name / "checkpoints", ("best.safetensors", "last.safetensors")),
-    ):
-        for pattern in patterns:
-            found = sorted(folder.glob(pattern))
-            if found:
-                return found[0]
+    run, shipped = experiments / name / "checkpoints", experiments / "pretrained" / name
+    candidates = [run / "best.safetensors", run / "last.safetensors", *sorted(shipped.glob("*.safetensors"))]
+    candidates.append(experiments / Path(name).parent / "checkpoints" / Path(name).name)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
     if Path(name).suffix or len(Path(name).parts) > 1:
         raise ValueError(f"{name}: no such weights file")
-    there = sorted({p.parent.name for p in experiments.glob("pretrained/*/*.safetensors")})
     runs = sorted({p.parents[1].name for p in experiments.glob("*/checkpoints/*.safetensors")})
-    known = ", ".join(there + runs) or "none yet; train one with: make quickstart"
+    there = sorted({p.parent.name for p in experiments.glob("pretrained/*/*.safetensors")})
+    known = ", ".join(dict.fromkeys(runs + there)) or "none yet; train one with: make quickstart"
     raise ValueError(f"weights '{name}': no such file, run or pretrained network; there are: {known}")
 
 

@@ -4,6 +4,18 @@ import argparse
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that says what is wrong with a command line in one line."""
+
+    def __init__(self, prog: str, **settings):
+        super().__init__(prog=prog, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help explains)\n")
+
 
 MISTAKES = (ValueError, OSError)  # what the user can mend: options, pictures, weights, paths, a full disk
 

@@ -1,8 +1,10 @@
 """Scoring, shared by validation and test.py: every number comes from 8-bit pictures."""
 
 import csv
+import io
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,13 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.groups import write_groups
-from data.images import read_picture, to_array, to_tensor, write_picture
+from data.images import read_picture, to_array, to_tensor, write_beside, write_picture
 from data.loader import EvaluationGroups
-from engine.checkpoint import write_beside
 from engine.figures import group_figure, histogram
 from metrics.image import FIELDS, psnr, score_pair
 from models import HidingModel
@@ -56,7 +56,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
         revealed_scores += [psnr(a, b) for a, b in pairs]
         if index == 0:
             pictures = to_array(cover), to_array(stego[0]), _arrays(secrets), _arrays(revealed)
-            figure = group_figure(*pictures, cols=getattr(model, "cols", 0))
+            figure = group_figure(*pictures, cols=model.figure_columns)
     model.train(training)
     return {
         "cover_stego": mean_finite(stego_scores)[0],
@@ -75,9 +75,27 @@ def evaluate(
 
     hide -> stego.png on disk -> a fresh read of that file -> reveal. Writes metrics.json (returned;
     it begins with `summary`), per_image.csv, groups.csv, pictures/ and figures/ of the first
-    `save_images` groups, figures/psnr.png.
+    `save_images` groups, figures/psnr.png. They appear together at the end, in place of earlier
+    results: a test that fails leaves those as they were.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    try:
+        metrics = _evaluate(model, groups, new, summary, save_images)
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    finally:
+        for left_over in (new, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+    return metrics
+
+
+def _evaluate(
+    model: HidingModel, groups: EvaluationGroups, out: Path, summary: dict, save_images: int
+) -> dict:
+    out.mkdir(parents=True)
     write_groups(out / "groups.csv", groups.groups)
     rows: list[dict] = []
     seconds: list[tuple[float, float]] = []
@@ -85,7 +103,7 @@ def evaluate(
         rows += _score(group)
         seconds.append((group.seconds_hide, group.seconds_reveal))
         if group.index < save_images:
-            _save_pictures(out, group, getattr(model, "cols", 0))
+            _save_pictures(out, group, model.figure_columns)
     metrics = {
         **summary,
         "groups": len(groups),
@@ -122,7 +140,7 @@ def summarise(rows: list[dict], kind: str) -> dict:
 
 
 def mean_finite(values: list[float]) -> tuple[float, int]:
-    """(mean of the finite values, how many were infinite); inf where all are."""
+    """(mean of the finite values, how many were not); inf where none is."""
     finite = [x for x in values if math.isfinite(x)]
     return (float(np.mean(finite)) if finite else math.inf), len(values) - len(finite)
 
@@ -143,10 +161,10 @@ def table(metrics: dict) -> str:
 
 
 def _through_png(model: HidingModel, groups: EvaluationGroups) -> Iterator[Scored]:
-    loader = DataLoader(groups, batch_size=None, num_workers=0)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stego.png"
-        for index, item in enumerate(tqdm(loader, desc="test", unit="group")):
+        for index in tqdm(range(len(groups)), desc="test", unit="group"):
+            item = groups[index]
             cover, secrets = item["cover"], item["secrets"]
             stego, seconds_hide = _timed(model.hide, model.device, cover[None], secrets[None])
             write_picture(file, to_array(stego[0]))
@@ -193,12 +211,11 @@ def _save_pictures(out: Path, group: Scored, cols: int) -> None:
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
-    with tempfile.TemporaryFile("w+", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        file.seek(0)
-        write_beside(path, file.read().encode())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_beside(path, text.getvalue().encode())
 
 
 def _arrays(pictures: Tensor) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Where a run leaves its traces: console, train.log, env.json."""
 
-import json
 import logging
 import platform
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,19 +26,35 @@ def log_to(path: Path | None = None) -> None:
     console.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(console)
     if path is not None:
-        file = logging.FileHandler(path, encoding="utf-8")
+        file = _File(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(file)
 
 
+class _File(logging.FileHandler):
+    """A log file that cannot be written is an error that names it, not a traceback a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise OSError(f"{self.baseFilename}: could not be written ({reason}); checkpoints are kept")
+        super().handleError(record)
+
+
 def close_log() -> None:
     for handler in list(logger.handlers):
-        handler.close()
         logger.removeHandler(handler)
+        with suppress(OSError):  # a full disk has been told of already
+            handler.close()
 
 
+@cache
 def git_commit() -> str | None:
-    """The checkout's commit, with "+changes" where files differ from it; None outside of git."""
+    """The checkout's commit, with "+changes" where files differ from it; None outside of git.
+
+    Read once, at the start: the code that runs is the code that was there then.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain", "-uno") else "")
@@ -53,7 +70,7 @@ def _git(*words: str) -> str:
 
 def environment(device: torch.device) -> dict:
     """What a figure depends on besides the options: versions, device, commit, command line."""
-    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "opencv-python-headless")
+    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "safetensors")
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": git_commit(),
@@ -69,7 +86,3 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.processor() or platform.machine()})"
-
-
-def write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.images import LOSSLESS_FORMATS, list_pictures, read_picture, to_array, to_tensor, write_picture
+from data.images import (
+    LOSSLESS_FORMATS,
+    list_pictures,
+    picture_format,
+    read_picture,
+    to_array,
+    to_tensor,
+    write_picture,
+)
 from data.transforms import fit_secret
 from metrics.image import psnr
 from models import HidingModel
@@ -40,7 +48,9 @@ def hide_files(
     """
     out = Path(out)
     check_output(out, force)
-    files = list_pictures([str(s) for s in secrets])
+    if out.exists() and out.samefile(cover):
+        raise ValueError(f"{out}: that is the cover; give the stego another name")
+    files = [file for secret in secrets for file in list_pictures(str(secret))]
     if len(files) > model.num_secrets:
         raise ValueError(
             f"{len(files)} secrets, but these weights hide at most {model.num_secrets} in one cover"
@@ -82,10 +92,11 @@ def reveal_files(
     to be a stego of these weights, files that are there already (without `force`).
     """
     stego, out = Path(stego), Path(out)
-    if stego.suffix.lower() in (".jpg", ".jpeg"):
+    kind, mode = picture_format(stego)
+    if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
         raise ValueError(
-            f"{stego}: a JPEG keeps the look of a picture and loses what is hidden in it; "
-            "the stego must be the very file that hide.py wrote"
+            f"{stego}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
+            "converting a stego loses what is hidden in it"
         )
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: a file, expected a folder to put the revealed pictures in")

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from data.images import write_beside
 from engine.build import choose_device, evaluation_groups, method_arguments, set_name
-from engine.checkpoint import load_model, write_beside
+from engine.checkpoint import load_model
 from engine.evaluate import evaluate, table
 from engine.log import device_name, environment, log_to, logger
 from options import TestOptions, dump

@@ -4,33 +4,28 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import torch
+import yaml
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from data.images import write_picture
-from data.loader import EvaluationGroups, TrainingGroups, training_loader
+from data.images import write_beside, write_picture
+from data.loader import EvaluationGroups, training_loader
 from engine.board import Board
-from engine.build import (
-    build_criteria,
-    build_network,
-    choose_device,
-    evaluation_groups,
-    has_fast_bf16,
-    training_groups,
-)
+from engine.build import build_training, choose_device, has_fast_bf16
 from engine.checkpoint import (
     load_state,
     random_state,
     save_state,
     save_weights,
     set_random_state,
-    write_beside,
 )
 from engine.evaluate import validate
 from engine.interrupt import StopRequest
@@ -54,17 +49,9 @@ class Trainer:
         self.device = choose_device(options.device)
         if self.train.threads:
             torch.set_num_threads(self.train.threads)
-        self.model = build_network(options)
-        self.criteria = build_criteria(options, self.model)
-        self.groups: TrainingGroups = training_groups(options, self.model)
-        self.validation: EvaluationGroups | None = None
-        if options.data.validation is not None:
-            self.validation = evaluation_groups(options, "data.validate", options.data.validation, self.model)
-        state_file = self.run / "checkpoints" / "last.state"
-        saved = load_state(state_file) if resume else None
-        self.lock: int | None = None
-        self._open_folder(resume)
-
+        parts = build_training(options)
+        self.model, self.criteria = parts.model, parts.criteria
+        self.groups, self.validation = parts.groups, parts.validation
         self.model.to(self.device).train()
         for criterion in self.criteria:
             criterion.to(self.device)
@@ -82,11 +69,18 @@ class Trainer:
         )
         self.step = 0
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
-        self.best = -math.inf
+        self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
         self.bad_in_row = self.skipped = self.returns = 0
+        self.phase: int | None = None
+        self.lock: int | None = None
         torch.manual_seed(options.seed)
-        if saved is not None:
+        saved = None
+        if resume:
+            state_file = self.run / "checkpoints" / "last.state"
+            saved = load_state(state_file)
             self._restore(saved, state_file)
+        self._open_folder(resume)
+        if saved is not None:
             self._report_changes(saved["options"])
 
     # --- the loop --------------------------------------------------------------------------------
@@ -100,7 +94,7 @@ class Trainer:
         progress = tqdm(total=self.train.steps, initial=self.step, unit="step", desc=self.options.name)
         window: list[dict[str, float]] = []
         started = time.monotonic()
-        with StopRequest() as stop, progress, logging_redirect_tqdm([logger]):
+        with StopRequest() as stop, closing(board), progress, logging_redirect_tqdm([logger]):
             while self.step < self.train.steps and not stop.asked:
                 for batch in self._batches():
                     terms = self._train_step(batch)
@@ -117,16 +111,15 @@ class Trainer:
                     if self._due(self.train.log_every):
                         self._log(board, window)
                         window = []
-                    if self.validation is not None and self._due(self.train.validate_every):
-                        self._validate(board, self.validation)
                     # Never amid bad steps: the checkpoint is what a diverged run goes back to.
                     if self._due(self.train.checkpoint_every) and not self.bad_in_row:
                         self._save("last")
+                    if self.validation is not None and self._due(self.train.validate_every):
+                        self._validate(board, self.validation)
                     if stop.asked:
                         break
             if stop.asked or self.bad_in_row:
                 self._save("last")
-        board.close()
         if self.step < self.train.steps:
             logger.info(f"{stop.asked}: saved at step {self.step} of {self.train.steps}; --resume continues")
         else:
@@ -198,8 +191,8 @@ class Trainer:
         """Freeze and thaw the parts that the current phase names; its criterion."""
         k = self._phase()
         phase = self.train.phases[k]
-        if k != getattr(self, "_current_phase", None):
-            self._current_phase = k
+        if k != self.phase:
+            self.phase = k
             self.model.requires_grad_(True)
             for name in phase.freeze:
                 self.model.get_submodule(name).requires_grad_(False)
@@ -254,18 +247,16 @@ class Trainer:
             self._save("best")
 
     def _save(self, name: str) -> None:
-        """last: the state to resume from, and its weights. best: the weights alone, and their state.
+        """Write NAME.state, all that a run continues from, and NAME.safetensors, its weights for use.
 
         The state holds the weights too, so that the two files cannot disagree after a crash between
-        their writing; --resume reads nothing else.
+        their writing; --resume reads last.state and nothing else.
         """
         folder = self.run / "checkpoints"
         save_state(folder / f"{name}.state", self._state())
         save_weights(
             folder / f"{name}.safetensors",
             self.model,
-            self.options.network.type,
-            self.options.network.arguments,
             step=self.step,
             run=self.options.name,
             git_commit=git_commit(),
@@ -296,7 +287,7 @@ class Trainer:
             self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
             set_random_state(saved["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:300]
             raise ValueError(f"{file}: the state of another network or version: {reason}") from error
 
     def _go_back(self) -> None:
@@ -314,20 +305,31 @@ class Trainer:
     # --- the run's folder ------------------------------------------------------------------------
 
     def _open_folder(self, resume: bool) -> None:
+        """Make experiments/<name>/, or take up the one that is there; an earlier run is moved aside."""
+        about = {
+            "options.yml": dump(self.options),
+            "env.json": json.dumps(environment(self.device), indent=2) + "\n",
+        }
         archived = None
-        if not resume and self.run.exists() and any(self.run.iterdir()):
-            os.close(_lock(self.run))  # a run that is still going is never moved away
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            archived = self.run.with_name(f"{self.run.name}_archived_{stamp}")
-            os.rename(self.run, archived)
-        (self.run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not resume:
+            # Made beside and renamed: where the disk is full, the earlier run keeps its name.
+            new = self.run.with_name(f".{self.run.name}.new")
+            shutil.rmtree(new, ignore_errors=True)
+            (new / "checkpoints").mkdir(parents=True)
+            for name, text in about.items():
+                write_beside(new / name, text.encode())
+            if self.run.exists():
+                os.close(_lock(self.run))  # a run that is still going is never moved away
+                archived = _archive_name(self.run)
+                os.rename(self.run, archived)
+            os.rename(new, self.run)
         self.lock = _lock(self.run)
+        if resume:
+            for name, text in about.items():
+                write_beside(self.run / name, text.encode())
         log_to(self.run / "train.log")
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived.name}")
-        write_beside(self.run / "options.yml", dump(self.options).encode())
-        content = json.dumps(environment(self.device), indent=2) + "\n"
-        write_beside(self.run / "env.json", content.encode())
 
     def _announce(self) -> None:
         count = sum(p.numel() for p in self.model.parameters())
@@ -338,9 +340,28 @@ class Trainer:
         )
 
     def _report_changes(self, before: str) -> None:
-        old, new = before.splitlines(), dump(self.options).splitlines()
-        for line in [f"-{x}" for x in old if x not in new] + [f"+{x}" for x in new if x not in old]:
-            logger.info(f"resumed with other options: {line[0]} {line[1:].strip()}")
+        old, new = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(dump(self.options)))
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                logger.info(f"resumed with another {key}: {old.get(key)} -> {new.get(key)}")
+
+
+def _flat(options: dict | list, prefix: str = "") -> dict:
+    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
+    entries = options.items() if isinstance(options, dict) else enumerate(options)
+    flat: dict = {}
+    for key, value in entries:
+        if isinstance(value, dict | list):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _archive_name(run: Path) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = [f"{run.name}_archived_{stamp}"] + [f"{run.name}_archived_{stamp}-{k}" for k in range(2, 100)]
+    return next(path for path in map(run.with_name, names) if not path.exists())
 
 
 def _lock(run: Path) -> int:

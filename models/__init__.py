@@ -1,5 +1,7 @@
 """The methods, by name. `build_model("smilenet", rows=2, cols=2)` gives one with fresh weights."""
 
+import inspect
+
 from models.base import Hidden, HidingModel
 from models.smilenet import SMILENet
 
@@ -12,7 +14,12 @@ def build_model(name: str, **arguments) -> HidingModel:
     """The method `name` with its constructor's arguments. Raises ValueError for an unknown name."""
     if name not in MODELS:
         raise ValueError(f"no method is called '{name}'; there are: {', '.join(sorted(MODELS))}")
-    return MODELS[name](**arguments)
+    constructor = MODELS[name]
+    model = constructor(**arguments)
+    bound = inspect.signature(constructor).bind(**arguments)
+    bound.apply_defaults()  # all of them: weights outlive a change of the defaults
+    model.method, model.arguments = name, dict(bound.arguments)
+    return model
 
 
 __all__ = ["MODELS", "Hidden", "HidingModel", "build_model"]

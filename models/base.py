@@ -1,5 +1,7 @@
 """The contract of a hiding method: what training, testing and a person's own pictures rely on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +18,7 @@ class Hidden:
 
     stego (B,3,H,W), on the grid of 8-bit values in [0,1]; revealed (B,N,3,H,W), not clamped;
     parts: what the method's criterion needs besides, by name (for SMILENet mosaic,
-    mosaic_revealed, z_mosaic, z_embed).
+    mosaic_revealed, readable, z_mosaic, z_embed).
     """
 
     stego: Tensor
@@ -25,11 +27,12 @@ class Hidden:
 
 
 class HidingModel(nn.Module):
-    """Base of all methods. A method sets the four attributes and writes `encode`, `decode` and `forward`.
+    """Base of all methods. A method sets these attributes and writes `encode`, `decode` and `forward`.
 
     num_secrets     N, how many secrets one cover takes
     patch_multiple  (rows, cols): training patches must be multiples of these
     smallest        (H, W): the smallest cover that the method can use, in pixels
+    figure_columns  in how many columns figures show the secrets; 0: as near to a square as can be
     Criterion       the class of its training objective (models/losses.py)
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
@@ -37,7 +40,10 @@ class HidingModel(nn.Module):
     the weights, nothing else.
     """
 
+    method: str  # its name in MODELS, and all arguments of its constructor: set by build_model
+    arguments: dict
     num_secrets: int
+    figure_columns: int = 0
     patch_multiple: tuple[int, int] = (1, 1)
     smallest: tuple[int, int] = (1, 1)
     Criterion: type[nn.Module]
@@ -114,19 +120,9 @@ class HidingModel(nn.Module):
             )
 
 
-class _reproducible:
+@contextmanager
+def _reproducible(device: torch.device) -> Iterator[None]:
     """Full float32 and fixed algorithms, so that sender and receiver compute the same, run after run."""
-
-    def __init__(self, device: torch.device):
-        self.flags = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        self.autocast = torch.autocast(device.type, enabled=False)
-
-    def __enter__(self) -> None:
-        self.flags.__enter__()
-        self.autocast.__enter__()
-
-    def __exit__(self, *error) -> None:
-        self.autocast.__exit__(*error)
-        self.flags.__exit__(*error)
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with exact, torch.autocast(device.type, enabled=False):
+        yield

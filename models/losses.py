@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Hidden, HidingModel
-from models.layers.mosaic import tile
 from models.layers.wavelet import haar
 
 
@@ -40,13 +39,6 @@ def low_band(stego: Tensor, cover: Tensor) -> Tensor:
     """
     difference = (stego - cover)[..., : stego.shape[-2] // 2 * 2, : stego.shape[-1] // 2 * 2]
     return (haar(difference)[:, :3] ** 2).mean() / 4
-
-
-def small_pictures(secrets: Tensor, rows: int, cols: int) -> Tensor:
-    """The readable mosaic: secrets (B,N,3,H,W), bicubic to 1/m and 1/n, tiled -> (B,3,H,W)."""
-    height, width = secrets.shape[-2] // rows, secrets.shape[-1] // cols
-    small = F.interpolate(secrets.flatten(0, 1), size=(height, width), mode="bicubic", antialias=True)
-    return tile(small, rows, cols)
 
 
 class UnifiedObjective(nn.Module):
@@ -105,6 +97,5 @@ class UnifiedObjective(nn.Module):
         }
         readable = self.readable_mosaic * max(0.0, 1 - progress / max(self.readable_until, 1e-9))
         if readable:
-            rows, cols = model.rows, model.cols
-            terms["readable_mosaic"] = readable * squared(mosaic, small_pictures(secrets, rows, cols))
+            terms["readable_mosaic"] = readable * squared(mosaic, hidden.parts["readable"])
         return Losses(sum(terms.values()), terms)

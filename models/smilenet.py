@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from models.base import Hidden, HidingModel
 from models.layers.coupling import CouplingBlock
 from models.layers.modulation import ConditionEncoder, Modulation
-from models.layers.mosaic import BlockTransform, tile, untile
+from models.layers.mosaic import BlockTransform, small_pictures, tile, untile
 from models.layers.quantize import quantize
 from models.layers.wavelet import haar, ihaar
 from models.losses import UnifiedObjective
+
+SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
 
 
 class ICDM(nn.Module):
@@ -32,13 +34,22 @@ class ICDM(nn.Module):
         )
 
     def forward(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        small, z = self.shrink(bands, condition)
+        return tile(small, self.rows, self.cols), z
+
+    def inverse(self, mosaic: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        return self.grow(untile(mosaic, self.rows, self.cols), z, condition)
+
+    def shrink(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`forward` before the tiling: each secret by itself -> small picture (.,3,h,w), z."""
         low, high = bands[:, :3], bands[:, 3:]
         for block in self.blocks:
             low, high = block(low, high, condition)
-        return tile(low, self.rows, self.cols), high
+        return low, high
 
-    def inverse(self, mosaic: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
-        low, high = untile(mosaic, self.rows, self.cols), z
+    def grow(self, small: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        """The inverse of `shrink`."""
+        low, high = small, z
         for block in reversed(self.blocks):
             low, high = block.inverse(low, high, condition)
         return torch.cat((low, high), dim=1)
@@ -104,6 +115,8 @@ class SMILENet(HidingModel):
         condition     channels of the cover tile's features; 0: ICDM, SIS and SDE do not see the cover
         z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
                       deviation, fixed at reveal (some papers sample)
+        headroom      grey levels (0 to 255): `encode` first pulls the cover into [headroom, 255 -
+                      headroom]. On black or blown-out areas half of every change would be clipped
 
     Sizes: networks run on the largest region from the top left that is even and on secrets cropped
     to multiples of m and n within it; the cover's odd last row or column stays as it is, and up to
@@ -128,17 +141,35 @@ class SMILENet(HidingModel):
         sde_blocks: int = 8,
         condition: int = 16,
         z_std: float = 0.0,
+        headroom: float = 4.0,
     ):
         super().__init__()
         if rows < 1 or cols < 1 or rows * cols < 2:
             raise ValueError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
-        for name, value in (("growth", growth), ("imse_blocks", imse_blocks)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+        least = {
+            "growth": (growth, 1),
+            "imse_blocks": (imse_blocks, 1),
+            "icdm_blocks": (icdm_blocks, 0),
+            "sis_blocks": (sis_blocks, 0),
+            "sde_blocks": (sde_blocks, 0),
+            "sis_width": (sis_width, 1),
+            "sde_width": (sde_width, 1),
+            "condition": (condition, 0),
+            "icdm_clamp": (icdm_clamp, 0),
+            "imse_clamp": (imse_clamp, 0),
+            "z_std": (z_std, 0),
+            "headroom": (headroom, 0),
+        }
+        for name, (value, lowest) in least.items():
+            if value < lowest:
+                raise ValueError(f"{name}: must be at least {lowest}, got {value}")
+        if headroom > 64:
+            raise ValueError(f"headroom: must be at most 64 grey levels, got {headroom}")
         self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
         self.patch_multiple = (math.lcm(2, rows), math.lcm(2, cols))
         self.smallest = (4 * rows, 4 * cols)  # tiles of 4 x 4 pixels
-        self.z_std = z_std
+        self.z_std, self.headroom = z_std, headroom / 255
+        self.figure_columns = cols
         bands = 3 * rows * cols
         self.transform = BlockTransform(rows, cols)
         self.encoder = ConditionEncoder(condition) if condition else None
@@ -197,36 +228,47 @@ class SMILENet(HidingModel):
         stego, mosaic, z_mosaic, z_embed = self._send(cover, secrets)
         stego = quantize(stego)
         revealed, mosaic_revealed = self._receive(stego)
+        size = self._secret_size(cover)
         parts = {
             "mosaic": mosaic + 0.5,
             "mosaic_revealed": mosaic_revealed + 0.5,
+            "readable": small_pictures(secrets[..., : size[0], : size[1]], self.rows, self.cols),
             "z_mosaic": z_mosaic,
             "z_embed": z_embed,
         }
         return Hidden(stego, revealed, parts)
 
     def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        cover = cover.clamp(self.headroom, 1 - self.headroom)
         size = self._secret_size(cover)
-        condition = self._condition(cover, size)
-        bands = self.transform(secrets[..., : size[0], : size[1]].flatten(0, 1) - 0.5)
-        if self.sis is not None:
-            bands = self.sis(bands, condition)
-        mosaic, z_mosaic = self.icdm(bands, condition)
+
+        def shrink(secret: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+            bands = self.transform(secret - 0.5)
+            if self.sis is not None:
+                bands = self.sis(bands, condition)
+            return self.icdm.shrink(bands, condition)
+
+        inner = secrets[..., : size[0], : size[1]].flatten(0, 1)
+        small, z_mosaic = _in_slices(shrink, inner, self._condition(cover, size), size)
+        mosaic = tile(small, self.rows, self.cols)
         stego, z_embed = self._embed_mosaic(cover, mosaic)
         return stego, mosaic, z_mosaic, z_embed
 
     def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
         size, even = self._secret_size(stego), _even(stego)
-        cover, mosaic = self._extract_mosaic(
-            stego, self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
+        z_embed = self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
+        cover, mosaic = self._extract_mosaic(stego, z_embed)
+
+        def grow(small: Tensor, condition: Tensor | None) -> tuple[Tensor]:
+            z = self._latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
+            bands = self.icdm.grow(small, z, condition)
+            if self.sde is not None:
+                bands = self.sde(bands, condition)
+            return (self.transform.inverse(bands) + 0.5,)
+
+        (revealed,) = _in_slices(
+            grow, untile(mosaic, self.rows, self.cols), self._condition(cover, size), size
         )
-        condition = self._condition(cover, size)
-        tiles = (len(stego) * self.num_secrets, 3 * (self.num_secrets - 1))
-        z = self._latent(stego, (*tiles, size[0] // self.rows, size[1] // self.cols))
-        bands = self.icdm.inverse(mosaic, z, condition)
-        if self.sde is not None:
-            bands = self.sde(bands, condition)
-        revealed = self.transform.inverse(bands) + 0.5
         strips = (0, stego.shape[-1] - size[1], 0, stego.shape[-2] - size[0])
         revealed = F.pad(revealed, strips, mode="replicate")
         return revealed.unflatten(0, (len(stego), self.num_secrets)), mosaic
@@ -274,3 +316,19 @@ def _with_rim(inner: Tensor, outer: Tensor) -> Tensor:
     height, width = inner.shape[-2:]
     wide = torch.cat((inner, outer[..., :height, width:]), dim=-1)
     return torch.cat((wide, outer[..., height:, :]), dim=-2)
+
+
+def _in_slices(function, x: Tensor, condition: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """function(x, condition), a few secrets at a time where no gradient is kept.
+
+    The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
+    the memory of a few. x and condition (B*N,.,h,w) of secrets of `size` (H, W).
+    """
+    if torch.is_grad_enabled():
+        return function(x, condition)
+    step = max(1, SLICE // math.prod(size))
+    parts = [
+        function(x[k : k + step], None if condition is None else condition[k : k + step])
+        for k in range(0, len(x), step)
+    ]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))

@@ -72,6 +72,7 @@ class Network(Section):
         return dict(self.model_extra or {})
 
 
+FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Text = Annotated[str, Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # numpy takes no larger seed
 
@@ -100,7 +101,7 @@ class Pictures(Section):
 
     @model_validator(mode="after")
     def _has_a_source(self):
-        if self.dataset is None and self.folder is None:
+        if self.dataset is None and self.folder is None and getattr(self, "groups_file", None) is None:
             raise ValueError("give dataset (a preset such as div2k), folder, or both")
         return self
 
@@ -117,7 +118,12 @@ class TrainPictures(Pictures):
 class GroupPictures(Pictures):
     """Pictures in fixed groups of one cover and N secrets, for validation and test."""
 
-    name: Text | None = Field(None, description="folder of the results; null: from the source")
+    name: str | None = Field(
+        None,
+        pattern=FOLDER_NAME,
+        title="letters, digits, '.', '_' or '-'",
+        description="folder of the results; null: from the source",
+    )
     groups: int | None = Field(
         None, ge=1, description="how many groups; null: as many disjoint ones as there are"
     )
@@ -203,7 +209,7 @@ class Options(Section):
     _source: Source = PrivateAttr(default_factory=Source)
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern=FOLDER_NAME,
         title="letters, digits, '.', '_' or '-'",
         description="the run's name: it writes to experiments/<name>",
     )
@@ -214,6 +220,13 @@ class Options(Section):
         title="auto, cpu, cuda, cuda:N or mps",
         description="where to compute; auto: a GPU where there is one",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _is_not_the_shipped_weights(cls, name: str) -> str:
+        if name == "pretrained":
+            raise ValueError("'pretrained' is the folder of the shipped weights; choose another name")
+        return name
 
     def error(self, key: str, message: str) -> OptionsError:
         """An error about the value of `key` ("data.train.crop") that names its file and line."""

@@ -28,6 +28,7 @@ from data.images import (
     replaced_at_once,
     write_picture,
 )
+from engine.command import MISTAKES, Parser, one_line
 
 EXAMPLES = """\
 DIR is a folder (searched recursively), a .txt list, samples:train or samples:test.
@@ -51,13 +52,6 @@ OPTIONS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the whole usage."""
-
-    def error(self, message: str):
-        self.exit(2, f"{self.prog}: {message} (--help explains)\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code."""
     parser = make_parser()
@@ -68,8 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")
     try:
         return {"check": check, "cut": cut, "groups": groups}[mode](options)
-    except ValueError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+    except MISTAKES as error:
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; the same command goes on from here", file=sys.stderr)
@@ -78,9 +72,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     parser = Parser(
+        "prepare_data.py",
         description="Check pictures, cut large ones, or write a fixed groups file.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--check", metavar="DIR", help="decode every picture, list the bad ones")

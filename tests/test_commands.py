@@ -205,7 +205,7 @@ def test_mistakes_in_hiding(trained, command, tmp_path, pictures):
     reveal = ["reveal.py", "--weights", "tiny", "--out", "out", "--stego"]
     error(command(*reveal, "low.png"), "low.png: 90x3 pixels; a stego of these weights has at least")
     Image.open(a).save(tmp_path / "stego.jpg")
-    error(command(*reveal, "stego.jpg"), "stego.jpg: a JPEG keeps the look")
+    error(command(*reveal, "stego.jpg"), "stego.jpg: a JPEG file in mode RGB is not what hide.py wrote")
     assert not (tmp_path / "out").exists()
 
 

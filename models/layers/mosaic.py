@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -38,6 +39,13 @@ def dct_matrix(rows: int, cols: int) -> Tensor:
     matrix = torch.kron(dct(rows), dct(cols))
     order = sorted(range(rows * cols), key=lambda i: (i // cols / rows + i % cols / cols, i))
     return matrix[order]
+
+
+def small_pictures(secrets: Tensor, rows: int, cols: int) -> Tensor:
+    """The readable mosaic: secrets (B,N,3,H,W), bicubic to 1/m and 1/n, tiled -> (B,3,H,W)."""
+    height, width = secrets.shape[-2] // rows, secrets.shape[-1] // cols
+    small = F.interpolate(secrets.flatten(0, 1), size=(height, width), mode="bicubic", antialias=True)
+    return tile(small, rows, cols)
 
 
 class BlockTransform(nn.Module):

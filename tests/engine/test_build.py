@@ -2,7 +2,14 @@
 
 import pytest
 
-from engine.build import build_criteria, build_network, choose_device, evaluation_groups, training_groups
+from engine.build import (
+    build_criteria,
+    build_network,
+    build_training,
+    choose_device,
+    evaluation_groups,
+    training_groups,
+)
 from options import OptionsError, load_train
 
 
@@ -22,7 +29,7 @@ from options import OptionsError, load_train
         ("data.train.folder=/no/such", r"data.train.folder: /no/such: no such folder; put the pictures"),
         ("data.train.dataset=div3k", r"data.train.dataset: 'div3k' is none of div2k"),
         ("network.rows=[]", r"network.rows: expected an integer"),
-        ("data.validate.crop=4", r"data.validate.crop: at least 8 pixels"),
+        ("data.validate.crop=4", r"data.validate.crop: at least 11 pixels"),
         ("data.validate.groups_file=/no.csv", r"data.validate: .*no.csv"),
     ],
 )
@@ -40,6 +47,30 @@ def test_too_few_pictures(train_file):
     options = load_train(train_file(), ["network.rows=4", "network.cols=4"])
     with pytest.raises(OptionsError, match="data.train: .*1 cover . 16 secrets = 17 pictures, there are 9"):
         training_groups(options, build_network(options))
+
+
+def test_all_mistakes_at_once(train_file):
+    overrides = ["network.grwth=3", "loss.revael=1", "data.train.folder=/a", "data.validate.folder=/b"]
+    with pytest.raises(OptionsError) as error:
+        build_training(load_train(train_file(), overrides))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 4 and all(o.split("=")[0] in line for o, line in zip(overrides, lines, strict=True))
+
+
+def test_a_phase_must_leave_something_to_train(train_file):
+    everything = ["transform", "encoder", "sis", "icdm", "imse", "sde"]
+    options = load_train(train_file(phases=[{"name": "a", "share": 1.0, "freeze": everything}]))
+    with pytest.raises(OptionsError, match="phases.0.freeze: nothing is left to train"):
+        build_training(options)
+
+
+def test_null_overrides_a_preset(train_file):
+    for override, expected in (("data.validate.resize=null", None), ("data.validate.resize=300", 300)):
+        options = load_train(
+            train_file(), ["data.validate.dataset=imagenet", "data.validate.crop=32", override]
+        )
+        model = build_network(options)
+        assert evaluation_groups(options, "data.validate", options.data.validation, model).resize == expected
 
 
 def test_unknown_part_in_a_phase(train_file):
@@ -60,3 +91,5 @@ def test_devices():
     assert choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(ValueError, match="device 'cuda:99'"):
         choose_device("cuda:99")
+    with pytest.raises(ValueError, match="device 'gpu': expected auto, cpu, cuda"):
+        choose_device("gpu")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data.images import write_beside
 from engine import checkpoint
-from engine.checkpoint import find_weights, load_model, load_state, save_state, save_weights, write_beside
+from engine.checkpoint import find_weights, load_model, load_state, save_state, save_weights
 from models import build_model
 
 ARGUMENTS = dict(rows=1, cols=2, icdm_blocks=1, imse_blocks=1, growth=4, sis_blocks=0, sde_blocks=0)
@@ -29,7 +30,7 @@ class Bomb:
 def weights(tmp_path):
     model = build_model("smilenet", **ARGUMENTS)
     path = tmp_path / "net.safetensors"
-    save_weights(path, model, "smilenet", ARGUMENTS, step=7)
+    save_weights(path, model, step=7)
     return path, model
 
 
@@ -79,11 +80,11 @@ def test_names(tmp_path, weights):
     best = tmp_path / "runs/mine/checkpoints/best.safetensors"
     shipped = tmp_path / "runs/pretrained/theirs/theirs.safetensors"
     for place in (best, best.with_name("last.safetensors"), shipped):
-        save_weights(place, model, "smilenet", ARGUMENTS)
+        save_weights(place, model)
     assert find_weights("mine", tmp_path / "runs") == best
     assert find_weights("theirs", tmp_path / "runs") == shipped
     assert find_weights(str(path), tmp_path / "runs") == path
-    with pytest.raises(ValueError, match="'yours': no such file, .*there are: theirs, mine"):
+    with pytest.raises(ValueError, match="'yours': no such file, .*there are: mine, theirs"):
         find_weights("yours", tmp_path / "runs")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.groups import make_groups
+from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture
 from data.loader import EvaluationGroups
 from engine.evaluate import evaluate, mean_finite, summarise, table, validate
@@ -65,6 +65,25 @@ def test_evaluate_writes_what_was_measured(groups, tmp_path):
     assert len(list((tmp_path / "figures").glob("group_*.png"))) == 2
     assert (tmp_path / "figures/psnr.png").exists() and (tmp_path / "groups.csv").exists()
     assert "secret/revealed" in table(metrics)
+
+
+def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):
+    out = tmp_path / "results" / "small"
+    evaluate(Parity(), groups, out, {"method": "first"}, save_images=2)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+    class Broken(Parity):
+        def decode(self, stego):
+            if self.seen:
+                raise ValueError("broken")
+            return super().decode(stego)
+
+    with pytest.raises(ValueError, match="broken"):
+        evaluate(Broken(), groups, out, {"method": "second"})
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    evaluate(Parity(), groups, out, {"method": "third"}, save_images=1)
+    assert len(list((out / "figures").glob("group_*"))) == 1 and list(out.parent.iterdir()) == [out]
+    assert read_groups(out / "groups.csv") == groups.groups
 
 
 def test_the_receiver_sees_eight_bits(groups, tmp_path):

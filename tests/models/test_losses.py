@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models import Hidden
-from models.losses import UnifiedObjective, charbonnier, low_band, small_pictures, squared
+from models.layers.mosaic import small_pictures
+from models.losses import UnifiedObjective, charbonnier, low_band, squared
 
 
 def test_distances():
@@ -32,11 +33,11 @@ def test_small_pictures_lie_in_their_tiles():
 class Channel(torch.nn.Module):
     """A stand-in network with known errors: stego off by 0.1, revealed by 0.2, mosaic by 0.3, and so on."""
 
-    rows, cols = 2, 2
-
     def forward(self, cover, secrets):
-        mosaic = small_pictures(secrets, 2, 2) + 0.3
+        readable = small_pictures(secrets, 2, 2)
+        mosaic = readable + 0.3
         parts = {
+            "readable": readable,
             "mosaic": mosaic,
             "mosaic_revealed": mosaic + 0.4,
             "z_mosaic": torch.full((4,), 0.5),

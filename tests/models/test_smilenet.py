@@ -126,7 +126,10 @@ def test_hide_refuses(cover, secrets, message):
         net.hide(right[0] if cover is None else cover, right[1] if secrets is None else secrets)
 
 
-@pytest.mark.parametrize("arguments, message", [(dict(rows=0), "rows x cols"), (dict(growth=0), "growth")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(dict(rows=0), "rows x cols"), (dict(growth=0), "growth"), (dict(condition=-1), "condition")],
+)
 def test_constructor_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_model("smilenet", **arguments)
@@ -149,6 +152,25 @@ def test_every_parameter_moves_within_three_steps():
         optimizer.step()
     still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
     assert not still
+
+
+def test_slices_change_nothing(monkeypatch):
+    net = tiny(3, 3)
+    cover, secrets = group(net, 47, 53, batch=2)
+    whole = net.hide(cover, secrets)
+    revealed = net.reveal(whole)
+    monkeypatch.setattr("models.smilenet.SLICE", 1)
+    assert (net.hide(cover, secrets).float() - whole.float()).abs().max() <= 1
+    assert (net.reveal(whole).float() - revealed.float()).abs().max() <= 1
+
+
+def test_headroom_keeps_room_on_black_and_white():
+    with_room, without = tiny(shake=0.0, headroom=8.0), tiny(shake=0.0, headroom=0.0)
+    cover, secrets = group(without)
+    black = torch.zeros_like(cover)
+    assert with_room.hide(black, secrets).unique().tolist() == [8]
+    assert without.hide(black, secrets).unique().tolist() == [0]
+    assert with_room.hide(255 - black, secrets).unique().tolist() == [247]
 
 
 def test_default_size():
