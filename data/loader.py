@@ -154,10 +154,8 @@ def training_loader(
 
 
 def _start_worker(worker: int) -> None:
-    # Ctrl-C and a job manager's SIGTERM reach all processes of a run: the main one decides what becomes
-    # of them, saves, and ends the workers.
+    # Ctrl-C reaches all processes: the main one decides what becomes of it, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

@@ -87,6 +87,19 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the last step, or until Ctrl-C or SIGTERM, which save first."""
+        with StopRequest() as stop:
+            try:
+                self._fit(stop)
+            except RuntimeError as error:
+                # A SIGTERM to all processes ends the data loaders, which torch raises amid a step:
+                # what is in memory then is no state to save, the last checkpoint is.
+                if not (stop.asked and "DataLoader worker" in str(error)):
+                    raise
+                logger.info(
+                    f"{stop.asked}: the data loaders ended too; --resume continues from the checkpoint"
+                )
+
+    def _fit(self, stop: StopRequest) -> None:
         self._announce()
         if self.step == 0:
             self._save("last")
@@ -94,7 +107,7 @@ class Trainer:
         progress = tqdm(total=self.train.steps, initial=self.step, unit="step", desc=self.options.name)
         window: list[dict[str, float]] = []
         started = time.monotonic()
-        with StopRequest() as stop, closing(board), progress, logging_redirect_tqdm([logger]):
+        with closing(board), progress, logging_redirect_tqdm([logger]):
             while self.step < self.train.steps and not stop.asked:
                 for batch in self._batches():
                     terms = self._train_step(batch)

@@ -150,7 +150,10 @@ def test_mistakes_in_an_option_file(command, train_file, tmp_path):
         (["network.type=smilnet"], "no method is called 'smilnet'"),
         (["data.train.crop=15"], "15 is not a multiple of 2"),
         (["data.train.folder=nowhere"], "nowhere: no such folder"),
-        (["network.cols=9", "data.train.crop=36"], "a group needs 1 cover + 9 secrets = 10 pictures"),
+        (
+            ["network.cols=9", "data.train.crop=36", "data.validate=null"],
+            "a group needs 1 cover + 9 secrets = 10 pictures",
+        ),
         (["device=cuda"], "no CUDA device was found"),
     ],
 )
