@@ -1,10 +1,14 @@
 """The methods, by name. `build_model("smilenet", rows=2, cols=2)` gives one with fresh weights."""
 
 from models.base import Hidden, HidingModel
+from models.hinet import HiNet
+from models.invmihnet import InvMIHNet
 from models.smilenet import SMILENet
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
+    "invmihnet": InvMIHNet,
+    "hinet": HiNet,
 }
 
 
