@@ -78,7 +78,7 @@ class IIR(nn.Module):
 
 
 class IIH(nn.Module):
-    """Invertible Image Hiding: cover, mosaic (B,3,H,W) <-> stego (B,3,H,W), z (B,12,H/2,W/2); HiNet's blocks."""
+    """Invertible Image Hiding: cover, mosaic (B,3,H,W) <-> stego, z (B,12,H/2,W/2); HiNet's blocks."""
 
     def __init__(self, blocks: int, growth: int, clamp: float):
         super().__init__()
@@ -184,7 +184,7 @@ class InvMIHNet(HidingModel):
         z_std        0: what is dropped is replaced by zeros at reveal; above: by Gaussian noise of this
                      deviation, drawn anew in training and fixed at reveal
 
-    Size at N = 4: 5.71 M parameters, the paper's figure.
+    Parameters: 5.72 M at N = 4 (the paper: 5.71 M), 6.81, 7.73, 7.19 and 8.41 M at 6, 8, 9 and 16.
 
     Different from the paper: z = 0 by default (it samples a Gaussian: z_std = 1); one Adam with one pair
     of betas (there 0.9/0.999 for IIR, 0.5/0.999 for IIH). Different from the released code: the tiles are
@@ -273,7 +273,7 @@ class InvMIHNet(HidingModel):
         return self._revealed(self._reveal_mosaic(stego, z_iih)[1], z_iir, stego)
 
     def forward(self, cover: Tensor, secrets: Tensor, stage: str = "joint") -> Hidden:
-        """Training. stage "rescaling" leaves IIH out (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
+        """stage "rescaling" runs no IIH (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
         mosaic, z_iir = self._rescale(secrets)
         stand_ins = self._stand_ins(cover, sampled=self.training)
         parts = {"mosaic": mosaic, "z_iir": z_iir}
