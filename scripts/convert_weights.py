@@ -33,7 +33,7 @@ examples:
 WRAPPERS = r"(?:(?:net|module|model|state_dict)\.)*"  # DataParallel, an outer class, a flattened {"net": ...}
 HIDING = re.compile(WRAPPERS + r"inv(\d+)\.([ryf])\.(conv[1-5]\.(?:weight|bias))")
 RESCALING = re.compile(
-    WRAPPERS + r"operations\.(\d+)\.(?:([FGH])\.(conv[1-5]\.(?:weight|bias))|(\w+_weights))"
+    WRAPPERS + r"operations\.(\d+)\.(?:([FGH])\.(conv[1-5]\.(?:weight|bias))|((?:haar|conv)_weights))"
 )
 HIDING_NAMES = {"r": "rho", "y": "eta", "f": "phi"}
 RESCALING_NAMES = {"F": "phi", "G": "eta", "H": "rho"}
@@ -100,7 +100,7 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
             counts.append(0)
             if decomposition[0] == "conv_weights":
                 found[f"steps.{step}.decomposition.matrix"] = matrix
-            elif matrix.shape[1:] == (1, 2, 1):  # a 2x2 matrix a channel, its rows one after the other
+            elif tuple(matrix.shape) == (24, 1, 2, 1):  # a 2x2 matrix a channel, its rows one after the other
                 found[f"steps.{step}.decomposition.matrix"] = matrix.reshape(-1, 2, 2)
             elif not torch.equal(matrix.flatten(1), HAAR.repeat(len(matrix) // 4, 1).to(matrix)):
                 raise ValueError(f"operations.{number}.haar_weights is not the Haar transform")
@@ -176,7 +176,10 @@ def convert(
 
 
 def growth_of(state: dict[str, Tensor]) -> int:
-    return len(next(value for name, value in state.items() if name.endswith("conv1.bias")))
+    for name, value in state.items():
+        if name.endswith("conv1.bias"):
+            return len(value)
+    raise ValueError("no conv1.bias in it; expected whole coupling blocks")
 
 
 def card(
@@ -196,6 +199,13 @@ def card(
     warning = ""
     if partial:
         warning = "\nOnly one part of the network was converted; the other is fresh and hides nothing.\n"
+    if arguments.get("num_secrets") == 8:
+        matrix = model.iir.steps[1].decomposition.matrix.detach()
+        apart = (torch.linalg.inv(matrix) - 2 * matrix.transpose(1, 2)).abs().max().item()
+        warning += (
+            "\nThe learned split is inverted by the inverse of its matrix, in the released code by twice its "
+            f"transpose: the two differ by up to {apart:.2g} here.\n"
+        )
     return f"""# {name}
 
 Weights of `{method}` for {model.num_secrets} secret(s), {size:.2f} M parameters: {settings}.
@@ -213,6 +223,25 @@ weights when this card was written.
     python hide.py --weights {name} --cover COVER --secrets SECRET --out stego.png
     python reveal.py --weights {name} --stego stego.png --out revealed
 """
+
+
+PARSER = argparse.ArgumentParser(
+    prog="convert_weights.py",
+    description=__doc__.split("\n\n")[0],
+    epilog=EXAMPLES,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+)
+PARSER.add_argument("--from", dest="method", choices=("hinet", "invmihnet"), required=True)
+PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors")
+PARSER.add_argument("--out", type=Path, required=True, help="folder for the weights and the model card")
+PARSER.add_argument(
+    "--z-std",
+    type=float,
+    default=1.0,
+    help="deviation of what replaces z at reveal; default 1, as the authors trained; 0: zeros",
+)
+PARSER.add_argument("--partial", action="store_true", help="InvMIHNet: take IIR or IIH alone")
+PARSER.add_argument("--force", action="store_true", help="replace weights that are there")
 
 
 def main(options: argparse.Namespace) -> None:
@@ -243,21 +272,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="convert_weights.py",
-        description=__doc__.split("\n\n")[0],
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--from", dest="method", choices=("hinet", "invmihnet"), required=True)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the weights and the model card")
-    parser.add_argument(
-        "--z-std",
-        type=float,
-        default=1.0,
-        help="deviation of what replaces z at reveal; default 1, as the authors trained; 0: zeros",
-    )
-    parser.add_argument("--partial", action="store_true", help="InvMIHNet: take IIR or IIH alone")
-    parser.add_argument("--force", action="store_true", help="replace weights that are there")
-    sys.exit(run_command(parser, main))
+    sys.exit(run_command(PARSER, main))
