@@ -104,7 +104,9 @@ class InvMIHNetObjective(nn.Module):
           + |z_iir|^2                                   latent
 
     The last term stands for the paper's Jensen-Shannon divergence between secrets and revealed secrets,
-    as in the released code. Identical pictures (and z_iir = 0) give 0.
+    as in the released code. Identical pictures (and z_iir = 0) give 0. The paper does not say over what
+    its norms are summed. The released code's sums (over a picture, averaged over the N secrets) would be,
+    as means: l2/N on small_pictures, (N-1)/N on latent, the others as here.
 
     stage, so that the paper's separate warm-ups are phases of one option file:
         rescaling   IIR alone: reveal, small_pictures, latent; secrets are revealed from the 8-bit mosaic
@@ -191,7 +193,7 @@ class InvMIHNet(HidingModel):
     spliced into one mosaic, as the paper says, and hidden in the whole cover (there, each tile is hidden
     in its part of the cover on its own, which with converted weights tells at the seams); secrets are
     revealed from the 8-bit stego (there, from floats); its bicubic term looks at the recovered mosaic,
-    ours as eq. 3 at the mosaic; IIH's parameters are in the optimiser (there, the second optimiser holds
+    ours at the mosaic, as in eq. 3; IIH's parameters are in the optimiser (there, the second optimiser holds
     IIR's again); the learned split for 8 is inverted by the inverse of its matrix (there, by twice its
     transpose, which is the same at the start of training only); means per value instead of sums. The same
     as there: the mosaic is rounded to 8 bits before IIR^-1, the decompositions, the LeakyReLU slopes (0.2

@@ -200,7 +200,7 @@ def card(
     if partial:
         warning = "\nOnly one part of the network was converted; the other is fresh and hides nothing.\n"
     if arguments.get("num_secrets") == 8:
-        matrix = model.iir.steps[1].decomposition.matrix.detach()
+        matrix = model.state_dict()["iir.steps.1.decomposition.matrix"]
         apart = (torch.linalg.inv(matrix) - 2 * matrix.transpose(1, 2)).abs().max().item()
         warning += (
             "\nThe learned split is inverted by the inverse of its matrix, in the released code by twice its "
@@ -264,7 +264,8 @@ def main(options: argparse.Namespace) -> None:
         raise ValueError(f"{weights}: exists; --force replaces it")
     origin = ", ".join(path.name for path in options.files)
     save_weights(weights, model, options.method, arguments, converted_from=origin)
-    text = card(options.method, model, arguments, options.files, options.out.name, options.partial)
+    whole = options.method == "hinet" or {"num_secrets", "iih_blocks"} <= arguments.keys()
+    text = card(options.method, model, arguments, options.files, options.out.name, not whole)
     write_beside(options.out / "README.md", text.encode())
     print(
         f"{weights}: {options.method}, {model.num_secrets} secret(s); the card is {options.out / 'README.md'}"
