@@ -3,10 +3,14 @@
 import inspect
 
 from models.base import Hidden, HidingModel
+from models.hinet import HiNet
+from models.invmihnet import InvMIHNet
 from models.smilenet import SMILENet
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
+    "invmihnet": InvMIHNet,
+    "hinet": HiNet,
 }
 
 

@@ -3,15 +3,16 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Hidden, HidingModel
 from models.layers.coupling import CouplingBlock
+from models.layers.hiding import hide_in_bands, reveal_from_bands
+from models.layers.latent import pack, stand_in, unpack
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, small_pictures, tile, untile
 from models.layers.quantize import quantize
-from models.layers.wavelet import haar, ihaar
+from models.layers.sizes import even_size, grown, tiled_size, with_rim
 from models.losses import UnifiedObjective
 
 SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
@@ -66,16 +67,10 @@ class IMSE(nn.Module):
         self.blocks = nn.ModuleList(CouplingBlock(12, 12, growth=growth, clamp=clamp) for _ in range(blocks))
 
     def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = haar(cover), haar(mosaic)
-        for block in self.blocks:
-            a, b = block(a, b)
-        return ihaar(a), b
+        return hide_in_bands(self.blocks, cover, mosaic)
 
     def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = haar(stego), z
-        for block in reversed(self.blocks):
-            a, b = block.inverse(a, b)
-        return ihaar(a), ihaar(b)
+        return reveal_from_bands(self.blocks, stego, z)
 
 
 class SMILENet(HidingModel):
@@ -193,23 +188,19 @@ class SMILENet(HidingModel):
         mosaic, z_mosaic = self.icdm(self.transform(inner.flatten(0, 1) - 0.5), condition)
         stego, z_embed = self._embed_mosaic(cover, mosaic)
         right, below = secrets[..., : size[0], size[1] :], secrets[..., size[0] :, :]
-        dropped = (z_mosaic, z_embed, right, below)
-        return stego, torch.cat([part.reshape(len(cover), -1) for part in dropped], dim=1)
+        return stego, pack(len(cover), (z_mosaic, z_embed, right, below))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
         (b, _, height, width), n = stego.shape, self.num_secrets
-        (h, w), (even_h, even_w) = self._secret_size(stego), _even(stego)
+        (h, w), (even_h, even_w) = self._secret_size(stego), even_size(stego)
         shapes = (
             (b * n, 3 * (n - 1), h // self.rows, w // self.cols),
             (b, 12, even_h // 2, even_w // 2),
             (b, n, 3, h, width - w),
             (b, n, 3, height - h, width),
         )
-        lengths = [math.prod(shape) // b for shape in shapes]
-        if z.shape != (b, sum(lengths)):
-            raise ValueError(f"z: expected {(b, sum(lengths))} for this stego, got {tuple(z.shape)}")
-        parts = [part.reshape(s) for part, s in zip(z.split(lengths, 1), shapes, strict=True)]
+        parts = unpack(z, b, shapes)
         z_mosaic, z_embed, right, below = parts
         cover, mosaic = self._extract_mosaic(stego, z_embed)
         bands = self.icdm.inverse(mosaic, z_mosaic, self._condition(cover, (h, w)))
@@ -255,7 +246,7 @@ class SMILENet(HidingModel):
         return stego, mosaic, z_mosaic, z_embed
 
     def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
-        size, even = self._secret_size(stego), _even(stego)
+        size, even = self._secret_size(stego), even_size(stego)
         z_embed = self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
         cover, mosaic = self._extract_mosaic(stego, z_embed)
 
@@ -269,16 +260,14 @@ class SMILENet(HidingModel):
         (revealed,) = _in_slices(
             grow, untile(mosaic, self.rows, self.cols), self._condition(cover, size), size
         )
-        strips = (0, stego.shape[-1] - size[1], 0, stego.shape[-2] - size[0])
-        revealed = F.pad(revealed, strips, mode="replicate")
+        revealed = grown(revealed, stego)
         return revealed.unflatten(0, (len(stego), self.num_secrets)), mosaic
 
     # --- parts of both -------------------------------------------------------------------------
 
     def _secret_size(self, cover: Tensor) -> tuple[int, int]:
         """Height and width of the secrets' region: multiples of m and n within the even region."""
-        height, width = _even(cover)
-        return height // self.rows * self.rows, width // self.cols * self.cols
+        return tiled_size(cover, self.rows, self.cols)
 
     def _condition(self, cover: Tensor, size: tuple[int, int]) -> Tensor | None:
         """Features of the cover tile under each secret: (B*N,condition,h,w)."""
@@ -288,34 +277,19 @@ class SMILENet(HidingModel):
         return self.encoder(tiles)
 
     def _embed_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = _even(cover)
-        gap = (0, width - mosaic.shape[-1], 0, height - mosaic.shape[-2])
-        stego, z = self.imse(cover[..., :height, :width] - 0.5, F.pad(mosaic, gap, mode="replicate"))
-        return _with_rim(stego + 0.5, cover), z
+        height, width = even_size(cover)
+        inner = cover[..., :height, :width] - 0.5
+        stego, z = self.imse(inner, grown(mosaic, inner))
+        return with_rim(stego + 0.5, cover), z
 
     def _extract_mosaic(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = _even(stego)
+        height, width = even_size(stego)
         cover, mosaic = self.imse.inverse(stego[..., :height, :width] - 0.5, z)
         size = self._secret_size(stego)
-        return _with_rim(cover + 0.5, stego), mosaic[..., : size[0], : size[1]]
+        return with_rim(cover + 0.5, stego), mosaic[..., : size[0], : size[1]]
 
     def _latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-        if not self.z_std:
-            return like.new_zeros(shape)
-        generator = None if self.training else torch.Generator().manual_seed(0)
-        noise = torch.randn(shape, generator=generator, dtype=like.dtype)
-        return noise.to(like.device) * self.z_std
-
-
-def _even(picture: Tensor) -> tuple[int, int]:
-    return picture.shape[-2] // 2 * 2, picture.shape[-1] // 2 * 2
-
-
-def _with_rim(inner: Tensor, outer: Tensor) -> Tensor:
-    """`inner`, extended by the last row and column of `outer` where that one is odd."""
-    height, width = inner.shape[-2:]
-    wide = torch.cat((inner, outer[..., :height, width:]), dim=-1)
-    return torch.cat((wide, outer[..., height:, :]), dim=-2)
+        return stand_in(like, shape, self.z_std, sampled=self.training)
 
 
 def _in_slices(function, x: Tensor, condition: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, ...]:

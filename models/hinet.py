@@ -1,0 +1,149 @@
+"""HiNet: one picture in another, by an invertible network over wavelet bands."""
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel
+from models.layers.coupling import CouplingBlock
+from models.layers.hiding import hide_in_bands, reveal_from_bands
+from models.layers.latent import pack, stand_in, unpack
+from models.layers.quantize import quantize
+from models.layers.sizes import even_size, grown, with_rim
+from models.losses import Losses, low_band, squared
+
+
+class HiNetObjective(nn.Module):
+    """HiNet's loss (eq. 3 to 6), with means per value in the place of sums.
+
+        L = lc |stego - cover|^2 + lr |revealed - secret|^2 + lf |LL(stego) - LL(cover)|^2
+
+    A common factor apart the three weigh as much as the paper's sums: `low_band` is the sum over the LL
+    band divided by the number of values of the picture. Identical pictures give 0. The paper trains with
+    lf = 0 first and adds it later: two phases of an option file, the first with `low_frequency: 0.0`.
+
+    Arguments (weights, dimensionless; defaults are the paper's, its released code has 1, 5 and 1):
+        imperceptibility  lc, the concealing loss, eq. 3
+        reveal            lr, the revealing loss, eq. 4
+        low_frequency     lf, eq. 5; 0 leaves the term out
+    """
+
+    def __init__(self, imperceptibility: float = 10.0, reveal: float = 1.0, low_frequency: float = 10.0):
+        super().__init__()
+        self.imperceptibility, self.reveal = imperceptibility, reveal
+        self.low_frequency = low_frequency
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,1,3,H,W) in [0,1]; progress is not used."""
+        hidden: Hidden = model(cover, secrets)
+        terms = {
+            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
+            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        }
+        if self.low_frequency:
+            terms["low_frequency"] = self.low_frequency * low_band(hidden.stego, cover)
+        return Losses(sum(terms.values()), terms)
+
+
+class HiNet(HidingModel):
+    """HiNet for 1 secret.
+
+    J. Jing, X. Deng, M. Xu, J. Wang, Z. Guan, "HiNet: Deep Image Hiding by Invertible Network", ICCV 2021.
+
+        cover (B,3,H,W) -- Haar -- (B,12,H/2,W/2) --|                |-- Haar^-1 -- stego, 8 bit, a PNG file
+                                                    |  M coupling    |
+        secret (B,3,H,W) - Haar -- (B,12,H/2,W/2) --|  blocks        |-- r (B,12,H/2,W/2), dropped
+
+        stego -- Haar --------|                        |-- Haar^-1 -- cover^
+                              |  M inverse blocks      |
+        z = 0 (B,12,H/2,W/2) -|                        |-- Haar^-1 -- secret^
+
+    Arguments:
+        num_blocks  M, coupling blocks (models/layers/coupling.py); they stand in `blocks`
+        growth      channels that each convolution of a dense block adds
+        clamp       bound of the coupling blocks' logarithmic scale
+        z_std       0: r is replaced by zeros at reveal; above: by Gaussian noise of this deviation,
+                    drawn anew in training and fixed at reveal
+
+    Different from the paper: z = 0 by default (the paper samples a Gaussian: z_std = 1, as in
+    options/train/hinet_1.yml, and so that a reveal is repeatable the sample is fixed). Different from
+    the released code: stego is rounded to 8 bits in training too, with a straight-through gradient (there,
+    training and test reveal from floats); means per value instead of sums; a non-finite step is skipped
+    (there, it ends the run). The same as there: LeakyReLU of slope 0.01, the order of the Haar bands, last
+    layers that start at zero, so that a fresh network's stego is the cover. Its released weights load
+    through scripts/convert_weights.py.
+
+    Left open by the paper: sizes that are not even. Here the cover's odd last row or column stays as it
+    is, and the secret's comes back as a copy of the last one revealed.
+    """
+
+    Criterion = HiNetObjective
+
+    num_secrets = 1
+    patch_multiple = (2, 2)
+    smallest = (2, 2)
+
+    def __init__(self, *, num_blocks: int = 16, growth: int = 32, clamp: float = 2.0, z_std: float = 0.0):
+        super().__init__()
+        for name, value in (("num_blocks", num_blocks), ("growth", growth)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, got {value}")
+        self.z_std = z_std
+        self.blocks = nn.ModuleList(
+            CouplingBlock(12, 12, growth=growth, clamp=clamp, slope=0.01) for _ in range(num_blocks)
+        )
+
+    # --- the reversible part, exact ------------------------------------------------------------
+
+    def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """cover (B,3,H,W), secrets (B,1,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, no quantiser.
+
+        z holds r and the secret's odd last row and column, laid out flat.
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        """
+        height, width = even_size(cover)
+        stego, z = self._send(cover, secrets)
+        right, below = secrets[..., :height, width:], secrets[..., height:, :]
+        return stego, pack(len(cover), (z, right, below))
+
+    def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,1,3,H,W)."""
+        (b, _, full_height, full_width), (height, width) = stego.shape, even_size(stego)
+        shapes = (
+            self._z_shape(stego),
+            (b, 1, 3, height, full_width - width),
+            (b, 1, 3, full_height - height, full_width),
+        )
+        z, right, below = unpack(z, b, shapes)
+        cover, secret = reveal_from_bands(self.blocks, stego[..., :height, :width], z)
+        secrets = torch.cat((torch.cat((secret[:, None], right), dim=-1), below), dim=-2)
+        return with_rim(cover, stego), secrets
+
+    # --- sender and receiver -------------------------------------------------------------------
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        return self._send(cover, secrets)[0]
+
+    def decode(self, stego: Tensor) -> Tensor:
+        return self._receive(stego, sampled=False)
+
+    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        stego, z = self._send(cover, secrets)
+        stego = quantize(stego)
+        return Hidden(stego, self._receive(stego, sampled=self.training), {"z": z})
+
+    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = even_size(cover)
+        inner = cover[..., :height, :width], secrets[:, 0, :, :height, :width]
+        stego, z = hide_in_bands(self.blocks, *inner)
+        return with_rim(stego, cover), z
+
+    def _receive(self, stego: Tensor, sampled: bool) -> Tensor:
+        height, width = even_size(stego)
+        z = stand_in(stego, self._z_shape(stego), self.z_std, sampled)
+        _, secret = reveal_from_bands(self.blocks, stego[..., :height, :width], z)
+        return grown(secret, stego)[:, None]
+
+    @staticmethod
+    def _z_shape(stego: Tensor) -> tuple[int, ...]:
+        height, width = even_size(stego)
+        return len(stego), 12, height // 2, width // 2

@@ -1,0 +1,328 @@
+"""InvMIHNet: 4 to 16 pictures in one, through a mosaic of small pictures."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel
+from models.layers.coupling import CouplingBlock
+from models.layers.hiding import hide_in_bands, reveal_from_bands
+from models.layers.latent import pack, stand_in, unpack
+from models.layers.mosaic import small_pictures, tile, untile
+from models.layers.quantize import quantize
+from models.layers.rescaling import MeanHaar, mean_first, vertical_split
+from models.layers.sizes import even_size, grown, tiled_size, with_rim
+from models.losses import DISTANCES, Losses, low_band, squared
+
+TILINGS = {4: (2, 2), 6: (3, 2), 8: (4, 2), 9: (3, 3), 16: (4, 4)}  # N: rows m, cols n
+STAGES = ("rescaling", "hiding", "joint")
+
+
+class RescalingStep(nn.Module):
+    """One decomposition and the coupling blocks after it, between the low 3 channels and the others."""
+
+    def __init__(self, channels: int, decomposition: nn.Module, blocks: int, growth: int, clamp: float):
+        super().__init__()
+        self.decomposition = decomposition
+        self.blocks = nn.ModuleList(
+            CouplingBlock(3, channels - 3, growth=growth, clamp=clamp) for _ in range(blocks)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.decomposition(x)
+        low, high = y[:, :3], y[:, 3:]
+        for block in self.blocks:
+            low, high = block(low, high)
+        return torch.cat((low, high), dim=1)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        low, high = y[:, :3], y[:, 3:]
+        for block in reversed(self.blocks):
+            low, high = block.inverse(low, high)
+        return self.decomposition.inverse(torch.cat((low, high), dim=1))
+
+
+class IIR(nn.Module):
+    """Invertible Image Rescaling: (B,3,H,W) <-> (B,3mn,H/m,W/n), the first 3 channels a small picture.
+
+    N = 4, 16: 2x2 Haar, once or twice; 8 = 4 x 2: Haar, then a learned split of rows in two; 6 = 3 x 2
+    and 9 = 3 x 3: a learned matrix. Coupling blocks after each. Law: inverse(forward(x)) == x.
+    """
+
+    def __init__(self, num_secrets: int, blocks: int, growth: int, clamp: float):
+        super().__init__()
+        rows, cols = TILINGS[num_secrets]
+        decompositions: list[nn.Module] = [MeanHaar()]
+        if num_secrets in (6, 9):
+            decompositions = [mean_first(rows, cols)]
+        elif num_secrets == 8:
+            decompositions.append(vertical_split(12))
+        elif num_secrets == 16:
+            decompositions.append(MeanHaar())
+        channels, steps = 3, []
+        for decomposition in decompositions:
+            channels *= decomposition.rows * decomposition.cols
+            steps.append(RescalingStep(channels, decomposition, blocks, growth, clamp))
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def inverse(self, y: Tensor) -> Tensor:
+        for step in reversed(self.steps):
+            y = step.inverse(y)
+        return y
+
+
+class IIH(nn.Module):
+    """Invertible Image Hiding: cover, mosaic (B,3,H,W) <-> stego, z (B,12,H/2,W/2); HiNet's blocks."""
+
+    def __init__(self, blocks: int, growth: int, clamp: float):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            CouplingBlock(12, 12, growth=growth, clamp=clamp, slope=0.01) for _ in range(blocks)
+        )
+
+    def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        return hide_in_bands(self.blocks, cover, mosaic)
+
+    def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return reveal_from_bands(self.blocks, stego, z)
+
+
+class InvMIHNetObjective(nn.Module):
+    """InvMIHNet's loss (eq. 3), with means per value in the place of sums, in three stages.
+
+        L = l1 |revealed - secrets|                     reveal
+          + l2 |mosaic - bicubic(secrets)|^2            small_pictures
+          + l3 |mosaic^ - mosaic|^2                     mosaic_recovery
+          + |stego - cover|^2                           imperceptibility
+          + |LL(stego) - LL(cover)|^2                   low_frequency
+          + |z_iir|^2                                   latent
+
+    The last term stands for the paper's Jensen-Shannon divergence between secrets and revealed secrets,
+    as in the released code. Identical pictures (and z_iir = 0) give 0. The paper does not say over what
+    its norms are summed. The released code's sums (over a picture, averaged over the N secrets) would be,
+    as means: l2/N on small_pictures, (N-1)/N on latent, the others as here.
+
+    stage, so that the paper's separate warm-ups are phases of one option file:
+        rescaling   IIR alone: reveal, small_pictures, latent; secrets are revealed from the 8-bit mosaic
+                    itself and IIH is not run. Freeze iih.
+        hiding      IIH alone: mosaic_recovery, imperceptibility, low_frequency; the mosaics are those of
+                    the IIR of that moment, and IIR^-1 is not run. Freeze iir.
+        joint       all terms
+
+    Other arguments: the weights, dimensionless, by the names above (defaults: the paper's), and
+    `distance` of reveal: l1 (the paper's), l2 or charbonnier.
+    """
+
+    def __init__(
+        self,
+        reveal: float = 1.0,
+        distance: str = "l1",
+        small_pictures: float = 4.0,
+        mosaic_recovery: float = 5.0,
+        imperceptibility: float = 1.0,
+        low_frequency: float = 1.0,
+        latent: float = 1.0,
+        stage: str = "joint",
+    ):
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
+        if stage not in STAGES:
+            raise ValueError(f"stage: '{stage}' is none of {', '.join(STAGES)}")
+        self.reveal, self.distance = reveal, DISTANCES[distance]
+        self.small_pictures, self.mosaic_recovery = small_pictures, mosaic_recovery
+        self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
+        self.latent, self.stage = latent, stage
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
+        hidden: Hidden = model(cover, secrets, self.stage)
+        mosaic = hidden.parts["mosaic"]
+        terms = {}
+        if self.stage != "hiding":
+            small = small_pictures(secrets, model.rows, model.cols)
+            inner = mosaic[..., : small.shape[-2], : small.shape[-1]]
+            terms["reveal"] = self.reveal * self.distance(hidden.revealed, secrets)
+            terms["small_pictures"] = self.small_pictures * squared(inner, small)
+            terms["latent"] = self.latent * hidden.parts["z_iir"].square().mean()
+        if self.stage != "rescaling":
+            recovered = hidden.parts["mosaic_revealed"]
+            terms["mosaic_recovery"] = self.mosaic_recovery * squared(recovered, mosaic)
+            terms["imperceptibility"] = self.imperceptibility * squared(hidden.stego, cover)
+            terms["low_frequency"] = self.low_frequency * low_band(hidden.stego, cover)
+        return Losses(sum(terms.values()), terms)
+
+
+class InvMIHNet(HidingModel):
+    """InvMIHNet for N = 4, 6, 8, 9 or 16 secrets.
+
+    Z. Chen, T. Liu, J.-J. Huang, W. Zhao, X. Bi, M. Wang, "Invertible Mosaic Image Hiding Network for
+    Very Large Capacity Image Steganography", ICASSP 2024.
+
+        secrets (B,N,3,H,W)
+          IIR: decomposition and R blocks -- z_iir (B*N,3(mn-1),H/m,W/n), dropped
+          small pictures (B*N,3,H/m,W/n), tiled
+        mosaic (B,3,H,W)           cover (B,3,H,W)
+          |--------- IIH -----------|
+          |                         |
+        z_iih, dropped            stego, 8 bit, a PNG file
+                                    |
+        mosaic^ <-- IIH^-1 (z = 0) -|
+        8 bit, untiled, IIR^-1 (z = 0) --> secrets^
+
+    Arguments:
+        num_secrets  N: 4 = 2 x 2, 6 = 3 x 2, 8 = 4 x 2, 9 = 3 x 3, 16 = 4 x 4 (rows x cols)
+        iir_blocks   R, coupling blocks after each decomposition of IIR (8 and 16 secrets have two);
+                     null: the released settings, 12 for 6 and 9 secrets and 8 otherwise
+        iih_blocks   G, coupling blocks of IIH
+        growth       channels that each convolution of a dense block adds
+        iir_clamp, iih_clamp   bounds of the coupling blocks' logarithmic scale
+        z_std        0: what is dropped is replaced by zeros at reveal; above: by Gaussian noise of this
+                     deviation, drawn anew in training and fixed at reveal
+
+    Parameters: 5.72 M at N = 4 (the paper: 5.71 M), 6.81, 7.73, 7.19 and 8.41 M at 6, 8, 9 and 16.
+
+    Different from the paper: z = 0 by default (it samples a Gaussian: z_std = 1); one Adam with one pair
+    of betas (there 0.9/0.999 for IIR, 0.5/0.999 for IIH). Different from the released code: the tiles are
+    spliced into one mosaic, as the paper says, and hidden in the whole cover (there, each tile is hidden
+    in its part of the cover on its own, which with converted weights tells at the seams); secrets are
+    revealed from the 8-bit stego (there, from floats); its bicubic term looks at the recovered mosaic,
+    ours at the mosaic, as in eq. 3; IIH's parameters are in the optimiser (there, the second optimiser holds
+    IIR's again); the learned split for 8 is inverted by the inverse of its matrix (there, by twice its
+    transpose, which is the same at the start of training only); means per value instead of sums. The same
+    as there: the mosaic is rounded to 8 bits before IIR^-1, the decompositions, the LeakyReLU slopes (0.2
+    in IIR, 0.01 in IIH), clamps and block counts. Its released weights load through
+    scripts/convert_weights.py.
+
+    Left open by the paper: which mosaics IIH is warmed up on (here: those of the warmed-up IIR), and
+    sizes that m and n do not divide. Here networks run on the largest region from the top left that is
+    even and on secrets cropped to multiples of m and n within it; the cover's odd last row or column
+    stays, and up to m rows (n columns) at a secret's lower (right) edge come back as copies of the last
+    one revealed.
+    """
+
+    Criterion = InvMIHNetObjective
+
+    def __init__(
+        self,
+        num_secrets: int = 4,
+        *,
+        iir_blocks: int | None = None,
+        iih_blocks: int = 16,
+        growth: int = 32,
+        iir_clamp: float = 1.0,
+        iih_clamp: float = 2.0,
+        z_std: float = 0.0,
+    ):
+        super().__init__()
+        if num_secrets not in TILINGS:
+            known = ", ".join(map(str, TILINGS))
+            raise ValueError(f"num_secrets: InvMIHNet hides {known} secrets, not {num_secrets}")
+        if iir_blocks is None:
+            iir_blocks = 12 if num_secrets in (6, 9) else 8
+        for name, value in (("iir_blocks", iir_blocks), ("iih_blocks", iih_blocks), ("growth", growth)):
+            if value < 1:
+                raise ValueError(f"{name}: must be at least 1, got {value}")
+        self.num_secrets, self.z_std = num_secrets, z_std
+        self.rows, self.cols = TILINGS[num_secrets]
+        self.patch_multiple = (math.lcm(2, self.rows), math.lcm(2, self.cols))
+        self.smallest = (4 * self.rows, 4 * self.cols)  # tiles of 4 x 4 pixels
+        self.iir = IIR(num_secrets, iir_blocks, growth, iir_clamp)
+        self.iih = IIH(iih_blocks, growth, iih_clamp)
+
+    # --- the reversible part, exact ------------------------------------------------------------
+
+    def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """IIR and IIH: cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K).
+
+        Floats, no quantiser. z holds z_iir, z_iih, and the strips of the secrets beyond a multiple of
+        m and n, laid out flat.
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        """
+        height, width = tiled_size(cover, self.rows, self.cols)
+        mosaic, z_iir = self._rescale(secrets)
+        stego, z_iih = self._hide_mosaic(cover, mosaic)
+        right, below = secrets[..., :height, width:], secrets[..., height:, :]
+        return stego, pack(len(cover), (z_iir, z_iih, right, below))
+
+    def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
+        (b, _, full_height, full_width), n = stego.shape, self.num_secrets
+        height, width = tiled_size(stego, self.rows, self.cols)
+        shapes = (
+            *self._z_shapes(stego),
+            (b, n, 3, height, full_width - width),
+            (b, n, 3, full_height - height, full_width),
+        )
+        z_iir, z_iih, right, below = unpack(z, b, shapes)
+        cover, mosaic = self._reveal_mosaic(stego, z_iih)
+        inner = self._upscale(mosaic, z_iir).unflatten(0, (b, n))
+        return cover, torch.cat((torch.cat((inner, right), dim=-1), below), dim=-2)
+
+    # --- sender and receiver -------------------------------------------------------------------
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        return self._hide_mosaic(cover, self._rescale(secrets)[0])[0]
+
+    def decode(self, stego: Tensor) -> Tensor:
+        z_iir, z_iih = self._stand_ins(stego, sampled=False)
+        return self._revealed(self._reveal_mosaic(stego, z_iih)[1], z_iir, stego)
+
+    def forward(self, cover: Tensor, secrets: Tensor, stage: str = "joint") -> Hidden:
+        """stage "rescaling" runs no IIH (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
+        mosaic, z_iir = self._rescale(secrets)
+        stand_ins = self._stand_ins(cover, sampled=self.training)
+        parts = {"mosaic": mosaic, "z_iir": z_iir}
+        if stage == "rescaling":
+            return Hidden(cover, self._revealed(mosaic, stand_ins[0], cover), parts)
+        stego, _ = self._hide_mosaic(cover, mosaic)
+        stego = quantize(stego)
+        _, parts["mosaic_revealed"] = self._reveal_mosaic(stego, stand_ins[1])
+        if stage == "hiding":
+            return Hidden(stego, secrets[:, :0], parts)
+        return Hidden(stego, self._revealed(parts["mosaic_revealed"], stand_ins[0], stego), parts)
+
+    # --- parts of both -------------------------------------------------------------------------
+
+    def _rescale(self, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,N,3,H,W) -> mosaic (B,3,h,w), h and w multiples of m and n; z_iir (B*N,3(mn-1),h/m,w/n)."""
+        height, width = tiled_size(secrets, self.rows, self.cols)
+        bands = self.iir(secrets[..., :height, :width].flatten(0, 1))
+        return tile(bands[:, :3], self.rows, self.cols), bands[:, 3:]
+
+    def _upscale(self, mosaic: Tensor, z_iir: Tensor) -> Tensor:
+        """The inverse of `_rescale`: -> (B*N,3,h,w)."""
+        return self.iir.inverse(torch.cat((untile(mosaic, self.rows, self.cols), z_iir), dim=1))
+
+    def _hide_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = even_size(cover)
+        inner = cover[..., :height, :width]
+        stego, z_iih = self.iih(inner, grown(mosaic, inner))
+        return with_rim(stego, cover), z_iih
+
+    def _reveal_mosaic(self, stego: Tensor, z_iih: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = even_size(stego)
+        cover, mosaic = self.iih.inverse(stego[..., :height, :width], z_iih)
+        height, width = tiled_size(stego, self.rows, self.cols)
+        return with_rim(cover, stego), mosaic[..., :height, :width]
+
+    def _revealed(self, mosaic: Tensor, z_iir: Tensor, like: Tensor) -> Tensor:
+        """Secrets (B,N,3,H,W) of the size of `like`, from the mosaic on the grid of 8-bit values."""
+        revealed = self._upscale(quantize(mosaic), z_iir)
+        return grown(revealed, like).unflatten(0, (len(like), self.num_secrets))
+
+    def _stand_ins(self, like: Tensor, sampled: bool) -> list[Tensor]:
+        return [stand_in(like, shape, self.z_std, sampled) for shape in self._z_shapes(like)]
+
+    def _z_shapes(self, stego: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of z_iir and z_iih."""
+        b, n = len(stego), self.num_secrets
+        (height, width), even = tiled_size(stego, self.rows, self.cols), even_size(stego)
+        iir = (b * n, 3 * (n - 1), height // self.rows, width // self.cols)
+        return iir, (b, 12, even[0] // 2, even[1] // 2)

@@ -1,0 +1,182 @@
+"""What every method promises, whatever its name: a loop over MODELS."""
+
+import pytest
+import torch
+from skimage.data import astronaut, chelsea, coffee
+
+from models import MODELS, build_model
+
+SMALL = {
+    "smilenet": dict(
+        rows=2,
+        cols=2,
+        icdm_blocks=1,
+        imse_blocks=2,
+        growth=6,
+        sis_width=8,
+        sis_blocks=1,
+        sde_width=8,
+        sde_blocks=1,
+        condition=4,
+    ),
+    "invmihnet": dict(num_secrets=4, iir_blocks=1, iih_blocks=2, growth=6),
+    "hinet": dict(num_blocks=2, growth=6),
+}
+METHODS = sorted(MODELS)
+INVERTIBLE = [name for name in METHODS if hasattr(MODELS[name], "embed")]
+ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
+
+
+def small(method, shake=0.05, **changes):
+    """A small network with noise on all weights: a fresh one would only test the identity."""
+    torch.manual_seed(0)
+    net = build_model(method, **SMALL[method], **changes)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(torch.randn_like(p) * shake)
+    return net
+
+
+def group(net, height=32, width=48, batch=1, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, net.num_secrets + 1, 3, height, width)
+    pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return pictures[:, 0], pictures[:, 1:]
+
+
+def test_every_method_is_tested_here():
+    assert sorted(SMALL) == METHODS and len(INVERTIBLE) >= 3
+
+
+@pytest.mark.parametrize("size", ODD)
+@pytest.mark.parametrize("method", INVERTIBLE)
+def test_extract_inverts_embed(method, size):
+    net = small(method).double()
+    cover, secrets = (x.double() / 255 for x in group(net, *size, batch=2))
+    with torch.no_grad():
+        stego, z = net.embed(cover, secrets)
+        back = net.extract(stego, z)
+    assert stego.shape == cover.shape and (stego - cover).abs().mean() > 1e-3
+    assert (back[0] - cover).abs().max() < 1e-9 and (back[1] - secrets).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("method", INVERTIBLE)
+def test_extract_refuses_a_z_of_another_size(method):
+    with pytest.raises(ValueError, match="z: expected"):
+        small(method).extract(torch.rand(1, 3, 32, 48), torch.rand(1, 7))
+
+
+@pytest.mark.parametrize("size", ODD)
+@pytest.mark.parametrize("method", METHODS)
+def test_hide_and_reveal_give_uint8_of_the_covers_size(method, size):
+    net = small(method)
+    cover, secrets = group(net, *size, batch=2)
+    stego = net.hide(cover, secrets)
+    revealed = net.reveal(stego)
+    assert stego.dtype == revealed.dtype == torch.uint8
+    assert stego.shape == cover.shape and revealed.shape == secrets.shape
+    assert torch.equal(net.reveal(stego.clone()), revealed)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_smallest_cover(method):
+    net = small(method)
+    height, width = net.smallest
+    cover, secrets = group(net, height, width)
+    assert net.reveal(net.hide(cover, secrets)).shape == secrets.shape
+    with pytest.raises(ValueError, match="too small"):
+        net.hide(cover[..., : height - 1, :], secrets[..., : height - 1, :])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_secrets_than_there_is_room_for(method):
+    net = small(method)
+    cover, secrets = group(net)
+    with pytest.raises(ValueError, match=f"1 to {net.num_secrets} secrets, got {net.num_secrets + 1}"):
+        net.hide(cover, torch.cat((secrets, secrets[:, :1]), dim=1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_pass_and_deployed_path_agree(method):
+    net = small(method)
+    cover, secrets = group(net, 41, 53)
+    with torch.no_grad():
+        hidden = net(cover / 255, secrets / 255)
+    stego = net.hide(cover, secrets)
+    # Float and 8 bit may round a value on the boundary differently, nothing more.
+    assert ((hidden.stego * 255).round() - stego.float()).abs().max() <= 1
+    assert hidden.revealed.shape == secrets.shape
+    assert (hidden.revealed.clamp(0, 1) * 255 - net.reveal(stego).float()).abs().median() < 1
+
+
+@pytest.mark.parametrize("method", [name for name in INVERTIBLE if name != "smilenet"])
+def test_sampled_z_is_fixed_at_reveal_and_drawn_anew_in_training(method):
+    net = small(method, z_std=0.5)  # in training mode, as a fresh module is
+    cover, secrets = group(net, batch=2)
+    stego = net.hide(cover, secrets)
+    revealed = net.reveal(stego)
+    assert torch.equal(net.reveal(stego), revealed)
+    # A picture's place in a batch: rounding in the convolutions may differ, the noise may not.
+    assert (net.reveal(stego[1:]).float() - revealed[1:].float()).abs().max() <= 1
+    assert not torch.equal(small(method).reveal(stego), revealed)
+    passes = [net(cover / 255, secrets / 255).revealed for _ in range(2)]
+    assert not torch.equal(*passes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_moves_within_three_steps(method):
+    net = small(method, shake=0.0)
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    criterion = net.Criterion()
+    for seed in range(3):
+        cover, secrets = group(net, seed=seed)
+        optimizer.zero_grad()
+        losses = criterion(net, cover / 255, secrets / 255, 0.0)
+        assert torch.isclose(losses.total, sum(losses.terms.values()))
+        losses.total.backward()
+        optimizer.step()
+    still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
+    assert not still
+
+
+# Sizes and losses with which 300 steps are enough: weights of the loss as in the nano option files.
+OVERFIT = {
+    "smilenet": (
+        dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=3, growth=8, sis_blocks=0, sde_blocks=0, condition=0),
+        dict(latent=0.01, mosaic_recovery=0.5, readable_mosaic=0.5),
+    ),
+    "invmihnet": (
+        dict(num_secrets=4, iir_blocks=1, iih_blocks=3, growth=8),
+        dict(distance="l2", latent=0.01, small_pictures=0.5, mosaic_recovery=0.5),
+    ),
+    "hinet": (dict(num_blocks=3, growth=8), dict(imperceptibility=2.0, low_frequency=0.5)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_group_is_learned_within_300_steps(method):
+    """Cover and secrets of 64 pixels: revealed at 25 dB and more through 8 bits, the stego at 25 dB too."""
+    arguments, weights = OVERFIT[method]
+    torch.manual_seed(0)
+    net = build_model(method, **arguments)
+    photos = [photo[60:124, x : x + 64] for x in (150, 250) for photo in (astronaut(), chelsea(), coffee())]
+    pictures = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos])
+    cover, secrets = pictures[:1], pictures[None, 1 : 1 + net.num_secrets]
+    criterion = net.Criterion(**weights)
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    for step in range(300):
+        optimizer.zero_grad()
+        criterion(net, cover / 255, secrets / 255, step / 300).total.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+        optimizer.step()
+        if step % 25 == 24:
+            stego = net.hide(cover, secrets)
+            if min(psnr(stego, cover), psnr(net.reveal(stego), secrets)) >= 25:
+                return
+    pytest.fail(f"{psnr(stego, cover):.1f} dB stego, {psnr(net.reveal(stego), secrets):.1f} dB revealed")
+
+
+def psnr(x, y):
+    error = (x.double() - y.double()).square().mean()
+    return (10 * torch.log10(255**2 / error)).item()
