@@ -24,7 +24,8 @@ def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
     """Parse the command line and run `main`; errors become one line on stderr and an exit code.
 
     ValueError and OSError are the user's to mend: their text, exit code 2, no traceback (`--debug`
-    shows it). Anything else is ours: the traceback, exit code 1.
+    shows it). Anything else is ours and is not caught: Python prints the traceback and exits
+    with 1.
     """
     parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
     arguments = parser.parse_args()
@@ -37,9 +38,6 @@ def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
         return 2
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 1
-    except Exception:
-        traceback.print_exc()
         return 1
     return 0
 
