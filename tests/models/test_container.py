@@ -1,0 +1,215 @@
+"""The container: what comes back, what is noticed, and what is said of it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.container import (
+    NO_WEIGHTS,
+    PUBLIC,
+    ContainerError,
+    Damaged,
+    Key,
+    NoPayload,
+    OtherWeights,
+    WrongKey,
+    decrypt,
+    encrypt,
+    header_samples,
+    keystream,
+    new_nonce,
+    read_header,
+    write_header,
+)
+
+SIZE = (24, 40)
+NOTE = b"three pictures"
+HEADER = header_samples(len(NOTE))
+
+
+def picture(size=SIZE, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def sealed(key=PUBLIC, cover=None, method="codec_lsb", weights=NO_WEIGHTS, note=NOTE, marked=True):
+    cover = picture() if cover is None else cover
+    samples, nonce = cover.copy().reshape(-1), new_nonce()
+    keys = key.derive(nonce)
+    write_header(samples, cover.shape[:2], keys, nonce, method, weights, note, marked)
+    return samples
+
+
+def opened(samples, key=PUBLIC, size=SIZE, method="codec_lsb", weights=NO_WEIGHTS, damaged_ok=False):
+    return read_header(samples, size, key, method, weights, damaged_ok)
+
+
+STEGO = sealed()
+
+
+@pytest.mark.parametrize("passphrase", [None, "Grüße, 世界"])
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("note", [b"", b"x", bytes(range(256))])
+def test_round_trip(passphrase, marked, note):
+    key, cover = Key(passphrase), picture()
+    samples = sealed(key, cover, note=note, marked=marked)
+    header = opened(samples, key)
+    assert header.note == note and not header.changed and header.samples == header_samples(len(note))
+    flat = cover.reshape(-1)
+    assert np.array_equal(samples[header.samples :], flat[header.samples :])
+    assert np.array_equal(samples[: header.samples] >> 1, flat[: header.samples] >> 1)
+    nonce = np.packbits(samples[:128] & 1).tobytes()
+    assert header.keys == key.derive(nonce)
+
+
+def test_a_full_picture_and_one_sample_less():
+    note = bytes(SIZE[0] * SIZE[1] * 3 // 8 - header_samples(1) // 8 + 1)
+    assert header_samples(len(note)) == SIZE[0] * SIZE[1] * 3
+    assert opened(sealed(note=note)).note == note
+    with pytest.raises(
+        ValueError, match="40x24 pixels is too small: the header takes 2888 samples, it has 2880"
+    ):
+        sealed(note=note + b"x")
+    with pytest.raises(ValueError, match="a note of 65536 bytes, at most 65535"):
+        sealed(cover=picture((500, 500)), note=bytes(65536))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    position=st.one_of(st.integers(0, HEADER - 1), st.integers(0, STEGO.size - 1)),
+    change=st.integers(1, 255),
+)
+def test_any_changed_sample_is_noticed(position, change):
+    changed = STEGO.copy()
+    changed[position] = (int(changed[position]) + change) % 256
+    with pytest.raises(Damaged, match="changed after hiding"):
+        opened(changed)
+    assert opened(changed, damaged_ok=True)[0::3] == (NOTE, True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pixel=st.integers(0, STEGO.size // 3 - 1), colour=st.tuples(*[st.integers(0, 255)] * 3))
+def test_a_painted_pixel_is_told_from_a_wrong_key(pixel, colour):
+    changed = STEGO.copy()
+    changed[3 * pixel : 3 * pixel + 3] = colour
+    if not np.array_equal(changed, STEGO):
+        with pytest.raises(Damaged, match="changed after hiding"):
+            opened(changed)
+
+
+def test_a_changed_sample_is_noticed_without_the_mark_too():
+    stego = sealed(marked=False)
+    for position in range(0, STEGO.size, 31):
+        changed = stego.copy()
+        changed[position] ^= 1
+        expected = NoPayload if position < 160 else Damaged  # without a mark the nonce cannot be mended
+        with pytest.raises(expected):
+            opened(changed)
+
+
+def test_wrong_keys():
+    secret = sealed(Key("right"))
+    with pytest.raises(WrongKey, match="another passphrase than this one"):
+        opened(secret, Key("wrong"))
+    with pytest.raises(WrongKey, match="hidden under a passphrase: it is needed"):
+        opened(secret)
+    with pytest.raises(WrongKey, match="hidden without a passphrase: reveal it without one"):
+        opened(STEGO, Key("any"))
+
+
+def test_unmarked_looks_like_nothing():
+    secret = sealed(Key("right"), marked=False)
+    assert opened(secret, Key("right")).note == NOTE
+    with pytest.raises(NoPayload, match="unmarked under another passphrase"):
+        opened(secret, Key("wrong"))
+    with pytest.raises(NoPayload):
+        opened(secret)
+    with pytest.raises(WrongKey, match="hidden without a passphrase"):
+        opened(sealed(marked=False), Key("any"))
+
+
+@pytest.mark.parametrize(
+    "cover", [picture(), np.zeros((24, 40, 3), np.uint8), picture((3, 3)), picture((8, 30))]
+)
+def test_a_picture_without_a_payload(cover):
+    for key in (Key(), Key("any")):
+        with pytest.raises(NoPayload, match="nothing is hidden here"):
+            opened(cover.reshape(-1), key, cover.shape[:2])
+
+
+def test_cut_pictures():
+    stego = sealed(cover=picture((24, 300))).reshape(24, 300, 3)
+    for part in (stego[:12], stego[:, :260]):  # the header's first part fits into the first row
+        for damaged_ok in (False, True):
+            with pytest.raises(Damaged, match="cut or resized after hiding, from 300x24 to"):
+                opened(part.reshape(-1), size=part.shape[:2], damaged_ok=damaged_ok)
+    with pytest.raises(NoPayload, match="cut at the top or left"):
+        opened(stego[12:].reshape(-1), size=(12, 300))
+
+
+def test_a_header_beyond_mending():
+    changed = STEGO.copy()
+    changed[200:400:10] ^= 1
+    with pytest.raises(WrongKey, match="first rows were changed"):
+        opened(changed, damaged_ok=True)
+    changed = STEGO.copy()
+    changed[HEADER - 100 : HEADER : 10] ^= 1
+    with pytest.raises(Damaged, match="note cannot be read"):
+        opened(changed, damaged_ok=True)
+
+
+def test_other_weights():
+    ours, theirs = b"12345678", b"abcdefgh"
+    samples = sealed(method="smilenet", weights=ours)
+    with pytest.raises(OtherWeights, match="with 'smilenet' .3132333435363738.*'smilenet' .6162636465666768"):
+        opened(samples, method="smilenet", weights=theirs)
+    with pytest.raises(OtherWeights, match="with 'smilenet' .3132333435363738., these are 'codec_lsb':"):
+        opened(samples)
+    assert opened(samples, method="smilenet", weights=ours).note == NOTE
+
+
+def test_errors_are_values_of_the_user_and_of_one_line():
+    for kind in (NoPayload, WrongKey, OtherWeights, Damaged):
+        assert issubclass(kind, ContainerError) and issubclass(kind, ValueError)
+
+
+def test_two_seals_share_nothing():
+    one, two = (sealed(Key("same")) for _ in range(2))
+    a, b = (opened(x, Key("same")).keys for x in (one, two))
+    assert not np.array_equal(one[:128] & 1, two[:128] & 1)
+    streams = [keystream(key, 64).tobytes() for k in (a, b) for key in (k.header, k.payload, k.dither)]
+    assert len(set(streams)) == 6
+
+
+def test_header_bits_look_random():
+    """Every bit of the header is set in about half of all seals, the mark and the version included."""
+    share = np.mean([sealed() & 1 for _ in range(400)], axis=0)[:HEADER]
+    assert np.abs(share - 0.5).max() < 0.5 * 6 / 20  # six deviations of a fair coin, 400 times thrown
+
+
+def test_passphrases():
+    nonce = bytes(16)
+    assert Key("\u00e9").derive(nonce) == Key("e\u0301").derive(nonce) != Key("e").derive(nonce)
+    assert Key("public key").derive(nonce) != Key().derive(nonce)
+    for wrong, message in (("", "empty passphrase"), ("a\udcff", "not valid text")):
+        with pytest.raises(ValueError, match=message):
+            Key(wrong)
+    assert "hush" not in repr(Key("hush")) + str(Key("hush"))
+    assert Key("hush").derive(nonce).header.hex()[:8] not in repr(Key("hush").derive(nonce))
+
+
+def test_encryption_and_keystream():
+    key, other = bytes(32), bytes([1] * 32)
+    content = encrypt(key, "payload", b"pictures", also=b"head")
+    assert len(content) == len(b"pictures") + 16
+    assert decrypt(key, "payload", content, also=b"head") == b"pictures"
+    for wrong in (
+        (other, "payload", content, b"head"),
+        (key, "note", content, b"head"),
+        (key, "payload", content),
+    ):
+        assert decrypt(*wrong) is None
+    stream = keystream(key, 100000)
+    # RFC 8439, appendix A.1, test vector 1: key, counter and nonce zero
+    assert stream[:8].tobytes().hex() == "76b8e0ada0f13d90" and stream.dtype == np.uint8
+    assert np.array_equal(keystream(key, 10), stream[:10]) and abs(stream.mean() - 127.5) < 1
