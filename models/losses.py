@@ -99,3 +99,24 @@ class UnifiedObjective(nn.Module):
         if readable:
             terms["readable_mosaic"] = readable * squared(mosaic, hidden.parts["readable"])
         return Losses(sum(terms.values()), terms)
+
+
+class LatticeObjective(nn.Module):
+    """SMILENet-L's objective: nothing but the secrets, since the lattice fixes what the stego costs.
+
+        L = ls rho(revealed - secrets)
+
+    A mean per value. Arguments as in `UnifiedObjective`: reveal (ls) and distance (rho).
+    """
+
+    def __init__(self, reveal: float = 1.0, distance: str = "l2"):
+        super().__init__()
+        if distance not in DISTANCES:
+            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
+        self.reveal, self.distance = reveal, DISTANCES[distance]
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, not used."""
+        hidden: Hidden = model(cover, secrets)
+        terms = {"reveal": self.reveal * self.distance(hidden.revealed, secrets)}
+        return Losses(sum(terms.values()), terms)

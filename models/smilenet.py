@@ -5,15 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.base import Hidden, HidingModel
+from models.base import EMPTY, Hidden, HidingModel
+from models.container import Key
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
+from models.layers.lattice import LatticeEmbedding
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, small_pictures, tile, untile
 from models.layers.quantize import quantize
 from models.layers.sizes import even_size, grown, tiled_size, with_rim
-from models.losses import UnifiedObjective
+from models.losses import LatticeObjective, UnifiedObjective
 
 SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
 
@@ -100,6 +102,12 @@ class SMILENet(HidingModel):
     coupling blocks (InvMIHNet's), what conditions what, the inside of SIS and SDE, the loss weights,
     all block counts, z = 0 at reveal.
 
+    SMILENet-L, this project's own variant (embedding: lattice, docs/lattice.md), replaces IMSE by
+    arithmetic: the mosaic is carried by the residues of the stego's samples, under a key, and arrives with
+    the same small noise whatever the cover is. The networks then see no cover (condition: 0).
+
+        secrets -- T, SIS, ICDM, companding -- mosaic -- residues + key's dither -- stego
+
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
         icdm_blocks   R, coupling blocks of ICDM; icdm_clamp bounds their logarithmic scale
@@ -110,6 +118,8 @@ class SMILENet(HidingModel):
         condition     channels of the cover tile's features; 0: ICDM, SIS and SDE do not see the cover
         z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
                       deviation, fixed at reveal (some papers sample)
+        embedding     imse, or lattice for SMILENet-L
+        modulus       M of the lattice, grey levels: the stego's squared error is (M^2 + 1) / 12
         headroom      grey levels (0 to 255): `encode` first pulls the cover into [headroom, 255 -
                       headroom]. On black or blown-out areas half of every change would be clipped
 
@@ -137,6 +147,8 @@ class SMILENet(HidingModel):
         condition: int = 16,
         z_std: float = 0.0,
         headroom: float = 4.0,
+        embedding: str = "imse",
+        modulus: float = 12.0,
     ):
         super().__init__()
         if rows < 1 or cols < 1 or rows * cols < 2:
@@ -158,11 +170,20 @@ class SMILENet(HidingModel):
         for name, (value, lowest) in least.items():
             if value < lowest:
                 raise ValueError(f"{name}: must be at least {lowest}, got {value}")
+        if embedding not in ("imse", "lattice"):
+            raise ValueError(f"embedding: '{embedding}' is neither imse nor lattice")
+        if embedding == "lattice" and condition:
+            raise ValueError(
+                f"condition: must be 0 with embedding lattice (it sees no cover), got {condition}"
+            )
+        if not 2 <= modulus <= 64:
+            raise ValueError(f"modulus: must be from 2 to 64 grey levels, got {modulus}")
         if headroom > 64:
             raise ValueError(f"headroom: must be at most 64 grey levels, got {headroom}")
         self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
         self.patch_multiple = (math.lcm(2, rows), math.lcm(2, cols))
         self.smallest = (4 * rows, 4 * cols)  # tiles of 4 x 4 pixels
+        self.keyed = embedding == "lattice"
         self.z_std, self.headroom = z_std, headroom / 255
         self.figure_columns = cols
         bands = 3 * rows * cols
@@ -170,7 +191,12 @@ class SMILENet(HidingModel):
         self.encoder = ConditionEncoder(condition) if condition else None
         self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
         self.icdm = ICDM(rows, cols, icdm_blocks, growth, icdm_clamp, condition)
-        self.imse = IMSE(imse_blocks, growth, imse_clamp)
+        if self.keyed:
+            self.lattice = LatticeEmbedding(modulus)
+            self.Criterion = LatticeObjective
+            self.smallest = self.lattice.smallest(rows, cols)
+        else:
+            self.imse = IMSE(imse_blocks, growth, imse_clamp)
         self.sde = Modulation(bands, sde_width, sde_blocks, condition) if sde_blocks else None
 
     # --- the reversible part, exact ------------------------------------------------------------
@@ -180,11 +206,14 @@ class SMILENet(HidingModel):
 
         Floats, no quantiser, SIS and SDE left out. z holds all that the stego has no room for, laid
         out flat: z_mosaic, z_embed, and the strips of the secrets beyond a multiple of m and n.
-        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W. Only with IMSE:
+        the lattice overwrites what it needs of the cover, and raises ValueError here.
         """
+        if self.keyed:
+            raise ValueError("embed: the lattice embedding has no exact inverse, it keeps no cover")
         size = self._secret_size(cover)
         inner = secrets[..., : size[0], : size[1]]
-        condition = self._condition(cover, size)
+        condition = self._condition(cover)
         mosaic, z_mosaic = self.icdm(self.transform(inner.flatten(0, 1) - 0.5), condition)
         stego, z_embed = self._embed_mosaic(cover, mosaic)
         right, below = secrets[..., : size[0], size[1] :], secrets[..., size[0] :, :]
@@ -203,7 +232,7 @@ class SMILENet(HidingModel):
         parts = unpack(z, b, shapes)
         z_mosaic, z_embed, right, below = parts
         cover, mosaic = self._extract_mosaic(stego, z_embed)
-        bands = self.icdm.inverse(mosaic, z_mosaic, self._condition(cover, (h, w)))
+        bands = self.icdm.inverse(mosaic, z_mosaic, self._condition(cover))
         inner = self.transform.inverse(bands).unflatten(0, (b, n)) + 0.5
         return cover, torch.cat((torch.cat((inner, right), dim=-1), below), dim=-2)
 
@@ -216,14 +245,18 @@ class SMILENet(HidingModel):
         return self._receive(stego)[0]
 
     def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        if self.keyed:
+            small, z_mosaic = self._shrink(secrets, None)
+            stego, received = self.lattice(cover, tile(small, self.rows, self.cols))
+            revealed = self._grow(received, None, like=cover)
+            return Hidden(stego, revealed, {"z_mosaic": z_mosaic})
         stego, mosaic, z_mosaic, z_embed = self._send(cover, secrets)
         stego = quantize(stego)
         revealed, mosaic_revealed = self._receive(stego)
-        size = self._secret_size(cover)
         parts = {
             "mosaic": mosaic + 0.5,
             "mosaic_revealed": mosaic_revealed + 0.5,
-            "readable": small_pictures(secrets[..., : size[0], : size[1]], self.rows, self.cols),
+            "readable": self._readable(secrets),
             "z_mosaic": z_mosaic,
             "z_embed": z_embed,
         }
@@ -231,7 +264,36 @@ class SMILENet(HidingModel):
 
     def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cover = cover.clamp(self.headroom, 1 - self.headroom)
-        size = self._secret_size(cover)
+        small, z_mosaic = self._shrink(secrets, self._condition(cover))
+        mosaic = tile(small, self.rows, self.cols)
+        stego, z_embed = self._embed_mosaic(cover, mosaic)
+        return stego, mosaic, z_mosaic, z_embed
+
+    def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
+        even = even_size(stego)
+        z_embed = self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
+        cover, mosaic = self._extract_mosaic(stego, z_embed)
+        return self._grow(mosaic, self._condition(cover), like=stego), mosaic
+
+    # --- SMILENet-L: the lattice instead of IMSE -------------------------------------------------
+
+    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+        grey = [torch.full_like(cover, EMPTY)] * (self.num_secrets - len(secrets))
+        small, _ = self._shrink(self._to_float(torch.stack(list(secrets) + grey))[None], None)
+        (mosaic,) = tile(small, self.rows, self.cols)
+        about = self.method, self.fingerprint
+        return self.lattice.seal(cover, mosaic, key, bytes([len(secrets)]) + note, about, marked)
+
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+        size, about = self._secret_size(stego), (self.method, self.fingerprint)
+        mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
+        revealed = self._grow(mosaic[None], None, like=stego[None])
+        return list(self._to_uint8(revealed[0]).to(stego.device)[: note[0]]), note[1:]
+
+    # --- parts of all -----------------------------------------------------------------------------
+
+    def _shrink(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """T, SIS, ICDM: secrets (B,N,3,H,W) -> small pictures (B*N,3,h,w), z (B*N,3(mn-1),h,w)."""
 
         def shrink(secret: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
             bands = self.transform(secret - 0.5)
@@ -239,16 +301,13 @@ class SMILENet(HidingModel):
                 bands = self.sis(bands, condition)
             return self.icdm.shrink(bands, condition)
 
-        inner = secrets[..., : size[0], : size[1]].flatten(0, 1)
-        small, z_mosaic = _in_slices(shrink, inner, self._condition(cover, size), size)
-        mosaic = tile(small, self.rows, self.cols)
-        stego, z_embed = self._embed_mosaic(cover, mosaic)
-        return stego, mosaic, z_mosaic, z_embed
+        height, width = self._secret_size(secrets)
+        inner = secrets[..., :height, :width].flatten(0, 1)
+        small, z = _in_slices(shrink, inner, condition, height * width)
+        return small, z
 
-    def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
-        size, even = self._secret_size(stego), even_size(stego)
-        z_embed = self._latent(stego, (len(stego), 12, even[0] // 2, even[1] // 2))
-        cover, mosaic = self._extract_mosaic(stego, z_embed)
+    def _grow(self, mosaic: Tensor, condition: Tensor | None, like: Tensor) -> Tensor:
+        """ICDM, SDE, T backwards, z = 0: mosaic (B,3,m*h,n*w) -> secrets (B,N,3,H,W) of like's size."""
 
         def grow(small: Tensor, condition: Tensor | None) -> tuple[Tensor]:
             z = self._latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
@@ -257,24 +316,25 @@ class SMILENet(HidingModel):
                 bands = self.sde(bands, condition)
             return (self.transform.inverse(bands) + 0.5,)
 
-        (revealed,) = _in_slices(
-            grow, untile(mosaic, self.rows, self.cols), self._condition(cover, size), size
-        )
-        revealed = grown(revealed, stego)
-        return revealed.unflatten(0, (len(stego), self.num_secrets)), mosaic
-
-    # --- parts of both -------------------------------------------------------------------------
+        height, width = mosaic.shape[-2:]
+        small = untile(mosaic, self.rows, self.cols)
+        (revealed,) = _in_slices(grow, small, condition, height * width)
+        return grown(revealed, like).unflatten(0, (len(like), self.num_secrets))
 
     def _secret_size(self, cover: Tensor) -> tuple[int, int]:
         """Height and width of the secrets' region: multiples of m and n within the even region."""
         return tiled_size(cover, self.rows, self.cols)
 
-    def _condition(self, cover: Tensor, size: tuple[int, int]) -> Tensor | None:
+    def _condition(self, cover: Tensor) -> Tensor | None:
         """Features of the cover tile under each secret: (B*N,condition,h,w)."""
         if self.encoder is None:
             return None
-        tiles = untile(cover[..., : size[0], : size[1]] - 0.5, self.rows, self.cols)
-        return self.encoder(tiles)
+        height, width = self._secret_size(cover)
+        return self.encoder(untile(cover[..., :height, :width] - 0.5, self.rows, self.cols))
+
+    def _readable(self, secrets: Tensor) -> Tensor:
+        height, width = self._secret_size(secrets)
+        return small_pictures(secrets[..., :height, :width], self.rows, self.cols)
 
     def _embed_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
         height, width = even_size(cover)
@@ -292,15 +352,15 @@ class SMILENet(HidingModel):
         return stand_in(like, shape, self.z_std, sampled=self.training)
 
 
-def _in_slices(function, x: Tensor, condition: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, ...]:
+def _in_slices(function, x: Tensor, condition: Tensor | None, pixels: int) -> tuple[Tensor, ...]:
     """function(x, condition), a few secrets at a time where no gradient is kept.
 
     The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
-    the memory of a few. x and condition (B*N,.,h,w) of secrets of `size` (H, W).
+    the memory of a few. x and condition (B*N,.,h,w); pixels: how many a secret has.
     """
     if torch.is_grad_enabled():
         return function(x, condition)
-    step = max(1, SLICE // math.prod(size))
+    step = max(1, SLICE // pixels)
     parts = [
         function(x[k : k + step], None if condition is None else condition[k : k + step])
         for k in range(0, len(x), step)

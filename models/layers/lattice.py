@@ -1,0 +1,165 @@
+"""The lattice embedding: a mosaic carried by the residues of the stego's samples, whatever the cover is."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.container import Key, header_samples, keystream, new_nonce, read_header, write_header
+
+COLOUR = ((1, 1, 1), (-5 / 3, -5 / 3, 10 / 3), (5 / 2, -5 / 2, 0))  # rows: luma, blue, red difference, / 3
+SLOPE = 2.2  # of the companding at the start: a picture's values then use most of the range
+STEEPEST = 0.985  # share of the range beyond which noise is not magnified any more
+
+
+class Companding(nn.Module):
+    """Small pictures <-> mosaic values that use their whole range: (B,3,h,w) <-> (B,3,h,w) in [0,1].
+
+        u = A x,   v = 1/2 + r g(u),   g(u) = u / sqrt(1 + u^2),   r = 1/2 - margin
+
+    A is a learned matrix over the colours that starts as luma and two colour differences, each spread
+    out: neighbouring colours say nearly the same, and a narrow range would waste levels. x is a small
+    picture, centred. Law: inverse(forward(x)) == x for |g| up to 0.985; beyond, it is clamped.
+
+    margin: distance that v keeps from 0 and 1, where a residue would wrap around.
+    """
+
+    def __init__(self, margin: float):
+        super().__init__()
+        self.range = 0.5 - margin
+        self.colours = nn.Parameter(torch.tensor(COLOUR) * SLOPE / 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            u = torch.einsum("ij,bjhw->bihw", self.colours, x.to(self.colours.dtype))
+            return 0.5 + self.range * u * torch.rsqrt(1 + u * u)
+
+    def inverse(self, v: Tensor) -> Tensor:
+        with torch.autocast(v.device.type, enabled=False):
+            g = ((v.to(self.colours.dtype) - 0.5) / self.range).clamp(-STEEPEST, STEEPEST)
+            u = g * torch.rsqrt(1 - g * g)
+            return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self.colours), u)
+
+
+def margin(modulus: float) -> float:
+    """How near to 0 and 1 a mosaic value may come: half a grey level, and a hair for the arithmetic."""
+    return 0.5 / modulus + 1e-3
+
+
+def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
+    """Move each sample to the nearest grey level whose residue modulo M says the value.
+
+        s = (M v + d) mod M,   t = s + M round((c - s) / M), moved by +-M where it left 0..255,
+        stego = round(t)
+
+    Dither modulation: B. Chen, G. W. Wornell, "Quantization index modulation", IEEE Trans. IT 47(4), 2001.
+    The squared error is (M^2 + 1) / 12 whatever cover and values are, a little more where a cover is at
+    the end of the scale.
+
+    cover: grey levels 0..255, values in [margin, 1 - margin], dither in [0, M): one shape, any dtype ->
+    float64 of whole numbers 0..255.
+    """
+    masked = (modulus * values.double() + dither).remainder(modulus)
+    nearest = masked + modulus * ((cover.double() - masked) / modulus).round()
+    nearest = torch.where(nearest < -0.5, nearest + modulus, nearest)
+    nearest = torch.where(nearest >= 255.5, nearest - modulus, nearest)
+    return nearest.round().clamp(0, 255)
+
+
+def extract(stego: Tensor, dither: Tensor, modulus: float) -> Tensor:
+    """v^ = ((stego - d) mod M) / M: grey levels and dither -> values in [0,1), float64.
+
+    What `embed` was given to within 1/(2M); the error is uniform there, whatever cover and values are.
+    """
+    return (stego.double() - dither).remainder(modulus) / modulus
+
+
+def key_dither(key: bytes, count: int, modulus: float) -> Tensor:
+    """d from a 32-byte key: (count,) float64, uniform on 2^16 steps of [0, M)."""
+    words = np.frombuffer(keystream(key, 2 * count).tobytes(), "<u2")
+    return torch.from_numpy(words.astype(np.float64)) * (modulus / 2**16)
+
+
+class LatticeEmbedding(nn.Module):
+    """A mosaic into and out of a stego, under a key: what stands in IMSE's place in SMILENet-L.
+
+    `forward` is for training, `seal` and `unseal` are the real thing, with a header (models/container.py)
+    in the first samples. modulus: M in grey levels, 2 to 64; larger means less noise on the mosaic and
+    more on the stego.
+    """
+
+    def __init__(self, modulus: float):
+        super().__init__()
+        self.modulus = float(modulus)
+        self.companding = Companding(margin(modulus))
+
+    def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        """cover (B,3,H,W) in [0,1], mosaic (B,3,m*h,n*w) centred -> stego on the 8-bit grid, mosaic^.
+
+        A true embedding under a random dither; the gradient goes straight from mosaic^ to mosaic, as its
+        error does not depend on it.
+        """
+        values = self.companding(mosaic)
+        height, width = values.shape[-2:]
+        with torch.no_grad():
+            dither = torch.rand(values.shape, dtype=torch.float64, device=values.device) * self.modulus
+            inner = embed(cover[..., :height, :width] * 255, values, dither, self.modulus)
+            error = extract(inner, dither, self.modulus) - values
+            stego = (cover * 255).round()
+            stego[..., :height, :width] = inner.to(stego)
+        return stego / 255, self.companding.inverse(values + error.to(values))
+
+    def smallest(self, rows: int, cols: int) -> tuple[int, int]:
+        """(H, W) of the smallest cover, a square: room for the header in the first row of tiles."""
+        side = 4 * max(rows, cols)
+        while _header_rows(header_samples(_note_bytes(rows * cols)), side) >= side // 2 * 2 // rows:
+            side += 1
+        return side, side
+
+    def seal(
+        self, cover: Tensor, mosaic: Tensor, key: Key, note: bytes, about: tuple[str, bytes], marked: bool
+    ) -> Tensor:
+        """cover (3,H,W) uint8, mosaic (3,h,w) centred, h <= H, w <= W -> stego (3,H,W) uint8.
+
+        about: the method's name and its weights' fingerprint. Raises ValueError where the header with this
+        note would reach below the first tiles.
+        """
+        (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
+        nonce = new_nonce()
+        keys = key.derive(nonce)
+        values = self.companding(mosaic[None])[0].permute(1, 2, 0).cpu()
+        samples = cover.permute(1, 2, 0).cpu().contiguous()
+        dither = key_dither(keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
+        stego = samples.clone()
+        stego[:h, :w] = embed(samples[:h, :w], values, dither, self.modulus).to(torch.uint8)
+        flat, count = stego.reshape(-1), header_samples(len(note))
+        flat[:count] = samples.reshape(-1)[:count]
+        write_header(flat.numpy(), (height, width), keys, nonce, *about, note, marked)
+        return stego.permute(2, 0, 1).contiguous().to(cover.device)
+
+    def unseal(
+        self, stego: Tensor, size: tuple[int, int], key: Key, about: tuple[str, bytes], damaged_ok: bool
+    ) -> tuple[Tensor, bytes]:
+        """stego (3,H,W) uint8, size (h, w) of the mosaic -> mosaic^ (3,h,w) centred, note.
+
+        Where the header lies, the mosaic is filled from the first row below it. Raises ContainerError.
+        """
+        height, width = stego.shape[-2:]
+        h, w = size
+        samples = stego.permute(1, 2, 0).cpu().contiguous()
+        header = read_header(samples.reshape(-1).numpy(), (height, width), key, *about, damaged_ok)
+        dither = key_dither(header.keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
+        values = extract(samples[:h, :w], dither, self.modulus)
+        taken = torch.arange(height * width * 3).reshape(height, width, 3)[:h, :w] < header.samples
+        below = min(_header_rows(header.samples, width), h - 1)
+        values = torch.where(taken, values[below], values)
+        values = values.permute(2, 0, 1)[None].to(self.companding.colours)
+        return self.companding.inverse(values)[0], header.note
+
+
+def _header_rows(samples: int, width: int) -> int:
+    return -(-samples // (3 * width))
+
+
+def _note_bytes(num_secrets: int) -> int:
+    """Of a note with the number of the secrets and the size of each."""
+    return 2 + 8 * num_secrets
