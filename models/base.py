@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from models.container import NO_WEIGHTS, PUBLIC, Key
 from models.layers.quantize import quantize
 
 EMPTY = 128  # grey level that fills the places of secrets that were not given
@@ -27,13 +28,20 @@ class Hidden:
 
 
 class HidingModel(nn.Module):
-    """Base of all methods. A method sets these attributes and writes `encode`, `decode` and `forward`.
+    """Base of all methods. A method sets these attributes and writes `encode`, `decode` and `forward`; a
+    keyed one writes `_seal` and `_unseal`.
 
     num_secrets     N, how many secrets one cover takes
     patch_multiple  (rows, cols): training patches must be multiples of these
     smallest        (H, W): the smallest cover that the method can use, in pixels
     figure_columns  in how many columns figures show the secrets; 0: as near to a square as can be
     Criterion       the class of its training objective (models/losses.py)
+    trainable       False: it has no parameters, its name stands for weights
+    keyed           True: what it hides is encrypted, under a passphrase or the public key, in a container
+                    that notices every change (models/container.py); it has `seal` and `unseal`
+    own_sizes       True: `seal` takes secrets of any size; else they have the cover's
+    most_secrets    how many secrets `seal` takes, where that is not num_secrets
+    fingerprint     8 bytes that tell its weights from others: set with the weights of a keyed method
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
     uint8 in, uint8 out, deterministic, any H and W from `smallest` up; `reveal` has the stego and
@@ -47,6 +55,11 @@ class HidingModel(nn.Module):
     patch_multiple: tuple[int, int] = (1, 1)
     smallest: tuple[int, int] = (1, 1)
     Criterion: type[nn.Module]
+    trainable: bool = True
+    keyed: bool = False
+    own_sizes: bool = False
+    most_secrets: int | None = None
+    fingerprint: bytes = NO_WEIGHTS
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
         """Sender: (B,3,H,W) and (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""
@@ -66,10 +79,13 @@ class HidingModel(nn.Module):
         """Hide pictures: cover (B,3,H,W) and 1 to N secrets (B,n,3,H,W), uint8 -> stego (B,3,H,W) uint8.
 
         Secrets have the cover's size. Where fewer than N are given, the rest are mid-grey. Raises
-        ValueError for wrong shapes, types, too many secrets, and a cover below `smallest`.
+        ValueError for wrong shapes, types, too many secrets, and a cover below `smallest`. A keyed
+        method seals under the public key.
         """
         self._check_picture("cover", cover)
         self._check_secrets(cover, secrets)
+        if self.keyed:
+            return torch.stack([self.seal(c, list(s)) for c, s in zip(cover, secrets, strict=True)])
         missing = self.num_secrets - secrets.shape[1]
         if missing:
             grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
@@ -82,16 +98,82 @@ class HidingModel(nn.Module):
     def reveal(self, stego: Tensor) -> Tensor:
         """Reveal pictures: stego (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8, from the stego alone."""
         self._check_picture("stego", stego)
+        if self.keyed:
+            return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
         with _reproducible(self.device):
             revealed = self.decode(self._to_float(stego))
         return self._to_uint8(revealed).to(stego.device)
 
+    # --- keyed methods ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def seal(
+        self,
+        cover: Tensor,
+        secrets: list[Tensor],
+        key: Key = PUBLIC,
+        note: bytes = b"",
+        marked: bool = True,
+    ) -> Tensor:
+        """Hide under a key: cover (3,H,W), secrets (3,h,w) each, uint8 -> stego (3,H,W) uint8.
+
+        note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
+        something is hidden. Two stegos of the same are never alike. Raises ValueError as `hide` does,
+        and where there is too little room.
+        """
+        self._check_picture("cover", cover[None])
+        most = self.most_secrets or self.num_secrets
+        if not 1 <= len(secrets) <= most:
+            raise ValueError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
+        for secret in secrets:
+            if secret.dtype != torch.uint8 or secret.dim() != 3 or len(secret) != 3 or not secret.numel():
+                raise ValueError(f"secret: expected (3,h,w) uint8, got {tuple(secret.shape)} {secret.dtype}")
+            if not self.own_sizes and secret.shape != cover.shape:
+                raise ValueError(
+                    f"secrets must have the cover's size: expected {tuple(cover.shape)}, "
+                    f"got {tuple(secret.shape)}"
+                )
+        with _reproducible(self.device):
+            return self._seal(cover, secrets, key, note, marked)
+
+    @torch.no_grad()
+    def unseal(
+        self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False
+    ) -> tuple[list[Tensor], bytes]:
+        """Reveal under a key: stego (3,H,W) uint8 -> (the secrets that were given, (3,h,w) uint8, and note).
+
+        Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (models/container.py).
+        damaged_ok: reveal what can be revealed of a stego that was changed.
+        """
+        self._check_picture("stego", stego[None])
+        with _reproducible(self.device):
+            return self._unseal(stego, key, damaged_ok)
+
+    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+        raise NotImplementedError
+
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+        raise NotImplementedError
+
+    def _as_batch(self, secrets: list[Tensor], stego: Tensor) -> Tensor:
+        """What `unseal` gave -> (N,3,H,W), with mid-grey where fewer were hidden."""
+        if len(secrets) > self.num_secrets or any(s.shape != stego.shape for s in secrets):
+            raise ValueError(
+                f"here are {len(secrets)} secrets, not all of the stego's size, or more than "
+                f"{self.num_secrets}: use `unseal`"
+            )
+        grey = [torch.full_like(stego, EMPTY)] * (self.num_secrets - len(secrets))
+        return torch.stack(secrets + grey)
+
+    # ---------------------------------------------------------------------------------------------
+
     @property
     def device(self) -> torch.device:
-        return next(self.parameters()).device
+        """Where the parameters are; the CPU for a method without any."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def _to_float(self, x: Tensor) -> Tensor:
-        weight = next(self.parameters())
+        weight = next(self.parameters(), torch.empty(0))
         return x.to(weight.device, weight.dtype) / 255
 
     @staticmethod
