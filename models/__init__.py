@@ -3,14 +3,18 @@
 import inspect
 
 from models.base import Hidden, HidingModel
+from models.codec_lsb import CodecLSB
 from models.hinet import HiNet
 from models.invmihnet import InvMIHNet
+from models.lsb import LSB
 from models.smilenet import SMILENet
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
     "invmihnet": InvMIHNet,
     "hinet": HiNet,
+    "lsb": LSB,
+    "codec_lsb": CodecLSB,
 }
 
 
