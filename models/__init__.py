@@ -2,15 +2,25 @@
 
 import inspect
 
+from models.baluja import Baluja
 from models.base import Hidden, HidingModel
+from models.deepmih import DeepMIH
+from models.hidden_image import HiddenImage
 from models.hinet import HiNet
 from models.invmihnet import InvMIHNet
+from models.isn import ISN
 from models.smilenet import SMILENet
+from models.weng import Weng
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
     "invmihnet": InvMIHNet,
     "hinet": HiNet,
+    "deepmih": DeepMIH,
+    "isn": ISN,
+    "baluja": Baluja,
+    "hidden_image": HiddenImage,
+    "weng": Weng,
 }
 
 
