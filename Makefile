@@ -1,11 +1,14 @@
 # make quickstart   train, test and look at a small network, from nothing, in minutes
+# make compare      TRAIN=DIR TEST=DIR [MINUTES=5] [OUT=experiments/compare]: the small networks side by side
 # make test         all tests
 # make lint         style and types
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+MINUTES ?= 5
+OUT     ?= experiments/compare
 
-.PHONY: setup quickstart test lint clean
+.PHONY: setup quickstart compare test lint clean
 
 setup: $(VENV)/.ready
 
@@ -19,6 +22,10 @@ $(VENV)/.ready: pyproject.toml
 quickstart: setup
 	$(BIN)/python train.py -opt options/train/quickstart.yml
 	$(BIN)/python test.py -opt options/test/quickstart.yml
+
+compare: setup
+	$(if $(and $(TRAIN),$(TEST)),,$(error say where the pictures are: make compare TRAIN=DIR TEST=DIR))
+	$(BIN)/python scripts/compare.py --train $(TRAIN) --test $(TEST) --minutes $(MINUTES) --out $(OUT)
 
 # One thread a process: two workers on two cores do not fight over them.
 test: setup

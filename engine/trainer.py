@@ -39,7 +39,8 @@ class Trainer:
     """Trains a network as an option file says, in experiments/<name>/.
 
     Everything that the weights depend on is a function of the options and the step, or is in the
-    saved state; so an interrupted run, resumed, ends with the same weights (on a CPU bit for bit).
+    saved state; so an interrupted run, resumed, ends with the same weights (on a CPU bit for bit). Not so
+    with `train.minutes`: then the schedule and the end depend on how fast the machine is.
     """
 
     def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False):
@@ -68,6 +69,7 @@ class Trainer:
             weight_decay=self.train.weight_decay,
         )
         self.step = 0
+        self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
         self.bad_in_row = self.skipped = self.returns = 0
@@ -104,14 +106,16 @@ class Trainer:
         if self.step == 0:
             self._save("last")
         board = Board(self.run / "tb", self.step)
-        progress = tqdm(total=self.train.steps, initial=self.step, unit="step", desc=self.options.name)
+        total = None if self.train.minutes else self.train.steps
+        progress = tqdm(total=total, initial=self.step, unit="step", desc=self.options.name)
         window: list[dict[str, float]] = []
-        started = time.monotonic()
+        started = time.monotonic() - self.seconds
         with closing(board), progress, logging_redirect_tqdm([logger]):
-            while self.step < self.train.steps and not stop.asked:
+            while not self.finished() and not stop.asked:
                 for batch in self._batches():
                     terms = self._train_step(batch)
                     self.step += 1
+                    self.seconds = time.monotonic() - started
                     if terms is not None:
                         window.append(terms)
                         progress.set_postfix(loss=f"{terms['total']:.3g}", refresh=False)
@@ -129,15 +133,15 @@ class Trainer:
                         self._save("last")
                     if self.validation is not None and self._due(self.train.validate_every):
                         self._validate(board, self.validation)
-                    if stop.asked:
+                    if stop.asked or self.finished():
                         break
             if stop.asked or self.bad_in_row:
                 self._save("last")
-        if self.step < self.train.steps:
+        if not self.finished():
             logger.info(f"{stop.asked}: saved at step {self.step} of {self.train.steps}; --resume continues")
         else:
             minutes = (time.monotonic() - started) / 60
-            logger.info(f"finished: {self.train.steps} steps, {minutes:.1f} minutes since the start")
+            logger.info(f"finished: {self.step} steps, {minutes:.1f} minutes")
             logger.info(f"weights: {self.best_weights()}")
 
     def best_weights(self) -> Path:
@@ -162,7 +166,7 @@ class Trainer:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            losses = criterion(self.network, cover, secrets, self.step / self.train.steps)
+            losses = criterion(self.network, cover, secrets, self._position() / self.train.steps)
         losses.total.backward()
         limit = self.train.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -180,23 +184,36 @@ class Trainer:
         return {"total": losses.total.item(), **terms, "gradient_norm": norm.item()}
 
     def learning_rate(self) -> float:
-        """The rate of the current step: a pure function of the step, the phase and the returns so far."""
-        train, step = self.train, self.step
+        """The rate of the current step: a pure function of the step, the phase and the returns so far.
+
+        (And of the time, with `train.minutes`; the warm-up is always counted in steps.)
+        """
+        train, step = self.train, self._position()
         rate = train.lr * self.lr_factor * train.phases[self._phase()].lr_scale
-        if step < train.warmup:
-            return rate * (step + 1) / train.warmup
+        if self.step < train.warmup:
+            return rate * (self.step + 1) / train.warmup
         if train.schedule == "halving":
             return rate * 0.5 ** (step // train.halve_every)
         if train.schedule == "cosine":
-            done = (step - train.warmup) / max(1, train.steps - train.warmup)
+            done = max(0, step - train.warmup) / max(1, train.steps - train.warmup)
             return rate * (train.final_lr + (1 - train.final_lr) * (1 + math.cos(math.pi * done)) / 2)
         return rate
 
+    def _position(self) -> int:
+        """The place in schedule and phases, in steps: the step, or where the time is further, that."""
+        if self.train.minutes is None:
+            return self.step
+        elapsed = int(self.seconds / (60 * self.train.minutes) * self.train.steps)
+        return min(max(self.step, elapsed), self.train.steps)
+
+    def finished(self) -> bool:
+        return self._position() >= self.train.steps
+
     def _phase(self) -> int:
-        end = 0.0
+        position, end = self._position(), 0.0
         for k, phase in enumerate(self.train.phases):
             end += phase.share
-            if self.step < round(end * self.train.steps):
+            if position < round(end * self.train.steps):
                 return k
         return len(self.train.phases) - 1
 
@@ -223,7 +240,7 @@ class Trainer:
         )
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.train.steps
+        return self.step % every == 0 or self.finished()
 
     # --- what is written ---------------------------------------------------------------------------
 
@@ -278,6 +295,7 @@ class Trainer:
 
     def _state(self) -> dict:
         return {
+            "seconds": self.seconds,
             "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -296,6 +314,8 @@ class Trainer:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = saved["step"], saved["best"]
+            # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
+            self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
             self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
             set_random_state(saved["random"])
@@ -346,10 +366,12 @@ class Trainer:
 
     def _announce(self) -> None:
         count = sum(p.numel() for p in self.model.parameters())
+        limit = f" or {self.train.minutes:g} minutes" if self.train.minutes else ""
         logger.info(
             f"{self.options.name}: {self.options.network.type}, {self.model.num_secrets} secrets, "
             f"{count / 1e6:.2f} M parameters, {self.device}, {'bf16' if self.half else 'fp32'}, "
             f"{len(self.groups.pictures)} training pictures, from step {self.step} of {self.train.steps}"
+            f"{limit}"
         )
 
     def _report_changes(self, before: str) -> None:

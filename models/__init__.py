@@ -2,12 +2,17 @@
 
 import inspect
 
+from models.baluja import Baluja
 from models.base import Hidden, HidingModel
 from models.codec_lsb import CodecLSB
+from models.deepmih import DeepMIH
+from models.hidden_image import HiddenImage
 from models.hinet import HiNet
 from models.invmihnet import InvMIHNet
+from models.isn import ISN
 from models.lsb import LSB
 from models.smilenet import SMILENet
+from models.weng import Weng
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
@@ -15,6 +20,11 @@ MODELS: dict[str, type[HidingModel]] = {
     "hinet": HiNet,
     "lsb": LSB,
     "codec_lsb": CodecLSB,
+    "deepmih": DeepMIH,
+    "isn": ISN,
+    "baluja": Baluja,
+    "hidden_image": HiddenImage,
+    "weng": Weng,
 }
 
 

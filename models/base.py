@@ -90,7 +90,7 @@ class HidingModel(nn.Module):
         if missing:
             grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
             secrets = torch.cat((secrets, grey), dim=1)
-        with _reproducible(self.device):
+        with _deployed(self):
             stego = self.encode(self._to_float(cover), self._to_float(secrets))
         return self._to_uint8(stego).to(cover.device)
 
@@ -100,7 +100,7 @@ class HidingModel(nn.Module):
         self._check_picture("stego", stego)
         if self.keyed:
             return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
-        with _reproducible(self.device):
+        with _deployed(self):
             revealed = self.decode(self._to_float(stego))
         return self._to_uint8(revealed).to(stego.device)
 
@@ -133,7 +133,7 @@ class HidingModel(nn.Module):
                     f"secrets must have the cover's size: expected {tuple(cover.shape)}, "
                     f"got {tuple(secret.shape)}"
                 )
-        with _reproducible(self.device):
+        with _deployed(self):
             return self._seal(cover, secrets, key, note, marked)
 
     @torch.no_grad()
@@ -146,7 +146,7 @@ class HidingModel(nn.Module):
         damaged_ok: reveal what can be revealed of a stego that was changed.
         """
         self._check_picture("stego", stego[None])
-        with _reproducible(self.device):
+        with _deployed(self):
             return self._unseal(stego, key, damaged_ok)
 
     def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
@@ -202,9 +202,24 @@ class HidingModel(nn.Module):
             )
 
 
+def check_positive(**counts: int) -> None:
+    """Raises ValueError for a constructor's argument that is below 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name}: must be at least 1, got {value}")
+
+
 @contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """Full float32 and fixed algorithms, so that sender and receiver compute the same, run after run."""
+def _deployed(model: HidingModel) -> Iterator[None]:
+    """Evaluation mode, full float32 and fixed algorithms: both sides compute the same, run after run.
+
+    A network that is being trained is in training mode again afterwards.
+    """
+    training = model.training
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with exact, torch.autocast(device.type, enabled=False):
-        yield
+    model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter
+    try:
+        with exact, torch.autocast(model.device.type, enabled=False):
+            yield
+    finally:
+        model.train(training)

@@ -1,14 +1,13 @@
 """HiNet: one picture in another, by an invertible network over wavelet bands."""
 
-import torch
 from torch import Tensor, nn
 
-from models.base import Hidden, HidingModel
+from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.quantize import quantize
-from models.layers.sizes import even_size, grown, with_rim
+from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
 from models.losses import Losses, low_band, squared
 
 
@@ -84,9 +83,7 @@ class HiNet(HidingModel):
 
     def __init__(self, *, num_blocks: int = 16, growth: int = 32, clamp: float = 2.0, z_std: float = 0.0):
         super().__init__()
-        for name, value in (("num_blocks", num_blocks), ("growth", growth)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+        check_positive(num_blocks=num_blocks, growth=growth)
         self.z_std = z_std
         self.blocks = nn.ModuleList(
             CouplingBlock(12, 12, growth=growth, clamp=clamp, slope=0.01) for _ in range(num_blocks)
@@ -100,23 +97,16 @@ class HiNet(HidingModel):
         z holds r and the secret's odd last row and column, laid out flat.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
-        height, width = even_size(cover)
         stego, z = self._send(cover, secrets)
-        right, below = secrets[..., :height, width:], secrets[..., height:, :]
-        return stego, pack(len(cover), (z, right, below))
+        return stego, pack(len(cover), (z, *rim(secrets, *even_size(cover))))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,1,3,H,W)."""
-        (b, _, full_height, full_width), (height, width) = stego.shape, even_size(stego)
-        shapes = (
-            self._z_shape(stego),
-            (b, 1, 3, height, full_width - width),
-            (b, 1, 3, full_height - height, full_width),
-        )
-        z, right, below = unpack(z, b, shapes)
+        b, (height, width) = len(stego), even_size(stego)
+        edges = rim_shapes((b, 1, 3), stego.shape[-2:], (height, width))
+        z, right, below = unpack(z, b, (self._z_shape(stego), *edges))
         cover, secret = reveal_from_bands(self.blocks, stego[..., :height, :width], z)
-        secrets = torch.cat((torch.cat((secret[:, None], right), dim=-1), below), dim=-2)
-        return with_rim(cover, stego), secrets
+        return with_rim(cover, stego), join_rim(secret[:, None], right, below)
 
     # --- sender and receiver -------------------------------------------------------------------
 

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.base import Hidden, HidingModel
+from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.mosaic import small_pictures, tile, untile
 from models.layers.quantize import quantize
 from models.layers.rescaling import MeanHaar, mean_first, vertical_split
-from models.layers.sizes import even_size, grown, tiled_size, with_rim
+from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, tiled_size, with_rim
 from models.losses import DISTANCES, Losses, low_band, squared
 
 TILINGS = {4: (2, 2), 6: (3, 2), 8: (4, 2), 9: (3, 3), 16: (4, 4)}  # N: rows m, cols n
@@ -226,9 +226,7 @@ class InvMIHNet(HidingModel):
             raise ValueError(f"num_secrets: InvMIHNet hides {known} secrets, not {num_secrets}")
         if iir_blocks is None:
             iir_blocks = 12 if num_secrets in (6, 9) else 8
-        for name, value in (("iir_blocks", iir_blocks), ("iih_blocks", iih_blocks), ("growth", growth)):
-            if value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+        check_positive(iir_blocks=iir_blocks, iih_blocks=iih_blocks, growth=growth)
         self.num_secrets, self.z_std = num_secrets, z_std
         self.rows, self.cols = TILINGS[num_secrets]
         self.patch_multiple = (math.lcm(2, self.rows), math.lcm(2, self.cols))
@@ -245,25 +243,19 @@ class InvMIHNet(HidingModel):
         m and n, laid out flat.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
-        height, width = tiled_size(cover, self.rows, self.cols)
         mosaic, z_iir = self._rescale(secrets)
         stego, z_iih = self._hide_mosaic(cover, mosaic)
-        right, below = secrets[..., :height, width:], secrets[..., height:, :]
-        return stego, pack(len(cover), (z_iir, z_iih, right, below))
+        edges = rim(secrets, *tiled_size(cover, self.rows, self.cols))
+        return stego, pack(len(cover), (z_iir, z_iih, *edges))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
-        (b, _, full_height, full_width), n = stego.shape, self.num_secrets
-        height, width = tiled_size(stego, self.rows, self.cols)
-        shapes = (
-            *self._z_shapes(stego),
-            (b, n, 3, height, full_width - width),
-            (b, n, 3, full_height - height, full_width),
-        )
-        z_iir, z_iih, right, below = unpack(z, b, shapes)
+        b, n = len(stego), self.num_secrets
+        edges = rim_shapes((b, n, 3), stego.shape[-2:], tiled_size(stego, self.rows, self.cols))
+        z_iir, z_iih, right, below = unpack(z, b, (*self._z_shapes(stego), *edges))
         cover, mosaic = self._reveal_mosaic(stego, z_iih)
         inner = self._upscale(mosaic, z_iir).unflatten(0, (b, n))
-        return cover, torch.cat((torch.cat((inner, right), dim=-1), below), dim=-2)
+        return cover, join_rim(inner, right, below)
 
     # --- sender and receiver -------------------------------------------------------------------
 

@@ -41,6 +41,32 @@ def low_band(stego: Tensor, cover: Tensor) -> Tensor:
     return (haar(difference)[:, :3] ** 2).mean() / 4
 
 
+class PairObjective(nn.Module):
+    """The loss of the methods that hide and reveal and ask for nothing else (Baluja 2017, eq. 1).
+
+        L = lc |stego - cover|^2 + beta |revealed - secrets|^2
+
+    Both are means per value; identical pictures give 0.
+
+    Arguments (weights, dimensionless):
+        imperceptibility  lc
+        reveal            beta
+    """
+
+    def __init__(self, imperceptibility: float = 1.0, reveal: float = 1.0):
+        super().__init__()
+        self.imperceptibility, self.reveal = imperceptibility, reveal
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
+        hidden: Hidden = model(cover, secrets)
+        terms = {
+            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
+            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        }
+        return Losses(sum(terms.values()), terms)
+
+
 class UnifiedObjective(nn.Module):
     """SMILENet's unified objective (this project's reading; the paper's equation was not to be had).
 

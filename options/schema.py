@@ -167,6 +167,11 @@ class Train(Section):
     """The optimiser, its schedule and what is written on the way."""
 
     steps: int = Field(ge=1, description="how many optimiser steps the run takes [steps]")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="time after which the run ends, its schedule and phases with it; null: none [min]",
+    )
     batch_size: int = Field(1, ge=1, description="groups in one step [groups]")
     lr: float = Field(2e-4, gt=0, description="highest learning rate of Adam")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(

@@ -21,6 +21,8 @@ class CouplingBlock(nn.Module):
     `block(a, b, c) -> (a', b')`, `block.inverse(a', b', c) -> (a, b)`. All of (B,.,h,w), same h and
     w. Law: inverse(*block(a, b, c), c) == (a, b) to rounding, for any weights and any condition c,
     as long as both directions are given the same one.
+
+    affine_a: `a` is scaled too, by a fourth sub-network (DeepMIH): a' = a * exp(s(psi(b | c))) + phi(b | c).
     """
 
     def __init__(
@@ -32,27 +34,35 @@ class CouplingBlock(nn.Module):
         growth: int = 32,
         clamp: float = 1.0,
         slope: float = 0.2,
+        affine_a: bool = False,
     ):
         super().__init__()
         self.clamp = clamp
         self.phi = DenseBlock(b + condition, a, growth, slope)
         self.rho = DenseBlock(a + condition, b, growth, slope)
         self.eta = DenseBlock(a + condition, b, growth, slope)
+        self.psi = DenseBlock(b + condition, a, growth, slope) if affine_a else None
 
     def forward(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        a = a + self.phi(_given(b, c))
+        seen = _given(b, c)
+        if self.psi is not None:
+            a = a * torch.exp(self._scale(self.psi, seen))
+        a = a + self.phi(seen)
         seen = _given(a, c)
-        b = b * torch.exp(self._scale(seen)) + self.eta(seen)
+        b = b * torch.exp(self._scale(self.rho, seen)) + self.eta(seen)
         return a, b
 
     def inverse(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         seen = _given(a, c)
-        b = (b - self.eta(seen)) * torch.exp(-self._scale(seen))
-        a = a - self.phi(_given(b, c))
+        b = (b - self.eta(seen)) * torch.exp(-self._scale(self.rho, seen))
+        seen = _given(b, c)
+        a = a - self.phi(seen)
+        if self.psi is not None:
+            a = a * torch.exp(-self._scale(self.psi, seen))
         return a, b
 
-    def _scale(self, seen: Tensor) -> Tensor:
-        x = self.rho(seen).to(seen.dtype)  # under autocast: the exponential stays in full precision
+    def _scale(self, subnet: DenseBlock, seen: Tensor) -> Tensor:
+        x = subnet(seen).to(seen.dtype)  # under autocast: the exponential stays in full precision
         return self.clamp * (2 * torch.sigmoid(x) - 1)
 
 

@@ -16,11 +16,25 @@ def tiled_size(picture: Tensor, rows: int, cols: int) -> tuple[int, int]:
     return height // rows * rows, width // cols * cols
 
 
+def rim(picture: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """What (...,H,W) has beyond height x width from the top left: columns (...,height,W-width), then rows."""
+    return picture[..., :height, width:], picture[..., height:, :]
+
+
+def rim_shapes(lead: tuple[int, ...], size: tuple[int, int], inner: tuple[int, int]) -> list[tuple[int, ...]]:
+    """The shapes of the two parts of `rim` for a picture (*lead, *size) beyond `inner` (height, width)."""
+    (full_height, full_width), (height, width) = size, inner
+    return [(*lead, height, full_width - width), (*lead, full_height - height, full_width)]
+
+
+def join_rim(inner: Tensor, right: Tensor, below: Tensor) -> Tensor:
+    """The inverse of cutting off `rim`."""
+    return torch.cat((torch.cat((inner, right), dim=-1), below), dim=-2)
+
+
 def with_rim(inner: Tensor, outer: Tensor) -> Tensor:
     """`inner` from the top left, extended by the last rows and columns of `outer` that it lacks."""
-    height, width = inner.shape[-2:]
-    wide = torch.cat((inner, outer[..., :height, width:]), dim=-1)
-    return torch.cat((wide, outer[..., height:, :]), dim=-2)
+    return join_rim(inner, *rim(outer, *inner.shape[-2:]))
 
 
 def grown(inner: Tensor, like: Tensor) -> Tensor:

@@ -84,6 +84,16 @@ def test_coupling_block_inverts(condition):
     assert torch.allclose(back[0], a, atol=1e-12) and torch.allclose(back[1], b, atol=1e-12)
 
 
+def test_coupling_block_that_scales_both_branches_inverts():
+    block = shaken(CouplingBlock(3, 9, growth=6, clamp=2.0, affine_a=True))
+    a, b = rand(2, 3, 5, 7), rand(2, 9, 5, 7)
+    changed = block(a, b)
+    with torch.no_grad():  # a' - phi(b) is a, scaled
+        assert not torch.allclose(changed[0] - block.phi(b), a)
+    back = block.inverse(*changed)
+    assert torch.allclose(back[0], a, atol=1e-12) and torch.allclose(back[1], b, atol=1e-12)
+
+
 def test_coupling_block_needs_the_right_condition():
     block = shaken(CouplingBlock(3, 9, 4, growth=6))
     a, b, c = rand(2, 3, 5, 7), rand(2, 9, 5, 7), rand(2, 4, 5, 7)
@@ -100,7 +110,7 @@ def test_fresh_coupling_block_and_modulation_are_the_identity():
 
 def test_scale_is_bounded_by_the_clamp():
     block = shaken(CouplingBlock(3, 3, growth=4, clamp=1.5), by=50.0)
-    assert block._scale(rand(1, 3, 8, 8)).abs().max() <= 1.5
+    assert block._scale(block.rho, rand(1, 3, 8, 8)).abs().max() <= 1.5
 
 
 def test_quantize_rounds_and_passes_the_gradient():

@@ -5,7 +5,7 @@ import torch
 
 from models import Hidden
 from models.layers.mosaic import small_pictures
-from models.losses import UnifiedObjective, charbonnier, low_band, squared
+from models.losses import PairObjective, UnifiedObjective, charbonnier, low_band, squared
 
 
 def test_distances():
@@ -79,3 +79,12 @@ def test_readable_mosaic_ends():
 def test_unknown_distance():
     with pytest.raises(ValueError, match="'l3' is none of l1, l2, charbonnier"):
         UnifiedObjective(distance="l3")
+
+
+def test_pair_objective_in_closed_form():
+    losses = PairObjective(imperceptibility=0.5, reveal=3.0)(
+        Channel(), torch.rand(2, 3, 8, 8), torch.rand(2, 4, 3, 8, 8), 0.0
+    )
+    expected = {"imperceptibility": 0.5 * 0.01, "reveal": 3.0 * 0.04}
+    assert {k: v.item() for k, v in losses.terms.items()} == pytest.approx(expected, rel=1e-4)
+    assert losses.total.item() == pytest.approx(0.125, rel=1e-4)

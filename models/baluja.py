@@ -1,0 +1,80 @@
+"""Baluja's deep steganography: one picture in another, by three convolutional networks."""
+
+import torch
+from torch import Tensor, nn
+
+from models.base import HidingModel, check_positive
+from models.losses import PairObjective
+
+
+class MultiScale(nn.Module):
+    """Convolutions of 3x3, 4x4 and 5x5 side by side, `width` channels each: (B,C,H,W) -> (B,3*width,H,W)."""
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.ZeroPad2d(((k - 1) // 2, k // 2, (k - 1) // 2, k // 2)),
+                nn.Conv2d(inputs, width, k),
+                nn.ReLU(inplace=True),
+            )
+            for k in (3, 4, 5)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+def multi_scale_layers(inputs: int, width: int, count: int) -> list[MultiScale]:
+    """`count` layers in a row: (B,inputs,H,W) -> (B,3*width,H,W)."""
+    return [MultiScale(3 * width if k else inputs, width) for k in range(count)]
+
+
+class Baluja(HidingModel):
+    """Deep steganography for 1 secret.
+
+    S. Baluja, "Hiding Images in Plain Sight: Deep Steganography", NIPS 2017.
+
+        secret (B,3,H,W) -- preparation, 2 layers -- (B,3*width,H,W)
+                                                       |
+        cover (B,3,H,W) ------------------------- hiding, 5 layers -- stego, 8 bit, a PNG file
+                                                                        |
+        secret^ (B,3,H,W) ----------------------- reveal, 5 layers -----|
+
+    A layer is `MultiScale`: filters of 3x3, 4x4 and 5x5, `width` of each.
+
+    Arguments:
+        width  filters of each of the three sizes in a layer
+
+    Parameters: 3.78 M.
+
+    Different from the paper: stego is rounded to 8 bits in training, with a straight-through gradient
+    (there, a small amount of noise is added to it, so that the secret is not put into the lowest bits
+    alone); mean squared errors where the paper writes norms; pictures are centred on 0 inside the
+    networks. There is no released code.
+
+    Left open by the paper: how the three sizes of filters are joined (here, each layer sees all channels
+    of the one before), and the last convolution (here, 3x3 to RGB).
+    """
+
+    Criterion = PairObjective
+
+    num_secrets = 1
+
+    def __init__(self, *, width: int = 50):
+        super().__init__()
+        check_positive(width=width)
+        self.preparation = nn.Sequential(*multi_scale_layers(3, width, 2))
+        self.hiding = nn.Sequential(
+            *multi_scale_layers(3 + 3 * width, width, 5), nn.Conv2d(3 * width, 3, 3, padding=1)
+        )
+        self.revealing = nn.Sequential(
+            *multi_scale_layers(3, width, 5), nn.Conv2d(3 * width, 3, 3, padding=1)
+        )
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        prepared = self.preparation(secrets[:, 0] - 0.5)
+        return self.hiding(torch.cat((cover - 0.5, prepared), dim=1)).to(cover.dtype) + 0.5
+
+    def decode(self, stego: Tensor) -> Tensor:
+        return self.revealing(stego - 0.5).to(stego.dtype)[:, None] + 0.5

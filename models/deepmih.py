@@ -1,0 +1,269 @@
+"""DeepMIH: 2 to 4 pictures in one, one after the other, by a cascade of invertible networks."""
+
+import torch
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel, check_positive
+from models.layers.coupling import CouplingBlock
+from models.layers.latent import pack, stand_in, unpack
+from models.layers.quantize import quantize
+from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
+from models.layers.wavelet import haar, ihaar
+from models.losses import Losses, low_band, squared
+
+SUPPORTED = (2, 3, 4)
+BANDS = 12  # of an RGB picture: 3 colours x 4 Haar bands
+
+
+class AttentiveDense(nn.Module):
+    """Densely connected 3x3 convolutions, then channel attention over all they gave, then one more.
+
+    (B,inputs,h,w) -> (B,outputs,h,w). The attention is squeeze and excitation (Hu et al., CVPR 2018), by
+    a factor of 16.
+    """
+
+    def __init__(self, inputs: int, outputs: int, growth: int, layers: int):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(inputs + k * growth, growth, 3, padding=1) for k in range(layers)
+        )
+        channels = inputs + layers * growth
+        squeezed = max(4, channels // 16)
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, squeezed, 1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(squeezed, channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+        self.last = nn.Conv2d(channels, outputs, 3, padding=1)
+        self.act = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = torch.cat((x, self.act(conv(x))), dim=1)
+        return self.last(x * self.attention(x))
+
+
+class ImportanceMap(nn.Module):
+    """The IM module: what is easy and hard to hide where, from (cover, secret, stego) (B,3,H,W) each.
+
+    -> (B,3,H,W). A fresh one gives zeros: the stage that it guides then hides unguided.
+    """
+
+    def __init__(self, width: int, growth: int):
+        super().__init__()
+        self.cover, self.secret, self.stego = (
+            AttentiveDense(3, width, growth=width, layers=2) for _ in range(3)
+        )
+        self.mix = AttentiveDense(3 * width, 3, growth=growth, layers=4)
+        nn.init.zeros_(self.mix.last.weight)
+        nn.init.zeros_(self.mix.last.bias)
+
+    def forward(self, cover: Tensor, secret: Tensor, stego: Tensor) -> Tensor:
+        features = self.cover(cover), self.stego(stego), self.secret(secret)
+        return self.mix(torch.cat(features, dim=1))
+
+
+class HidingStage(nn.Module):
+    """One invertible hiding network: a secret into a picture, guided by a map where `guided`.
+
+    Over Haar bands: a = (picture, map), b = secret; afterwards a = (stego, dropped), b = dropped too.
+    Law: inverse(*forward(picture, secret, guide)) == (picture, secret, guide).
+    """
+
+    def __init__(self, guided: bool, blocks: int, growth: int, clamp: float):
+        super().__init__()
+        self.inputs = 2 * BANDS if guided else BANDS
+        self.blocks = nn.ModuleList(
+            CouplingBlock(self.inputs, BANDS, growth=growth, clamp=clamp, slope=0.01, affine_a=True)
+            for _ in range(blocks)
+        )
+
+    def forward(self, picture: Tensor, secret: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B,3,H,W) each, H and W even -> stego (B,3,H,W), z (B,12 or 24,H/2,W/2)."""
+        a = haar(picture) if guide is None else torch.cat((haar(picture), haar(guide)), dim=1)
+        b = haar(secret)
+        for block in self.blocks:
+            a, b = block(a, b)
+        return ihaar(a[:, :BANDS]), torch.cat((a[:, BANDS:], b), dim=1)
+
+    def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        dropped, b = z.split((self.inputs - BANDS, BANDS), dim=1)
+        a = torch.cat((haar(stego), dropped), dim=1)
+        for block in reversed(self.blocks):
+            a, b = block.inverse(a, b)
+        guide = ihaar(a[:, BANDS:]) if self.inputs > BANDS else None
+        return ihaar(a[:, :BANDS]), ihaar(b), guide
+
+
+class DeepMIHObjective(nn.Module):
+    """DeepMIH's loss, with means per value in the place of sums; every stage counts alike.
+
+        L = 1/N sum_k  lc |stego_k - cover|^2 + lf |LL(stego_k) - LL(cover)|^2 + lr |revealed_k - secret_k|^2
+
+    stego_k carries secrets 1 to k; the last one is the stego, on the grid of 8-bit values. A common factor
+    apart the terms weigh as much as the released code's sums. Identical pictures give 0.
+
+    Arguments (weights, dimensionless; defaults are the released code's):
+        imperceptibility  lc
+        reveal            lr
+        low_frequency     lf; 0 leaves the term out
+    """
+
+    def __init__(self, imperceptibility: float = 1.0, reveal: float = 2.0, low_frequency: float = 1.0):
+        super().__init__()
+        self.imperceptibility, self.reveal = imperceptibility, reveal
+        self.low_frequency = low_frequency
+
+    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
+        hidden: Hidden = model(cover, secrets)
+        stegos = hidden.parts["stegos"]
+        covers = cover[:, None].expand_as(stegos)
+        terms = {
+            "imperceptibility": self.imperceptibility * squared(stegos, covers),
+            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        }
+        if self.low_frequency:
+            low = low_band(stegos.flatten(0, 1), covers.flatten(0, 1))
+            terms["low_frequency"] = self.low_frequency * low
+        return Losses(sum(terms.values()), terms)
+
+
+class DeepMIH(HidingModel):
+    """DeepMIH for N = 2, 3 or 4 secrets.
+
+    Z. Guan, J. Jing, X. Deng, M. Xu, L. Jiang, Z. Zhang, Y. Li, "DeepMIH: Deep Invertible Network for
+    Multiple Image Hiding", IEEE Transactions on Pattern Analysis and Machine Intelligence, 2022.
+
+        cover ------> stage 1 --stego_1--> stage 2 --stego_2--> ... stage N -- stego, 8 bit, a PNG file
+        secret_1 ------^ |            secret_2 ^ ^ |
+                         v z_1, dropped          | v z_2, dropped
+              IM(cover, secret_1, stego_1), a map
+
+        stego --> stage N^-1 --stego^_{N-1}--> ... stage 1^-1 --> cover^
+                  z = 0 ^ |                     z = 0 ^ |
+                          v secret^_N                   v secret^_1
+
+    Each stage is a HiNet over Haar bands whose blocks scale both branches. From the second on, the map of
+    what was hidden before stands beside the cover as 12 more bands. Hiding changes these bands too, and
+    what becomes of them is dropped with the rest, as part of z: the receiver puts z = 0 in its place, so
+    that reveal needs neither map nor cover. The exact inverse (`extract`) is given all of z, so it gives back
+    the maps as well, and leaves them aside.
+
+    Arguments:
+        num_secrets  N, and stages in the cascade
+        num_blocks   coupling blocks of each stage
+        growth       channels that each convolution of a dense block adds, in the maps too
+        map_width    channels of each of a map's three inputs after its own layers
+        clamp        bound of the coupling blocks' logarithmic scale
+        z_std        0: z is replaced by zeros at reveal; above: by Gaussian noise of this deviation, drawn
+                     anew in training and fixed at reveal
+
+    Parameters: 12.42 M at N = 2, 19.44 M at 3, 26.46 M at 4 (InvMIHNet's paper gives 26.46 M for DeepMIH
+    at N = 4).
+
+    Different from the released code: z = 0 by default (there Gaussian: z_std = 1); the last stego is
+    rounded to 8 bits in training too, with a straight-through gradient (there, it stays a float in
+    training); its perceptual term (0.01, features of a VGG network trained for classification) is left
+    out, since it needs that network's weights; maps start at zero instead of at random, so that the first
+    stages can be trained without them by freezing `maps`; its non-local layer, which is built and never
+    used, is not built; one Adam; means per value instead of sums. The same as there: between stages the
+    stegos are floats, at the sender and at the receiver.
+
+    Left open by the paper and its code: 3 and 4 secrets are described in words alone; here the map before
+    stage k looks at the cover, secret k-1 and stego k-1. Sizes that are not even: the cover's odd last row
+    or column stays as it is, and the secrets' come back as copies of the last one revealed.
+    """
+
+    Criterion = DeepMIHObjective
+
+    patch_multiple = (2, 2)
+    smallest = (2, 2)
+
+    def __init__(
+        self,
+        num_secrets: int = 2,
+        *,
+        num_blocks: int = 16,
+        growth: int = 32,
+        map_width: int = 64,
+        clamp: float = 2.0,
+        z_std: float = 0.0,
+    ):
+        super().__init__()
+        if num_secrets not in SUPPORTED:
+            known = ", ".join(map(str, SUPPORTED))
+            raise ValueError(f"num_secrets: DeepMIH hides {known} secrets, not {num_secrets}")
+        check_positive(num_blocks=num_blocks, growth=growth, map_width=map_width)
+        self.num_secrets, self.z_std = num_secrets, z_std
+        self.stages = nn.ModuleList(
+            HidingStage(guided=k > 0, blocks=num_blocks, growth=growth, clamp=clamp)
+            for k in range(num_secrets)
+        )
+        self.maps = nn.ModuleList(ImportanceMap(map_width, growth) for _ in range(num_secrets - 1))
+
+    # --- the reversible part, exact ------------------------------------------------------------
+
+    def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, no quantiser.
+
+        z holds what each stage drops and the secrets' odd last rows and columns, laid out flat.
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        """
+        stegos, z = self._send(cover, secrets)
+        return stegos[-1], pack(len(cover), (*z, *rim(secrets, *even_size(cover))))
+
+    def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
+        edges = rim_shapes((len(stego), self.num_secrets, 3), stego.shape[-2:], even_size(stego))
+        *z_stages, right, below = unpack(z, len(stego), (*self._z_shapes(stego), *edges))
+        cover, secrets = self._receive(stego, z_stages)
+        return with_rim(cover, stego), join_rim(secrets, right, below)
+
+    # --- sender and receiver -------------------------------------------------------------------
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        return self._send(cover, secrets)[0][-1]
+
+    def decode(self, stego: Tensor) -> Tensor:
+        return self._revealed(stego, sampled=False)
+
+    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        stegos, _ = self._send(cover, secrets)
+        stego = quantize(stegos[-1])
+        parts = {"stegos": torch.stack((*stegos[:-1], stego), dim=1)}  # (B,N,3,H,W)
+        return Hidden(stego, self._revealed(stego, sampled=self.training), parts)
+
+    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """-> stego_1 ... stego_N (B,3,H,W), and z of each stage."""
+        height, width = even_size(cover)
+        inner, hidden = cover[..., :height, :width], secrets[..., :height, :width]
+        stego, guide = inner, None
+        stegos, dropped = [], []
+        for k, stage in enumerate(self.stages):
+            if k:
+                guide = self.maps[k - 1](inner, hidden[:, k - 1], stego)
+            stego, z = stage(stego, hidden[:, k], guide)
+            stegos.append(with_rim(stego, cover))
+            dropped.append(z)
+        return stegos, dropped
+
+    def _receive(self, stego: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """-> cover (B,3,h,w), secrets (B,N,3,h,w), the even part of the picture."""
+        height, width = even_size(stego)
+        picture, secrets = stego[..., :height, :width], []
+        for stage, dropped in zip(reversed(self.stages), reversed(z), strict=True):
+            picture, secret, _ = stage.inverse(picture, dropped)
+            secrets.insert(0, secret)
+        return picture, torch.stack(secrets, dim=1)
+
+    def _revealed(self, stego: Tensor, sampled: bool) -> Tensor:
+        z = [stand_in(stego, shape, self.z_std, sampled) for shape in self._z_shapes(stego)]
+        _, secrets = self._receive(stego, z)
+        return grown(secrets.flatten(0, 1), stego).unflatten(0, (len(stego), self.num_secrets))
+
+    def _z_shapes(self, stego: Tensor) -> list[tuple[int, ...]]:
+        height, width = even_size(stego)
+        return [(len(stego), stage.inputs, height // 2, width // 2) for stage in self.stages]

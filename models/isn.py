@@ -1,0 +1,112 @@
+"""ISN: 1 to 5 pictures in one, side by side as the channels of one branch."""
+
+from torch import Tensor, nn
+
+from models.base import Hidden, HidingModel, check_positive
+from models.layers.coupling import CouplingBlock
+from models.layers.latent import pack, stand_in, unpack
+from models.layers.quantize import quantize
+from models.losses import PairObjective
+
+LARGEST = 5
+
+
+class ISN(HidingModel):
+    """Invertible Steganography Network for N = 1 to 5 secrets.
+
+    S.-P. Lu, R. Wang, T. Zhong, P. L. Rosin, "Large-Capacity Image Steganography Based on Invertible
+    Neural Networks", CVPR 2021.
+
+        cover (B,3,H,W) ------------------------|              |-- stego, 8 bit, a PNG file
+                                                |  coupling    |
+        secrets (B,N,3,H,W) -- (B,3N,H,W) ------|  blocks      |-- r (B,3N,H,W), dropped
+
+        stego ---------------|                  |-- cover^
+                             |  inverse blocks  |
+        z = 0 (B,3N,H,W) ----|                  |-- (B,3N,H,W) -- secrets^
+
+    All in the domain of pixels: no wavelet, so any size goes as it is.
+
+    Arguments:
+        num_secrets  N
+        num_blocks   coupling blocks; they stand in `blocks`
+        growth       channels that each convolution of a dense block adds
+        clamp        bound of the coupling blocks' logarithmic scale
+        z_std        0: r is replaced by zeros, a constant, at reveal; above: by Gaussian noise of this
+                     deviation, drawn anew in training and fixed at reveal
+
+    Parameters: 3.00 M at N = 1, 3.51 M at 4, with 16 blocks. The 1.75 M that InvMIHNet's paper gives for ISN
+    at N = 4 are those of 8 blocks.
+
+    Different from the paper: stego is rounded to 8 bits in training too, with a straight-through gradient;
+    the loss is that of stego and secrets alone, as means per value. There are no released training
+    settings to compare with. Ours: growth, clamp and the slope of 0.2, which are those of the invertible
+    rescaling network (Xiao et al., ECCV 2020) that the blocks are taken from, and z = 0.
+    """
+
+    Criterion = PairObjective
+
+    def __init__(
+        self,
+        num_secrets: int = 4,
+        *,
+        num_blocks: int = 16,
+        growth: int = 32,
+        clamp: float = 1.0,
+        z_std: float = 0.0,
+    ):
+        super().__init__()
+        if not 1 <= num_secrets <= LARGEST:
+            raise ValueError(f"num_secrets: ISN hides 1, 2, 3, 4, {LARGEST} secrets, not {num_secrets}")
+        check_positive(num_blocks=num_blocks, growth=growth)
+        self.num_secrets, self.z_std = num_secrets, z_std
+        self.blocks = nn.ModuleList(
+            CouplingBlock(3, 3 * num_secrets, growth=growth, clamp=clamp) for _ in range(num_blocks)
+        )
+
+    # --- the reversible part, exact ------------------------------------------------------------
+
+    def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,3N*H*W). Floats, no quantiser.
+
+        Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
+        """
+        stego, z = self._send(cover, secrets)
+        return stego, pack(len(cover), (z,))
+
+    def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
+        (z,) = unpack(z, len(stego), [self._z_shape(stego)])
+        return self._receive(stego, z)
+
+    # --- sender and receiver -------------------------------------------------------------------
+
+    def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        return self._send(cover, secrets)[0]
+
+    def decode(self, stego: Tensor) -> Tensor:
+        return self._revealed(stego, sampled=False)
+
+    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+        stego, z = self._send(cover, secrets)
+        stego = quantize(stego)
+        return Hidden(stego, self._revealed(stego, sampled=self.training), {"z": z})
+
+    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = cover, secrets.flatten(1, 2)
+        for block in self.blocks:
+            a, b = block(a, b)
+        return a, b
+
+    def _receive(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = stego, z
+        for block in reversed(self.blocks):
+            a, b = block.inverse(a, b)
+        return a, b.unflatten(1, (self.num_secrets, 3))
+
+    def _revealed(self, stego: Tensor, sampled: bool) -> Tensor:
+        return self._receive(stego, stand_in(stego, self._z_shape(stego), self.z_std, sampled))[1]
+
+    def _z_shape(self, stego: Tensor) -> tuple[int, ...]:
+        b, _, height, width = stego.shape
+        return b, 3 * self.num_secrets, height, width

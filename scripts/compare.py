@@ -1,0 +1,215 @@
+"""Compare methods side by side: each trained for equally long, tested through PNG files, one table, one plot.
+
+Run from the checkout: `python scripts/compare.py --help`. Exit code 0: done; 2: bad pictures or a
+mistake in the call, which one line on stderr explains; 1: anything else, such as an interruption.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.images import list_pictures, write_beside, write_picture
+from engine.build import evaluation_groups, set_name
+from engine.command import Parser, run_command
+from engine.evaluate import evaluate
+from engine.log import logger
+from engine.tester import run_tests
+from engine.trainer import Trainer
+from models import MODELS, build_model
+from options import TestOptions, TrainOptions, load_test, load_train
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULI = range(2, 17)  # of codec_lsb, which needs no training
+ENDLESS = 10**8  # steps; the run ends by its minutes
+
+PARSER = Parser(
+    prog="compare.py",
+    description="Train the small option files for an equal number of minutes each, test them through PNG "
+    "files, and write OUT/table.md and OUT/plot.png. codec_lsb, which is not trained, stands beside them as "
+    "a curve over its modulus. What OUT holds already is not done again; an interrupted run is taken up.",
+    epilog="""examples:
+  python scripts/compare.py --train DIR --test DIR --minutes 5 --out experiments/compare
+  python scripts/compare.py --train DIR --test DIR --minutes 60 --out experiments/hour isn_4_nano""",
+)
+PARSER.add_argument("names", nargs="*", metavar="NAME", help="files of options/train/ (default: *_nano)")
+PARSER.add_argument("--train", required=True, metavar="DIR", help="pictures to train on")
+PARSER.add_argument(
+    "--test", required=True, metavar="DIR", help="pictures to test on, by the groups of options/test/NAME.yml"
+)
+PARSER.add_argument("--minutes", required=True, type=float, help="of training for each")
+PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="runs, results, table and plot")
+PARSER.add_argument("--threads", type=int, help="CPU threads (default: what the option files say)")
+PARSER.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    names = arguments.names or sorted(path.stem for path in (ROOT / "options/train").glob("*_nano.yml"))
+    # All that can be a mistake of the caller comes first, before anything is written.
+    trains = {name: train_options(name, arguments) for name in names}
+    tests = {name: test_options(name, arguments) for name in names}
+    for folder in (arguments.train, arguments.test):
+        list_pictures(folder)
+    settings = {
+        "train": str(Path(arguments.train).resolve()),
+        "test": str(Path(arguments.test).resolve()),
+        "minutes": arguments.minutes,
+    }
+    keep_settings(arguments.out / "compare.json", settings)
+    results = [trained(name, trains[name], tests[name], arguments.out) for name in names]
+    if "codec_lsb" in MODELS:
+        for num_secrets in sorted({result["num_secrets"] for result in results}):
+            name = next(r["name"] for r in results if r["num_secrets"] == num_secrets)
+            results += [coded(num_secrets, modulus, tests[name], arguments.out) for modulus in MODULI]
+    text = table(results)
+    about = f"{arguments.minutes:g} minutes of training each. `{' '.join(['python', *sys.argv])}`\n\n"
+    write_beside(arguments.out / "table.md", (about + text).encode())
+    write_picture(arguments.out / "plot.png", plot(results))
+    print(text, end="")
+    print(f"{arguments.out / 'table.md'}\n{arguments.out / 'plot.png'}")
+
+
+def keep_settings(file: Path, settings: dict) -> None:
+    """Write what a folder's results are made with; ValueError where that was something else before."""
+    if file.exists():
+        before = json.loads(file.read_text())
+        for key, value in settings.items():
+            if before[key] != value:
+                raise ValueError(
+                    f"{file}: made with --{key} {before[key]}, not {value}; choose another --out"
+                )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(file, (json.dumps(settings, indent=2) + "\n").encode())
+
+
+# --- one method -------------------------------------------------------------------------------------
+
+
+def train_options(name: str, arguments: argparse.Namespace) -> TrainOptions:
+    """The training file of a method, on the training pictures, to be ended by its minutes."""
+    overrides = [
+        f"data.train.folder={arguments.train}",
+        "data.validate=null",
+        f"train.minutes={arguments.minutes}",
+        f"train.steps={ENDLESS}",
+        f"device={arguments.device}",
+    ]
+    if arguments.threads is not None:
+        overrides.append(f"train.threads={arguments.threads}")
+    return load_train(ROOT / f"options/train/{name}.yml", overrides)
+
+
+def test_options(name: str, arguments: argparse.Namespace) -> TestOptions:
+    """The test file of a method, on the test pictures."""
+    overrides = [f"data.test.0.folder={arguments.test}", f"device={arguments.device}", "save_images=1"]
+    return load_test(ROOT / f"options/test/{name}.yml", overrides)
+
+
+def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> dict:
+    """Train and test one option file, as far as that is not done: its metrics.json, with its name."""
+    data_set = set_name(test.data.test[0])
+    file = out / name / "results" / data_set / "metrics.json"
+    if not file.exists():
+        trainer = Trainer(train, out, resume=(out / name / "checkpoints" / "last.state").exists())
+        try:
+            trainer.fit()
+            if not trainer.finished():
+                raise KeyboardInterrupt
+        finally:
+            trainer.close()
+        run_tests(test, out, [data_set])
+    return {"name": name, **json.loads(file.read_text())}
+
+
+def coded(num_secrets: int, modulus: int, test: TestOptions, out: Path) -> dict:
+    """Test codec_lsb with one modulus on the same groups."""
+    name = f"codec_lsb_{num_secrets}_{modulus:02d}"
+    file = out / name / "metrics.json"
+    if not file.exists():
+        logger.info(f"codec_lsb, {num_secrets} secrets, modulus {modulus}")
+        model = build_model("codec_lsb", num_secrets=num_secrets, modulus=modulus)
+        groups = evaluation_groups(test, "data.test.0", test.data.test[0], model)
+        evaluate(model, groups, out / name, {"method": "codec_lsb", "modulus": modulus}, save_images=1)
+    return {"name": name, **json.loads(file.read_text())}
+
+
+# --- table and plot ---------------------------------------------------------------------------------
+
+COLUMNS = (
+    "method",
+    "secrets",
+    "parameters",
+    "steps",
+    "stego dB",
+    "(luma)",
+    "SSIM",
+    "revealed dB",
+    "(luma)",
+    "SSIM",
+)
+
+
+def table(results: list[dict]) -> str:
+    """Markdown, one row a result, by the number of secrets and then by what is revealed."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
+    for result in sorted(results, key=lambda r: (r["num_secrets"], -_psnr(r, "secret_revealed"))):
+        digits = f" M = {result['modulus']}" if "modulus" in result else ""
+        cells = [result["method"] + digits, str(result["num_secrets"])]
+        cells += (
+            [f"{result['params'] / 1e6:.2f} M", str(result["weights_step"])] if not digits else ["-", "-"]
+        )
+        for kind in ("cover_stego", "secret_revealed"):
+            scores = result[kind]
+            cells += [
+                _number(scores["psnr_rgb"], 2),
+                _number(scores["psnr_y"], 2),
+                _number(scores["ssim_rgb"], 4),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(results: list[dict]) -> np.ndarray:
+    """Stego against revealed PSNR: a point for each trained network, a curve for codec_lsb: (h,w,3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    counts = sorted({result["num_secrets"] for result in results})
+    for colour, count in enumerate(counts):
+        chosen = [r for r in results if r["num_secrets"] == count]
+        curve = sorted((r for r in chosen if "modulus" in r), key=lambda r: r["modulus"])
+        if curve:
+            x, y = ([_psnr(r, kind) for r in curve] for kind in ("cover_stego", "secret_revealed"))
+            axes.plot(x, y, ".-", color=f"C{colour}", label=f"codec_lsb, N = {count}")
+        for result in chosen:
+            if "modulus" not in result:
+                point = _psnr(result, "cover_stego"), _psnr(result, "secret_revealed")
+                axes.plot(*point, "o", color=f"C{colour}")
+                axes.annotate(f" {result['method']}, N = {count}", point, va="center", fontsize=9)
+    axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _psnr(result: dict, kind: str) -> float:
+    return float(result[kind]["psnr_rgb"])
+
+
+def _number(value: float | str, digits: int) -> str:
+    return f"{float(value):.{digits}f}" if math.isfinite(float(value)) else "inf"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
