@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from engine.passphrase import add_passphrase, asked_key
 
 PARSER = Parser(
     prog="hide.py",
@@ -16,16 +17,18 @@ PARSER = Parser(
     epilog="""examples:
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png
   python hide.py --weights smilenet_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
+  python hide.py --weights codec_lsb --cover beach.jpg --secrets holiday/ --out stego.png --passphrase
   python reveal.py --weights quickstart --stego stego.png --out revealed
 
 The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
-what is hidden. Whoever has these weights can reveal the pictures: this is no encryption.""",
+what is hidden. Without a passphrase whoever has these weights can reveal the pictures.""",
 )
 PARSER.add_argument(
     "--weights",
     required=True,
     metavar="NAME_OR_FILE",
-    help="a run of experiments/, a network of experiments/pretrained/, or a .safetensors file",
+    help="a run of experiments/, a network of experiments/pretrained/, a .safetensors file, or a method "
+    "without weights: codec_lsb, lsb",
 )
 PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
 PARSER.add_argument(
@@ -37,7 +40,15 @@ PARSER.add_argument(
     choices=("stretch", "pad"),
     default="stretch",
     help="how secrets are brought to the cover's size: stretched (default), or kept in shape between "
-    "grey bars",
+    "grey bars; codec_lsb takes them as they are",
+)
+add_passphrase(PARSER)
+PARSER.add_argument(
+    "--unmarked",
+    action="store_true",
+    help="leave out the public mark. With it, whoever knows this program can see that something is hidden "
+    "in the stego, though not what; without, reveal.py cannot tell a wrong passphrase from a picture "
+    "with nothing in it (methods with a key)",
 )
 PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -49,23 +60,39 @@ PARSER.add_argument(
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import load_model
-    from engine.pictures import check_output, hide_files
+    from engine.pictures import check_keyed, check_output, hide_files
 
     check_output(arguments.out, arguments.force)  # before any work
     device = choose_device(arguments.device)
     model, _ = load_model(arguments.weights, device, arguments.experiments)
+    secret = arguments.passphrase or arguments.passphrase_file is not None
+    check_keyed(model, passphrase=secret, marked=not arguments.unmarked)  # before asking
     done = hide_files(
-        model, arguments.cover, arguments.secrets, arguments.out, arguments.fit, arguments.force
+        model,
+        arguments.cover,
+        arguments.secrets,
+        arguments.out,
+        arguments.fit,
+        arguments.force,
+        asked_key(arguments, twice=True),
+        not arguments.unmarked,
     )
-    for k, secret in enumerate(done.secrets, 1):
+    for k, file in enumerate(done.secrets, 1):
         fitted = {"stretch": "stretched", "pad": "padded"}[arguments.fit]
-        note = f" ({fitted} to the cover's size)" if secret in done.resized else ""
-        print(f"secret {k:2d}: {secret}{note}")
+        note = f" ({fitted} to the cover's size)" if file in done.resized else ""
+        print(f"secret {k:2d}: {file}{note}")
     if done.empty:
         print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
     words = ["reveal.py", "--weights", arguments.weights, "--stego", str(done.stego), "--out", "revealed"]
+    if arguments.passphrase_file is not None:
+        words += ["--passphrase-file", str(arguments.passphrase_file)]
+    elif arguments.passphrase:
+        words += ["--passphrase"]
     print(f"reveal:    python {shlex.join(words)}")
+    if model.keyed and not secret:
+        who = "has this program" if not model.trainable else "has the weights"
+        print(f"no passphrase: whoever {who} can reveal the pictures (--passphrase keeps them to yourself)")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,21 @@ and for files, what hide.py and reveal.py do:
 
     torch.hub.load(".", "hide", "quickstart", "c.jpg", ["a.png", "b.png"], "stego.png", source="local")
     torch.hub.load(".", "reveal", "quickstart", "stego.png", "revealed", source="local")
+
+"codec_lsb" and "lsb" need no weights: their name stands for them.
 """
 
-dependencies = ["torch", "torchvision", "numpy", "PIL", "skimage", "safetensors", "pydantic", "yaml"]
+dependencies = [
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "skimage",
+    "safetensors",
+    "pydantic",
+    "yaml",
+    "cryptography",
+]
 
 
 def load(weights: str, device: str = "auto"):
@@ -38,15 +50,34 @@ def smilenet_25(weights: str | None = None, device: str = "auto"):
     return model
 
 
-def hide(weights: str, cover: str, secrets: list, out: str, fit: str = "stretch", force: bool = False):
+def hide(
+    weights: str,
+    cover: str,
+    secrets: list,
+    out: str,
+    fit: str = "stretch",
+    force: bool = False,
+    passphrase: str | None = None,
+    marked: bool = True,
+):
     """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places)."""
     from engine.pictures import hide_files
+    from models.container import Key
 
-    return hide_files(load(weights), cover, secrets, out, fit, force)
+    return hide_files(load(weights), cover, secrets, out, fit, force, Key(passphrase), marked)
 
 
-def reveal(weights: str, stego: str, out: str, force: bool = False, keep_empty: bool = False):
+def reveal(
+    weights: str,
+    stego: str,
+    out: str,
+    force: bool = False,
+    keep_empty: bool = False,
+    passphrase: str | None = None,
+    damaged_ok: bool = False,
+):
     """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places)."""
     from engine.pictures import reveal_files
+    from models.container import Key
 
-    return reveal_files(load(weights), stego, out, force, keep_empty)
+    return reveal_files(load(weights), stego, out, force, keep_empty, Key(passphrase), damaged_ok)

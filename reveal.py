@@ -7,23 +7,33 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from engine.passphrase import add_passphrase, asked_key
 
 PARSER = Parser(
     prog="reveal.py",
     description="Reveal the pictures that hide.py hid, from the stego file and the weights alone. They are "
-    "written as secret_01.png and so on, at the stego's size.",
-    epilog="""example:
-  python reveal.py --weights quickstart --stego stego.png --out revealed""",
+    "written as secret_01.png and so on, at the stego's size; methods with a key give them back "
+    "at their own.",
+    epilog="""examples:
+  python reveal.py --weights quickstart --stego stego.png --out revealed
+  python reveal.py --weights codec_lsb --stego stego.png --out revealed --passphrase""",
 )
 PARSER.add_argument(
     "--weights",
     required=True,
     metavar="NAME_OR_FILE",
-    help="the weights that the pictures were hidden with: a name or a .safetensors file",
+    help="the weights that the pictures were hidden with: a name, a .safetensors file, or a method without "
+    "weights (codec_lsb, lsb)",
 )
 PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
 PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")
 PARSER.add_argument("--all", action="store_true", help="write the empty (mid-grey) places too")
+add_passphrase(PARSER)
+PARSER.add_argument(
+    "--damaged",
+    action="store_true",
+    help="reveal what can be revealed of a stego that was changed after hiding (methods with a key)",
+)
 PARSER.add_argument("--force", action="store_true", help="replace pictures that exist")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
@@ -34,11 +44,21 @@ PARSER.add_argument(
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import load_model
-    from engine.pictures import reveal_files
+    from engine.pictures import check_keyed, reveal_files
 
     device = choose_device(arguments.device)
     model, _ = load_model(arguments.weights, device, arguments.experiments)
-    done = reveal_files(model, arguments.stego, arguments.out, arguments.force, keep_empty=arguments.all)
+    secret = arguments.passphrase or arguments.passphrase_file is not None
+    check_keyed(model, passphrase=secret, damaged_ok=arguments.damaged)  # before asking
+    done = reveal_files(
+        model,
+        arguments.stego,
+        arguments.out,
+        arguments.force,
+        keep_empty=arguments.all,
+        key=asked_key(arguments, twice=False),
+        damaged_ok=arguments.damaged,
+    )
     for path in done.written:
         print(path)
     if done.empty:

@@ -169,11 +169,31 @@ def fit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch"
         return array.copy()
     if mode == "stretch":
         return _resize(array, height, width)
-    scale = min(height / array.shape[0], width / array.shape[1])
-    inner_height = min(height, max(1, round(array.shape[0] * scale)))
-    inner_width = min(width, max(1, round(array.shape[1] * scale)))
-    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    inside = _inside(array.shape[0], array.shape[1], height, width)
     padded = np.full((height, width, 3), 128, np.uint8)
-    inner = _resize(array, inner_height, inner_width)
-    padded[top : top + inner_height, left : left + inner_width] = inner
+    inner_height, inner_width = padded[inside].shape[:2]
+    padded[inside] = _resize(array, inner_height, inner_width)
     return padded
+
+
+def unfit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch") -> np.ndarray:
+    """Undo `fit_secret` for a picture that was height x width: (H,W,3) uint8 -> (height,width,3) uint8.
+
+    The bars of "pad" are cut off, and the rest is resized by antialiased bicubic interpolation.
+    """
+    if mode not in ("stretch", "pad"):
+        raise ValueError(f"mode {mode!r}: expected stretch or pad")
+    if array.shape[:2] == (height, width):
+        return array.copy()
+    if mode == "pad":
+        array = np.ascontiguousarray(array[_inside(height, width, array.shape[0], array.shape[1])])
+    return _resize(array, height, width)
+
+
+def _inside(height: int, width: int, full_height: int, full_width: int) -> tuple[slice, slice]:
+    """Where in a full_height x full_width picture a padded one stands: as large as fits, centred."""
+    scale = min(full_height / height, full_width / width)
+    inner_height = min(full_height, max(1, round(height * scale)))
+    inner_width = min(full_width, max(1, round(width * scale)))
+    top, left = (full_height - inner_height) // 2, (full_width - inner_width) // 2
+    return slice(top, top + inner_height), slice(left, left + inner_width)

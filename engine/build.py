@@ -66,6 +66,12 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
 def build_network(options: TrainOptions) -> HidingModel:
     """The network of a training file, with fresh weights drawn from its seed."""
     method, arguments = method_arguments(options, options.network)
+    if not MODELS[method].trainable:
+        raise options.error(
+            "network.type",
+            f"'{method}' has nothing to train: test it with python test.py -opt options/test/{method}_N.yml, "
+            f"or use it with python hide.py --weights {method}",
+        )
     torch.manual_seed(options.seed)
     try:
         return build_model(method, **arguments)
@@ -113,7 +119,7 @@ def build_training(options: TrainOptions) -> Training:
     with mistakes:
         model = build_network(options)
     if model is None:  # the rest as far as it can be checked without a network
-        if options.network.type in MODELS:
+        if options.network.type in MODELS and MODELS[options.network.type].trainable:
             with mistakes:
                 check_arguments(options, "loss", MODELS[options.network.type].Criterion, dict(options.loss))
         with mistakes:

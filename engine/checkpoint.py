@@ -18,8 +18,10 @@ from safetensors import SafetensorError, safe_open
 from data.images import write_beside
 from engine.log import EXPERIMENTS
 from models import MODELS, HidingModel, build_model
+from models.container import FINGERPRINT
 
 FORMAT = "1"
+UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
 
 
 # --- weights ------------------------------------------------------------------------------------
@@ -49,11 +51,17 @@ def load_model(
 ) -> tuple[HidingModel, dict[str, str]]:
     """Build the network that a weights file describes: (model in eval mode, the file's metadata).
 
-    weights: a file, or a name (see `find_weights`). expect: (method, arguments) that the file must
-    have. Raises ValueError for a missing, truncated or foreign file, a pickle, another method or
-    other arguments, naming what it is and what was expected.
+    weights: a file, or a name (see `find_weights`), or a method that has no weights: then its arguments
+    are those expected. expect: (method, arguments) that the file must have. Raises ValueError for a
+    missing, truncated or foreign file, a pickle, another method or other arguments, naming what it is
+    and what was expected.
     """
-    path = find_weights(weights, experiments)
+    try:
+        path = find_weights(weights, experiments)
+    except ValueError:
+        if str(weights) in UNTRAINED:
+            return _untrained(str(weights), device, expect)
+        raise
     metadata = read_metadata(path)
     method, arguments = metadata["method"], json.loads(metadata["arguments"])
     if expect is not None:
@@ -68,7 +76,19 @@ def load_model(
         raise ValueError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
     metadata["path"] = str(path)
     metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if model.keyed:
+        model.fingerprint = bytes.fromhex(metadata["sha256"])[:FINGERPRINT]
     return model.to(device).eval(), metadata
+
+
+def _untrained(
+    method: str, device: torch.device | str, expect: tuple[str, dict] | None
+) -> tuple[HidingModel, dict[str, str]]:
+    if expect is not None and expect[0] != method:
+        raise ValueError(f"'{method}' is a method without weights, expected weights of '{expect[0]}'")
+    model = build_model(method, **(expect[1] if expect else {}))
+    about = {"method": method, "num_secrets": str(model.num_secrets), "path": method, "sha256": ""}
+    return model.to(device).eval(), about
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -106,7 +126,10 @@ def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
     runs = sorted({p.parents[1].name for p in experiments.glob("*/checkpoints/*.safetensors")})
     there = sorted({p.parent.name for p in experiments.glob("pretrained/*/*.safetensors")})
     known = ", ".join(dict.fromkeys(runs + there)) or "none yet; train one with: make quickstart"
-    raise ValueError(f"weights '{name}': no such file, run or pretrained network; there are: {known}")
+    raise ValueError(
+        f"weights '{name}': no such file, run or pretrained network; there are: {known}; "
+        f"without weights: {', '.join(UNTRAINED)}"
+    )
 
 
 def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:

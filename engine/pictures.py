@@ -15,10 +15,13 @@ from data.images import (
     to_tensor,
     write_picture,
 )
-from data.transforms import fit_secret
+from data.transforms import fit_secret, unfit_secret
+from engine.notes import Note, file_names, pack_note, unpack_note
 from metrics.image import psnr
-from models import HidingModel
+from models import MODELS, HidingModel
 from models.base import EMPTY
+from models.container import PUBLIC, ContainerError, Key
+from models.layers.codecs import LARGEST
 
 
 @dataclass
@@ -39,35 +42,54 @@ def hide_files(
     out: str | Path,
     fit: str = "stretch",
     force: bool = False,
+    key: Key = PUBLIC,
+    marked: bool = True,
 ) -> HiddenFile:
     """Hide picture files in a cover file and write the stego, losslessly.
 
     secrets: files, or one folder (sorted by name). They are brought to the cover's size: "stretch"
-    fills it, "pad" keeps their shape between grey bars. Raises ValueError before anything is
+    fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
+    key, marked: for keyed methods, see `HidingModel.seal`. Raises ValueError before anything is
     written: too many secrets, a lossy or existing `out` (without `force`), a cover that is too small.
     """
     out = Path(out)
     check_output(out, force)
+    check_keyed(model, not key.is_public, marked=marked)
     if out.exists() and out.samefile(cover):
         raise ValueError(f"{out}: that is the cover; give the stego another name")
     files = [file for secret in secrets for file in list_pictures(str(secret))]
-    if len(files) > model.num_secrets:
-        raise ValueError(
-            f"{len(files)} secrets, but these weights hide at most {model.num_secrets} in one cover"
-        )
+    most = model.most_secrets or model.num_secrets
+    if len(files) > most:
+        raise ValueError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
     cover_array = read_picture(cover)
     height, width = cover_array.shape[:2]
-    if height < model.smallest[0] or width < model.smallest[1]:
+    if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise ValueError(
             f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
             f"least {model.smallest[1]}x{model.smallest[0]} are needed"
         )
     arrays = [read_picture(file) for file in files]
-    resized = [f for f, a in zip(files, arrays, strict=True) if a.shape != cover_array.shape]
-    fitted = torch.stack([to_tensor(fit_secret(a, height, width, fit)) for a in arrays])
-    stego = to_array(model.hide(to_tensor(cover_array)[None], fitted[None])[0])
+    if model.own_sizes:
+        resized = []
+        fitted = [to_tensor(array) for array in arrays]
+    else:
+        resized = [f for f, a in zip(files, arrays, strict=True) if a.shape != cover_array.shape]
+        fitted = [to_tensor(fit_secret(array, height, width, fit)) for array in arrays]
+    if model.keyed:
+        note = pack_note(
+            Note("own", [], [file.name for file in files])
+            if model.own_sizes
+            else Note(fit, [(array.shape[0], array.shape[1]) for array in arrays], [])
+        )
+        try:
+            stego = to_array(model.seal(to_tensor(cover_array), fitted, key, note, marked))
+        except ValueError as error:
+            raise ValueError(f"{cover}: {error}") from error
+    else:
+        stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(fitted)[None])[0])
     write_picture(out, stego)
-    return HiddenFile(out, psnr(cover_array, stego), files, model.num_secrets - len(files), resized)
+    empty = 0 if model.own_sizes else model.num_secrets - len(files)
+    return HiddenFile(out, psnr(cover_array, stego), files, empty, resized)
 
 
 @dataclass
@@ -84,14 +106,20 @@ def reveal_files(
     out: str | Path,
     force: bool = False,
     keep_empty: bool = False,
+    key: Key = PUBLIC,
+    damaged_ok: bool = False,
 ) -> RevealedFiles:
     """Reveal the secrets of a stego file into a folder, as secret_01.png and so on.
 
-    Places that were left empty come back as plain mid-grey and are not written, unless
-    `keep_empty`. Raises ValueError before anything is written: a lossy file, one that is too small
-    to be a stego of these weights, files that are there already (without `force`).
+    Keyed methods know how many there are, their sizes, and some their names: they come back so, and
+    `damaged_ok` reveals what can be revealed of a stego that was changed. With other methods, places
+    that were left empty come back as plain mid-grey and are not written, unless `keep_empty`.
+
+    Raises ValueError before anything is written: a lossy file, one that is too small to be a stego of these
+    weights, one that the key does not open, files that are there already (without `force`).
     """
     stego, out = Path(stego), Path(out)
+    check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
     kind, mode = picture_format(stego)
     if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
         raise ValueError(
@@ -102,21 +130,27 @@ def reveal_files(
         raise ValueError(f"{out}: a file, expected a folder to put the revealed pictures in")
     picture = read_picture(stego)
     height, width = picture.shape[:2]
-    if height < model.smallest[0] or width < model.smallest[1]:
+    if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise ValueError(
             f"{stego}: {width}x{height} pixels; a stego of these weights has at least "
             f"{model.smallest[1]}x{model.smallest[0]}"
         )
-    paths = [out / f"secret_{k:02d}.png" for k in range(1, model.num_secrets + 1)]
-    for path in paths:
-        if path.exists() and not force:
-            raise ValueError(f"{path}: exists already; --force replaces it")
-    revealed = model.reveal(to_tensor(picture)[None])[0]
+    if model.keyed:
+        try:
+            revealed = _unsealed(model, picture, key, damaged_ok)
+        except ContainerError as error:
+            raise type(error)(f"{stego}: {error}") from error
+        paths = [out / name for name in revealed]
+        _check_free(paths, force)
+        arrays = list(revealed.values())
+    else:
+        paths = [out / name for name in file_names([], model.num_secrets)]
+        _check_free(paths, force)
+        arrays = [to_array(secret) for secret in model.reveal(to_tensor(picture)[None])[0]]
     out.mkdir(parents=True, exist_ok=True)
     written, empty = [], []
-    for k, (path, secret) in enumerate(zip(paths, revealed, strict=True), 1):
-        array = to_array(secret)
-        if looks_empty(array):
+    for k, (path, array) in enumerate(zip(paths, arrays, strict=True), 1):
+        if not model.keyed and looks_empty(array):
             empty.append(k)
             if not keep_empty:
                 path.unlink(missing_ok=True)  # with force: no stale picture of an earlier reveal
@@ -124,6 +158,38 @@ def reveal_files(
         write_picture(path, array)
         written.append(path)
     return RevealedFiles(written, empty)
+
+
+def _unsealed(model: HidingModel, stego: np.ndarray, key: Key, damaged_ok: bool) -> dict[str, np.ndarray]:
+    """The secrets of a keyed stego, (h,w,3) uint8 at their own sizes, by the names of their files."""
+    secrets, content = model.unseal(to_tensor(stego), key, damaged_ok)
+    arrays = [to_array(secret) for secret in secrets]
+    note = unpack_note(content, len(arrays))
+    if note.fit != "own":
+        for height, width in note.sizes:
+            if height * width > LARGEST:
+                raise ContainerError(f"its note asks for a picture of {width}x{height} pixels, too large")
+        arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
+    return dict(zip(file_names(note.names, len(arrays)), arrays, strict=True))
+
+
+def _check_free(paths: list[Path], force: bool) -> None:
+    for path in paths:
+        if path.exists() and not force:
+            raise ValueError(f"{path}: exists already; --force replaces it")
+
+
+def check_keyed(
+    model: HidingModel, passphrase: bool = False, marked: bool = True, damaged_ok: bool = False
+) -> None:
+    """Raises ValueError where a method without a key is asked for what only a keyed one has."""
+    if model.keyed or not (passphrase or damaged_ok or not marked):
+        return
+    asked = "a passphrase" if passphrase else "to leave out the mark" if not marked else "to reveal damaged"
+    keyed = ", ".join(name for name, method in MODELS.items() if method.keyed)
+    raise ValueError(
+        f"{asked}: '{model.method}' has no key and encrypts nothing, methods with one are: {keyed}"
+    )
 
 
 def looks_empty(picture: np.ndarray) -> bool:

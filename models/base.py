@@ -121,7 +121,7 @@ class HidingModel(nn.Module):
         something is hidden. Two stegos of the same are never alike. Raises ValueError as `hide` does,
         and where there is too little room.
         """
-        self._check_picture("cover", cover[None])
+        self._check_picture("cover", cover[None], any_size=self.own_sizes)
         most = self.most_secrets or self.num_secrets
         if not 1 <= len(secrets) <= most:
             raise ValueError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
@@ -145,7 +145,7 @@ class HidingModel(nn.Module):
         Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (models/container.py).
         damaged_ok: reveal what can be revealed of a stego that was changed.
         """
-        self._check_picture("stego", stego[None])
+        self._check_picture("stego", stego[None], any_size=self.own_sizes)
         with _deployed(self):
             return self._unseal(stego, key, damaged_ok)
 
@@ -180,11 +180,11 @@ class HidingModel(nn.Module):
     def _to_uint8(x: Tensor) -> Tensor:
         return (x.clamp(0, 1) * 255).round().to(torch.uint8)
 
-    def _check_picture(self, what: str, x: Tensor) -> None:
+    def _check_picture(self, what: str, x: Tensor, any_size: bool = False) -> None:
         if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:
             raise ValueError(f"{what}: expected (B,3,H,W) uint8, got {tuple(x.shape)} {x.dtype}")
         height, width = x.shape[-2:]
-        if height < self.smallest[0] or width < self.smallest[1]:
+        if not any_size and (height < self.smallest[0] or width < self.smallest[1]):
             raise ValueError(
                 f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
                 f"secrets, at least {self.smallest[1]}x{self.smallest[0]} are needed"

@@ -22,7 +22,7 @@ class LSB(HidingModel):
 
     Revealed values are the middle of the 2^(8-k) values that share the k bits, which halves the largest
     error and makes the mean error 0.5 grey levels. (The table's source does not say how it fills the low
-    bits; with zeros k = 4 would lose 5.4 dB: 29.2 dB instead of 34.6 for uniform values.) The cover's
+    bits; with zeros k = 4 would give 29.2 dB instead of 34.8 for uniform values.) The cover's
     bits are replaced, not adjusted to the nearest value, as in the tables; `codec_lsb` adjusts.
     """
 

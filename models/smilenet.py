@@ -119,7 +119,7 @@ class SMILENet(HidingModel):
         z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
                       deviation, fixed at reveal (some papers sample)
         embedding     imse, or lattice for SMILENet-L
-        modulus       M of the lattice, grey levels: the stego's squared error is (M^2 + 1) / 12
+        modulus       M of the lattice, grey levels: the stego's squared error is (M^2 + 2) / 12
         headroom      grey levels (0 to 255): `encode` first pulls the cover into [headroom, 255 -
                       headroom]. On black or blown-out areas half of every change would be clipped
 

@@ -253,7 +253,8 @@ class TestOptions(Options):
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
     weights: Text = Field(
-        description="a run's name, a name in experiments/pretrained, or a .safetensors file"
+        description="a run's name, a name in experiments/pretrained, a .safetensors file, or a method "
+        "without weights (lsb, codec_lsb)"
     )
     network: Network | None = Field(
         None, description="what the weights must be; null: what they say they are"

@@ -52,7 +52,7 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
         stego = round(t)
 
     Dither modulation: B. Chen, G. W. Wornell, "Quantization index modulation", IEEE Trans. IT 47(4), 2001.
-    The squared error is (M^2 + 1) / 12 whatever cover and values are, a little more where a cover is at
+    The squared error is (M^2 + 2) / 12 whatever cover and values are, a little more where a cover is at
     the end of the scale.
 
     cover: grey levels 0..255, values in [margin, 1 - margin], dither in [0, M): one shape, any dtype ->
@@ -132,6 +132,8 @@ class LatticeEmbedding(nn.Module):
         stego = samples.clone()
         stego[:h, :w] = embed(samples[:h, :w], values, dither, self.modulus).to(torch.uint8)
         flat, count = stego.reshape(-1), header_samples(len(note))
+        if _header_rows(count, width) >= h:
+            raise ValueError(f"a note of {len(note)} bytes is too long for a cover of {width}x{height} pixels")
         flat[:count] = samples.reshape(-1)[:count]
         write_header(flat.numpy(), (height, width), keys, nonce, *about, note, marked)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)

@@ -29,13 +29,25 @@ def test_train_file(file):
 @pytest.mark.parametrize("file", TEST, ids=lambda p: p.name)
 def test_test_file(file):
     options = load_test(file)
-    assert options.name == options.weights == file.stem
+    assert options.name == file.stem
+    assert options.weights == (file.stem if _trained(file) else options.network.type)
     if options.network is not None:
-        method_arguments(options, options.network)
+        method, arguments = method_arguments(options, options.network)
+        MODELS[method](**arguments)
     names = [set_name(pictures) for pictures in options.data.test]
     assert len(set(names)) == len(names)
     assert f"python test.py -opt options/test/{file.name}" in file.read_text()
 
 
 def test_each_training_file_has_its_test_file():
-    assert [p.name for p in TRAIN] == [p.name for p in TEST] and len(TRAIN) >= 7
+    assert [p.name for p in TRAIN] == [p.name for p in TEST if _trained(p)] and len(TRAIN) >= 7
+
+
+def test_each_method_without_training_has_a_test_file():
+    there = {load_test(p).network.type for p in TEST if not _trained(p)}
+    assert there == {name for name, method in MODELS.items() if not method.trainable}
+
+
+def _trained(file: Path) -> bool:
+    network = load_test(file).network
+    return network is None or MODELS[network.type].trainable

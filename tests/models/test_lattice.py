@@ -1,0 +1,245 @@
+"""SMILENet-L's laws: what the residues carry, what they cost, and what they give away."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.data import astronaut, coffee
+
+from models import build_model
+from models.container import Damaged, Key, NoPayload, OtherWeights, WrongKey, header_samples
+from models.layers.lattice import Companding, embed, extract, key_dither, margin
+
+TINY = dict(
+    embedding="lattice",
+    condition=0,
+    icdm_blocks=1,
+    growth=6,
+    sis_width=8,
+    sis_blocks=1,
+    sde_width=8,
+    sde_blocks=1,
+)
+MODULI = [4, 6.5, 8, 12, 20, 24]
+
+
+def tiny(rows=2, cols=2, **changes):
+    torch.manual_seed(0)
+    net = build_model("smilenet", rows=rows, cols=cols, **{**TINY, **changes}).eval()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    return net
+
+
+def photo(picture, height, width):
+    return torch.from_numpy(picture()[:height, :width].copy()).permute(2, 0, 1)
+
+
+def pictures(count, height=80, width=96, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return list(torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8))
+
+
+# --- the arithmetic ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modulus", MODULI)
+def test_every_value_comes_back_whatever_the_cover_and_dither(modulus):
+    """All 256 grey levels as cover, values to both ends of the range, 97 dithers: within 1/(2M)."""
+    low = margin(modulus)
+    values = torch.linspace(low, 1 - low, 201, dtype=torch.float64)
+    cover = torch.arange(256.0).double()[:, None, None]
+    dither = torch.linspace(0, modulus, 98, dtype=torch.float64)[:-1][None, None]
+    stego = embed(cover, values[None, :, None], dither, modulus)
+    assert stego.min() >= 0 and stego.max() <= 255 and torch.equal(stego, stego.round())
+    error = extract(stego, dither, modulus) - values[None, :, None]
+    assert error.abs().max() <= 0.5 / modulus + 1e-9
+    assert (stego - cover).abs().max() <= modulus + 0.5  # at the ends of the scale; else half of it
+
+
+@pytest.mark.parametrize("modulus", [8, 12, 16, 20])
+def test_the_stegos_error_is_that_of_the_lattice(modulus):
+    cover = photo(coffee, 400, 600).float().clamp(modulus, 255 - modulus).round()
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(cover.shape, generator=generator) * (1 - 2 * margin(modulus)) + margin(modulus)
+    dither = torch.rand(cover.shape, generator=generator, dtype=torch.float64) * modulus
+    error = (embed(cover, values, dither, modulus) - cover).square().mean().item()
+    assert error == pytest.approx((modulus**2 + 2) / 12, rel=0.01)
+
+
+def test_the_error_of_the_mosaic_is_uniform_and_white():
+    cover, dither = photo(coffee, 400, 600), torch.rand(3, 400, 600, dtype=torch.float64) * 12
+    values = photo(astronaut, 400, 500).float().mean() / 255 + torch.zeros(3, 400, 600)
+    error = (extract(embed(cover, values, dither, 12), dither, 12) - values) * 12
+    assert error.square().mean().item() == pytest.approx(1 / 12, rel=0.02)
+    assert abs(np.corrcoef(error.flatten()[:-1], error.flatten()[1:])[0, 1]) < 0.01
+    assert abs(np.corrcoef(error.flatten(), cover.flatten())[0, 1]) < 0.01
+
+
+def test_companding_inverts_and_stays_within_its_range():
+    companding = Companding(margin(12)).double()
+    x = (torch.rand(2, 3, 20, 20, dtype=torch.float64) - 0.5) * 0.9
+    v = companding(x)
+    assert v.min() >= margin(12) and v.max() <= 1 - margin(12)
+    assert (companding.inverse(v) - x).abs().max() < 1e-9
+    assert companding(x * 1e6).isfinite().all() and companding.inverse(torch.rand_like(x)).isfinite().all()
+
+
+def test_the_keys_dither_is_uniform():
+    d = key_dither(bytes(range(32)), 120_000, 12.0)
+    counts = np.histogram(d, bins=24, range=(0, 12))[0]
+    assert ((counts - 5000) ** 2 / 5000).sum() < 50  # chi-square, 23 degrees of freedom: 0.1 % at 49.7
+    assert d.min() >= 0 and d.max() < 12
+    assert torch.equal(d, key_dither(bytes(range(32)), 120_000, 12.0))
+
+
+# --- the network ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(64, 64), (81, 97), (120, 75)])
+@pytest.mark.parametrize("rows, cols", [(2, 2), (3, 3), (2, 3), (5, 5)])
+def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
+    """Receiver's mosaic against the sender's, below the header: within 1/(2M) before companding."""
+    net = tiny(rows, cols)
+    secrets, cover = pictures(rows * cols, *size), pictures(1, *size, seed=9)[0]
+    key = Key("open sesame")
+    stego = net.seal(cover, secrets, key, b"n" * 9)
+    with torch.no_grad():
+        h, w = net._secret_size(stego)
+        small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
+        from models.layers.mosaic import tile
+
+        sent = net.lattice.companding(tile(small, rows, cols))[0]
+        got, note = net.lattice.unseal(stego, (h, w), key, (net.method, net.fingerprint), False)
+        got = net.lattice.companding(got[None])[0]
+    rows_taken = -(-header_samples(len(note)) // (3 * size[1]))
+    inside = (sent - 0.5).abs() < 0.4  # where the companding's clamp plays no part
+    error = (got - sent).abs()[:, rows_taken:][inside[:, rows_taken:]]
+    assert error.max() <= 0.5 / 12 + 1e-5 and note == bytes([rows * cols]) + b"n" * 9
+
+
+def test_as_many_secrets_come_back_as_were_given():
+    net = tiny()
+    revealed, note = net.unseal(net.seal(pictures(1)[0], pictures(3), Key(), b"abc"))
+    assert len(revealed) == 3 and note == b"abc" and revealed[0].shape == (3, 80, 96)
+
+
+def test_training_sees_the_same_channel_as_the_deployed_path():
+    net = tiny()
+    cover, secrets = photo(coffee, 96, 128), [photo(astronaut, 96, 128)] * 4
+    with torch.no_grad():
+        hidden = net(cover[None] / 255, torch.stack(secrets)[None] / 255)
+    stego = net.seal(cover, secrets)
+    costs = [
+        (hidden.stego[0] * 255 - cover).square().mean().item(),
+        (stego.double() - cover).square().mean().item(),
+    ]
+    assert costs[0] == pytest.approx(146 / 12, rel=0.03) and costs[1] == pytest.approx(146 / 12, rel=0.05)
+    deployed = torch.stack(net.unseal(stego)[0]).double() / 255
+    original = torch.stack(secrets).double() / 255
+    errors = [
+        (hidden.revealed[0].clamp(0, 1) - original).square().mean(),
+        (deployed - original).square().mean(),
+    ]
+    assert errors[0] == pytest.approx(errors[1].item(), rel=0.1)
+
+
+def test_the_loss_reaches_every_part():
+    net = tiny().train()
+    cover, secrets = torch.rand(1, 3, 32, 32), torch.rand(1, 4, 3, 32, 32)
+    net.Criterion()(net, cover, secrets, 0.0).total.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert net.lattice.companding.colours.grad.abs().sum() > 0
+
+
+# --- what an observer sees --------------------------------------------------------------------------
+
+
+def residues(stego, modulus=12):
+    return (stego.permute(1, 2, 0).reshape(-1)[4000:].long() % modulus).numpy()
+
+
+def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key():
+    net = tiny()
+    flat = [torch.full((3, 256, 256), level, dtype=torch.uint8) for level in (0, 80, 200, 255)]
+    cover = torch.full((3, 256, 256), 77, dtype=torch.uint8)  # not a photograph, whose levels are not uniform
+    for secrets in (flat, [photo(astronaut, 256, 256)] * 4):
+        stego = net.seal(cover, secrets, Key("open sesame"))
+        counts = np.bincount(residues(stego), minlength=12)
+        expected = counts.sum() / 12
+        assert ((counts - expected) ** 2 / expected).sum() < 31.3  # 11 degrees of freedom: 0.1 %
+        seen = residues(stego).astype(float)
+        with torch.no_grad():
+            small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
+        from models.layers.mosaic import tile
+
+        mosaic = tile(small, 2, 2)[0].permute(1, 2, 0).reshape(-1)[4000:].numpy()
+        if mosaic.std() > 1e-6:
+            assert abs(np.corrcoef(seen, mosaic)[0, 1]) < 4 / np.sqrt(len(seen))
+
+
+def test_the_same_secrets_twice_share_no_dither():
+    net = tiny()
+    cover, secrets = photo(coffee, 128, 128), [photo(astronaut, 128, 128)] * 4
+    first, second = (net.seal(cover, secrets, Key("open sesame")) for _ in range(2))
+    difference = (first.long() - second.long()).permute(1, 2, 0).reshape(-1)[4000:]
+    # Under one dither the residues would be equal; independent ones differ in 11 of 12 samples.
+    assert (difference % 12 != 0).double().mean().item() == pytest.approx(11 / 12, abs=0.02)
+
+
+# --- what can go wrong ------------------------------------------------------------------------------
+
+
+def test_what_is_wrong_is_told_apart():
+    net = tiny()
+    stego = net.seal(pictures(1)[0], pictures(4), Key("right"))
+    with pytest.raises(WrongKey):
+        net.unseal(stego, Key("wrong"))
+    with pytest.raises(WrongKey, match="needed"):
+        net.unseal(stego)
+    with pytest.raises(NoPayload):
+        net.unseal(pictures(1, seed=3)[0], Key("right"))
+    with pytest.raises(Damaged, match="80"):
+        net.unseal(stego[:, :40].clone(), Key("right"))
+    changed = stego.clone()
+    changed[1, 60, 60] ^= 1
+    with pytest.raises(Damaged):
+        net.unseal(changed, Key("right"))
+    assert len(net.unseal(changed, Key("right"), damaged_ok=True)[0]) == 4
+    other = tiny()
+    other.fingerprint = b"12345678"
+    with pytest.raises(OtherWeights):
+        other.unseal(stego, Key("right"))
+
+
+def test_a_cover_that_is_too_small():
+    net = tiny(5, 5)
+    side = net.smallest[0]
+    assert len(net.unseal(net.seal(*_square(side, 25)))[0]) == 25
+    with pytest.raises(ValueError, match="too small"):
+        net.seal(*_square(side - 1, 25))
+    with pytest.raises(ValueError, match="note"):
+        net.seal(*_square(side, 25), Key(), b"x" * 5000)
+
+
+def _square(side, count):
+    return pictures(1, side, side, seed=5)[0], pictures(count, side, side)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (dict(embedding="lattce"), "neither imse nor lattice"),
+        (dict(condition=8), "condition: must be 0"),
+        (dict(modulus=1), "modulus: must be from 2 to 64"),
+    ],
+)
+def test_arguments_that_do_not_fit(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build_model("smilenet", **{**TINY, **wrong})
+
+
+def test_embed_has_no_inverse_here():
+    net = tiny()
+    with pytest.raises(ValueError, match="no exact inverse"):
+        net.embed(torch.rand(1, 3, 32, 32), torch.rand(1, 4, 3, 32, 32))
