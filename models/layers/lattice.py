@@ -133,7 +133,9 @@ class LatticeEmbedding(nn.Module):
         stego[:h, :w] = embed(samples[:h, :w], values, dither, self.modulus).to(torch.uint8)
         flat, count = stego.reshape(-1), header_samples(len(note))
         if _header_rows(count, width) >= h:
-            raise ValueError(f"a note of {len(note)} bytes is too long for a cover of {width}x{height} pixels")
+            raise ValueError(
+                f"a note of {len(note)} bytes is too long for a cover of {width}x{height} pixels"
+            )
         flat[:count] = samples.reshape(-1)[:count]
         write_header(flat.numpy(), (height, width), keys, nonce, *about, note, marked)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)
@@ -163,5 +165,5 @@ def _header_rows(samples: int, width: int) -> int:
 
 
 def _note_bytes(num_secrets: int) -> int:
-    """Of a note with the number of the secrets and the size of each."""
-    return 2 + 8 * num_secrets
+    """Of a note with the number of the secrets and the size of each, as hide.py writes it."""
+    return 4 + 4 * num_secrets
