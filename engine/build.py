@@ -69,8 +69,8 @@ def build_network(options: TrainOptions) -> HidingModel:
     if not MODELS[method].trainable:
         raise options.error(
             "network.type",
-            f"'{method}' has nothing to train: test it with python test.py -opt options/test/{method}_N.yml, "
-            f"or use it with python hide.py --weights {method}",
+            f"'{method}' has nothing to train: hide with python hide.py --weights {method}, test with "
+            f"python test.py and weights: {method} (options/test/)",
         )
     torch.manual_seed(options.seed)
     try:

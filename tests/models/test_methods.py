@@ -5,6 +5,7 @@ import torch
 from skimage.data import astronaut, chelsea, coffee
 
 from models import MODELS, build_model
+from models.container import Key, WrongKey
 
 SMALL = {
     "smilenet": dict(
@@ -26,8 +27,12 @@ SMALL = {
     "baluja": dict(width=4),
     "hidden_image": dict(width=8, encoder_blocks=2, decoder_blocks=2),
     "weng": dict(depth=3, hide_width=6, reveal_width=6),
+    "lsb": dict(num_secrets=2, bits=3),
+    "codec_lsb": dict(num_secrets=4),
 }
 METHODS = sorted(MODELS)
+TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
+KEYED = [name for name in METHODS if MODELS[name].keyed]
 INVERTIBLE = [name for name in METHODS if hasattr(MODELS[name], "embed")]
 ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
 
@@ -46,6 +51,7 @@ def small(method, shake=0.05, **changes):
 
 
 def group(net, height=32, width=48, batch=1, seed=0):
+    height, width = max(height, net.smallest[0]), max(width, net.smallest[1])
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, net.num_secrets + 1, 3, height, width)
     pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
@@ -54,6 +60,13 @@ def group(net, height=32, width=48, batch=1, seed=0):
 
 def test_every_method_is_tested_here():
     assert sorted(SMALL) == METHODS and len(INVERTIBLE) >= 3
+
+
+def test_methods_without_training():
+    """They are exempt from the tests of learning below, and have nothing that could learn."""
+    assert [name for name in METHODS if name not in TRAINABLE] == ["codec_lsb", "lsb"]
+    for method in ("codec_lsb", "lsb"):
+        assert not list(small(method).parameters()) and small(method).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("size", ODD)
@@ -120,7 +133,7 @@ def test_more_secrets_than_there_is_room_for(method):
         net.hide(cover, torch.cat((secrets, secrets[:, :1]), dim=1))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in KEYED])
 def test_training_pass_and_deployed_path_agree(method):
     net = small(method).eval()  # in training, batch normalisation goes by the batch
     cover, secrets = group(net, 41, 53)
@@ -152,7 +165,7 @@ def test_sampled_z_is_fixed_at_reveal_and_drawn_anew_in_training(method):
 STEPS_TO_MOVE = {"deepmih": 4}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINABLE)
 def test_every_parameter_moves_within_three_steps(method):
     net = small(method, shake=0.0)
     before = {name: p.clone() for name, p in net.named_parameters()}
@@ -167,6 +180,41 @@ def test_every_parameter_moves_within_three_steps(method):
         optimizer.step()
     still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
     assert not still
+
+
+@pytest.mark.parametrize("method", KEYED)
+def test_seal_and_unseal(method):
+    net = small(method)
+    cover, secrets = (x[0] for x in group(net, 41, 53))
+    key = Key("a passphrase")
+    stegos = [net.seal(cover, list(secrets[:3]), key, b"a note") for _ in range(2)]
+    assert not torch.equal(*stegos)
+    for stego in stegos:
+        revealed, note = net.unseal(stego, key)
+        assert note == b"a note" and [r.shape for r in revealed] == [cover.shape] * 3
+        with pytest.raises(WrongKey):
+            net.unseal(stego)
+    public = net.hide(cover[None], secrets[None])
+    assert torch.equal(torch.stack(net.unseal(public[0])[0]), net.reveal(public)[0])
+
+
+@pytest.mark.parametrize("method", KEYED)
+def test_seal_refuses(method):
+    net = small(method)
+    cover, secrets = (x[0] for x in group(net, 41, 53))
+    most = net.most_secrets or net.num_secrets
+    for wrong, message in (
+        ([], f"hides 1 to {most} secrets, got 0"),
+        ([secrets[0]] * (most + 1), f"hides 1 to {most} secrets, got {most + 1}"),
+        ([secrets[0].float()], "secret: expected .3,h,w. uint8"),
+        ([secrets[0][:1]], "secret: expected .3,h,w. uint8"),
+        ([secrets[0][:, :0]], "secret: expected .3,h,w. uint8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net.seal(cover, wrong)
+    if not net.own_sizes:
+        with pytest.raises(ValueError, match="secrets must have the cover's size"):
+            net.seal(cover, [secrets[0][:, :20]])
 
 
 # Sizes and losses with which 300 steps are enough: weights of the loss as in the nano option files.
@@ -188,7 +236,7 @@ OVERFIT = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINABLE)
 def test_one_group_is_learned_within_300_steps(method):
     """Cover and secrets of 64 pixels: revealed at 25 dB and more through 8 bits, the stego at 25 dB too."""
     arguments, weights = OVERFIT[method]
