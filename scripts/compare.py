@@ -156,9 +156,13 @@ COLUMNS = (
 
 
 def table(results: list[dict]) -> str:
-    """Markdown, one row a result, by the number of secrets and then by what is revealed."""
+    """Markdown, one row a result: by the number of secrets, then by revealed PSNR, codec_lsb by modulus."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
-    for result in sorted(results, key=lambda r: (r["num_secrets"], -_psnr(r, "secret_revealed"))):
+
+    def place(result: dict) -> tuple:
+        return result["num_secrets"], result.get("modulus", 0), -_psnr(result, "secret_revealed")
+
+    for result in sorted(results, key=place):
         digits = f" M = {result['modulus']}" if "modulus" in result else ""
         cells = [result["method"] + digits, str(result["num_secrets"])]
         cells += (
