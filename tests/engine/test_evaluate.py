@@ -11,10 +11,14 @@ import torch
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture
 from data.loader import EvaluationGroups
-from engine.evaluate import evaluate, mean_finite, summarise, table, validate
+from engine.evaluate import evaluate, validate
 from engine.figures import group_figure, residual
+from engine.results import mean_finite, summarise, table
 from metrics.image import FIELDS, psnr
 from models import HidingModel
+
+
+SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
 
 
 class Parity(HidingModel):
@@ -44,7 +48,7 @@ def groups(pictures):
 
 def test_evaluate_writes_what_was_measured(groups, tmp_path):
     model = Parity()
-    metrics = evaluate(model, groups, tmp_path, {"method": "parity"}, save_images=2)
+    metrics = evaluate(model, groups, tmp_path, SUMMARY, save_images=2)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
     assert len(rows) == 6 and set(FIELDS) < set(rows[0])
@@ -69,7 +73,7 @@ def test_evaluate_writes_what_was_measured(groups, tmp_path):
 
 def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):
     out = tmp_path / "results" / "small"
-    evaluate(Parity(), groups, out, {"method": "first"}, save_images=2)
+    evaluate(Parity(), groups, out, SUMMARY, save_images=2)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
     class Broken(Parity):
@@ -79,16 +83,16 @@ def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):
             return super().decode(stego)
 
     with pytest.raises(ValueError, match="broken"):
-        evaluate(Broken(), groups, out, {"method": "second"})
+        evaluate(Broken(), groups, out, SUMMARY)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
-    evaluate(Parity(), groups, out, {"method": "third"}, save_images=1)
+    evaluate(Parity(), groups, out, SUMMARY, save_images=1)
     assert len(list((out / "figures").glob("group_*"))) == 1 and list(out.parent.iterdir()) == [out]
     assert read_groups(out / "groups.csv") == groups.groups
 
 
 def test_the_receiver_sees_eight_bits(groups, tmp_path):
     model = Parity()
-    evaluate(model, groups, tmp_path, {})
+    evaluate(model, groups, tmp_path, SUMMARY)
     for stego in model.seen:
         assert torch.equal((stego * 255).round() / 255, stego)
 
@@ -97,7 +101,7 @@ def test_validate_agrees_with_evaluate(groups, tmp_path):
     model = Parity().train()
     scores, figure = validate(model, groups)
     assert model.training and figure.dtype == np.uint8
-    metrics = evaluate(model, groups, tmp_path, {})
+    metrics = evaluate(model, groups, tmp_path, SUMMARY)
     for kind in ("cover_stego", "secret_revealed"):
         assert scores[kind] == pytest.approx(metrics[kind]["psnr_rgb"])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import build_criteria, method_arguments, set_name
+from engine.build import build_attacks, build_criteria, method_arguments, set_name
 from models import MODELS
 from options import load_test, load_train
 
@@ -29,7 +29,8 @@ def test_train_file(file):
 @pytest.mark.parametrize("file", TEST, ids=lambda p: p.name)
 def test_test_file(file):
     options = load_test(file)
-    assert options.name == options.weights == file.stem
+    assert options.name == file.stem and options.weights == file.stem.removesuffix("_attacks")
+    assert bool(build_attacks(options)) == file.stem.endswith("_attacks")
     if options.network is not None:
         method_arguments(options, options.network)
     names = [set_name(pictures) for pictures in options.data.test]
@@ -38,4 +39,5 @@ def test_test_file(file):
 
 
 def test_each_training_file_has_its_test_file():
-    assert [p.name for p in TRAIN] == [p.name for p in TEST] and len(TRAIN) >= 7
+    tested = [p.name for p in TEST if not p.stem.endswith("_attacks")]
+    assert [p.name for p in TRAIN] == tested and len(TRAIN) >= 7 and len(TEST) > len(tested)
