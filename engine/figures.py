@@ -91,7 +91,8 @@ def histogram(values: dict[str, list[float]]) -> np.ndarray:
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for axes, (title, numbers) in zip(figure.subplots(1, len(values)), values.items(), strict=True):
+    row = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (title, numbers) in zip(row, values.items(), strict=True):
         finite = [x for x in numbers if math.isfinite(x)]
         if finite:
             axes.hist(finite, bins=min(30, max(5, len(finite) // 2)), color="#4477aa")

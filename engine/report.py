@@ -114,7 +114,11 @@ def _histograms(rows: Path) -> list[dict]:
             low, high = math.floor(min(finite)), math.ceil(max(finite) + 1e-9)
             counts, _ = np.histogram(finite, BINS, (low, high))
             bars = [round(float(count / counts.max()), 3) for count in counts]
-            about = {"mean": float(np.mean(finite)), "worst": min(finite), "infinite": len(scores) - len(finite)}
+            about = {
+                "mean": float(np.mean(finite)),
+                "worst": min(finite),
+                "infinite": len(scores) - len(finite),
+            }
             drawn.append({"title": KINDS[kind], "bars": bars, "low": low, "high": high, **about})
     return drawn
 

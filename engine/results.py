@@ -70,6 +70,7 @@ def replaced_folder(out: Path) -> Iterator[Path]:
 
     If the writing fails or is interrupted, an old folder at `out` stays as it was.
     """
+    out = out.resolve()  # a link stays one
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
@@ -210,7 +211,8 @@ def _capacity(rows: list[dict], groups: int, num_secrets: int, codec: str | None
         "cdt_db": _json_number(cdt),
         "cdt_efficiency": _json_number(cdt_efficiency(total, cover_error)),
         "payload_bpp": total,
-        "capacity": bound | {"codec": codec, **{f"{how}_secrets": ways.count(how) for how in sorted({*ways})}},
+        "capacity": bound
+        | {"codec": codec, **{f"{how}_secrets": ways.count(how) for how in sorted({*ways})}},
     }
 
 

@@ -46,7 +46,9 @@ def capacity_bound(distortion: float) -> float:
     pictures (or of uneven colours) it bounds their mean rate.
     """
     if not 0 <= distortion <= LARGEST_CHANGE**2:
-        raise ValueError(f"distortion {distortion:g}: expected a mean squared error, 0 to {LARGEST_CHANGE**2}")
+        raise ValueError(
+            f"distortion {distortion:g}: expected a mean squared error, 0 to {LARGEST_CHANGE**2}"
+        )
     if distortion < 1e-9:  # one change by 1 in a picture of 18000 x 18000
         return 0.0
     # For small a the Gaussian is wide: 12 deviations of the widest leave out 1e-31 of it.
