@@ -24,21 +24,20 @@ SHOWN_APART = {*KINDS, "attacks", "packages", "capacity"}  # in sections of thei
 
 def write_report(folder: Path) -> Path:
     """Write report.html into a results folder, from what lies there: metrics.json, per_image.csv,
-    pictures/ and, where steganalysis has been run into this folder, security.json and roc*.png.
+    pictures/ and, where steganalysis was run into this folder or one in it, security.json and roc*.png.
 
     No scripts, nothing from elsewhere: pictures are part of the file. Returns its path. Raises
     ValueError where the folder holds no results.
     """
     metrics = _read_json(folder / "metrics.json")
-    security = folder / "security.json"
+    found = sorted((*folder.glob("security.json"), *folder.glob("*/security.json")))
     page = _TEMPLATE.render(
         metrics=metrics,
         scores=[(words, metrics[kind]) for kind, words in KINDS.items() if metrics.get(kind)],
         fields=(*FIELDS, "worst_psnr_rgb"),
         histograms=_histograms(folder / "per_image.csv"),
         groups=[_group(folder, cover) for cover in _kept(folder, "cover")[:GROUPS]],
-        security=_flat(_read_json(security)) if security.is_file() else {},
-        curves=[_data_uri(Image.fromarray(read_picture(p))) for p in sorted(folder.glob("roc*.png"))],
+        security=[_security(file) for file in found],
         about=_flat({k: v for k, v in metrics.items() if k not in SHOWN_APART}),
         capacity=_flat(metrics.get("capacity") or {}),
         packages=metrics.get("packages", {}),
@@ -46,6 +45,16 @@ def write_report(folder: Path) -> Path:
     out = folder / "report.html"
     write_beside(out, page.encode())
     return out
+
+
+def _security(file: Path) -> dict:
+    """One steganalysis: its detector, AUC, all figures by dotted names, and its ROC curves as data URIs."""
+    said = _read_json(file)
+    curves = [_data_uri(Image.fromarray(read_picture(p))) for p in sorted(file.parent.glob("roc*.png"))]
+    name = said.get("features") or said.get("network") or said.get("detector", file.parent.name)
+    left_out = ("packages", "by_train_pairs")
+    figures = _flat({k: v for k, v in said.items() if k not in left_out})
+    return {"name": name, "auc": said.get("auc"), "figures": figures, "curves": curves}
 
 
 def number(value, name: str = "") -> str:

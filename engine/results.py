@@ -110,14 +110,15 @@ def write_results(
             if group.index < save_images:
                 _save_pictures(out, group, columns)
     rows = scores.pairs
-    number = sum(row["kind"] == "cover_stego" for row in rows)
-    secrets = len(rows) - number
+    cover, revealed = (summarise(rows, kind) for kind in KINDS)
+    assert cover is not None, "no groups"
     metrics = {
         **summary,
-        "groups": number,
-        "num_secrets": secrets // number,
-        **{kind: summarise(rows, kind) for kind in KINDS},
-        **_capacity(rows, number, secrets // number, codec),
+        "groups": cover["pairs"],
+        "num_secrets": revealed["pairs"] // cover["pairs"] if revealed else 0,
+        "cover_stego": cover,
+        "secret_revealed": revealed,
+        **_capacity(rows, cover, revealed, codec),
         "attacks": [_summarise_attack(name, attacked) for name, attacked in scores.attacks.items()],
     }
     if scores.seconds:
@@ -164,7 +165,7 @@ def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, capaci
 
 
 def summarise(rows: list[dict], kind: str) -> dict | None:
-    """Means over the pairs of one kind, and the worst PSNR; None where there are no such pairs.
+    """Means over the pairs of one kind, their mean squared error, and the worst PSNR; None without pairs.
 
     Infinite values, and MS-SSIM of pictures that are too small for it, are counted, not averaged.
     """
@@ -180,6 +181,7 @@ def summarise(rows: list[dict], kind: str) -> dict | None:
         if len(values) < len(chosen):
             summary[f"{name}_too_small"] = len(chosen) - len(values)
         summary[name] = _json_number(summary[name])
+    summary["mse"] = float(np.mean([row["rmse"] ** 2 for row in chosen]))
     summary["worst_psnr_rgb"] = _json_number(min(row["psnr_rgb"] for row in chosen))
     return summary
 
@@ -190,34 +192,28 @@ def mean_finite(values: list[float]) -> tuple[float, int]:
     return (float(np.mean(finite)) if finite else math.inf), len(values) - len(finite)
 
 
-def _capacity(rows: list[dict], groups: int, num_secrets: int, codec: str | None) -> dict:
-    """The capacity-distortion figures of a data set, at its mean distortions (metrics/capacity.py)."""
-    cover_error = _mean_square(rows, "cover_stego")
-    secrets = [row for row in rows if row["kind"] == "secret_revealed"]
-    bound = {"bound_bpp": capacity_bound(cover_error)}
-    if not secrets:
-        return {"cdt_db": None, "cdt_efficiency": None, "payload_bpp": None, "capacity": bound}
-    cdt = cdt_db(num_secrets, cover_error, _mean_square(rows, "secret_revealed"))
-    if codec is None:
-        return {
-            "cdt_db": _json_number(cdt),
-            "cdt_efficiency": None,
-            "payload_bpp": None,
-            "capacity": bound,
+def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str | None) -> dict:
+    """The capacity-distortion figures of a data set, at its mean distortions (metrics/capacity.py).
+
+    cover, revealed: the summaries of the two kinds of pairs. codec: None where it was not asked.
+    """
+    figures: dict = dict.fromkeys(("cdt_db", "cdt_efficiency", "payload_bpp"))
+    figures["capacity"] = {"bound_bpp": capacity_bound(cover["mse"])}
+    if revealed is None:
+        return figures
+    num_secrets = revealed["pairs"] / cover["pairs"]
+    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
+    if codec is not None:
+        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
+        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
+        figures["payload_bpp"] = total
+        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
+        ways = [row["payload_from"] for row in chosen]
+        figures["capacity"] |= {
+            "codec": codec,
+            **{f"{way}_secrets": ways.count(way) for way in sorted({*ways})},
         }
-    total = sum(row["payload_bpp"] for row in secrets) / groups
-    ways = [row["payload_from"] for row in secrets]
-    return {
-        "cdt_db": _json_number(cdt),
-        "cdt_efficiency": _json_number(cdt_efficiency(total, cover_error)),
-        "payload_bpp": total,
-        "capacity": bound
-        | {"codec": codec, **{f"{how}_secrets": ways.count(how) for how in sorted({*ways})}},
-    }
-
-
-def _mean_square(rows: list[dict], kind: str) -> float:
-    return float(np.mean([row["rmse"] ** 2 for row in rows if row["kind"] == kind]))
+    return figures
 
 
 def _summarise_attack(name: str, rows: list[dict]) -> dict:
@@ -248,7 +244,7 @@ def table(metrics: dict) -> str:
         said = f"CDT {_cell(metrics['cdt_db'], 2)} dB"
         if metrics["payload_bpp"] is not None:
             said += (
-                f"; payload {metrics['payload_bpp']:.2f} of at most {capacity['bound_bpp']:.2f} bits a pixel: "
+                f"; payload {metrics['payload_bpp']:.2f} of at most {capacity['bound_bpp']:.2f} bits a pixel, "
                 f"efficiency {_cell(metrics['cdt_efficiency'], 3)}"
             )
         lines.append(said)
@@ -256,10 +252,8 @@ def table(metrics: dict) -> str:
         lines += _table("revealed after", [(a["attack"], a["secret_revealed"]) for a in metrics["attacks"]])
         for attack in metrics["attacks"]:
             if attack["not_revealed"]:
-                lines.append(
-                    f"{attack['attack']}: {attack['not_revealed']} of {metrics['groups']} stegos not revealed "
-                    "(refused as damaged), scored as mid-grey"
-                )
+                count = f"{attack['not_revealed']} of {metrics['groups']} stegos not revealed"
+                lines.append(f"{attack['attack']}: {count} (refused as damaged), scored as mid-grey")
     return "\n".join(lines)
 
 

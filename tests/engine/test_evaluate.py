@@ -19,7 +19,6 @@ from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
 from models import HidingModel
 
-
 SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
 
 
