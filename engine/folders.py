@@ -133,8 +133,8 @@ def _warn_of_lossy(stegos: list[Path]) -> None:
     lossy = [path for path in stegos if picture_format(path)[0] not in LOSSLESS_FORMATS.values()]
     if lossy:
         logger.warning(
-            f"warning: {len(lossy)} of {len(stegos)} stegos are not PNG, BMP or TIFF ({lossy[0]}): in a lossy format "
-            "(JPEG, most WebP) what a network hides is lost; the scores are those of the files as they are"
+            f"warning: {len(lossy)} of {len(stegos)} stegos are not PNG, BMP or TIFF ({lossy[0]}): lossy "
+            "formats (JPEG, most WebP) lose what a network hides; scored are the files as they are"
         )
 
 

@@ -97,9 +97,11 @@ def _kept(folder: Path, kind: str, group: str = "") -> list[Path]:
 def _group(folder: Path, cover: Path) -> dict:
     """{name, panels: (title, data URI) each} of one group whose pictures were kept."""
     stego = folder / "pictures" / "stego" / cover.name
-    secrets, revealed = (_kept(folder, kind, f"{cover.stem}_") for kind in ("secret", "revealed"))
-    pictures = [read_picture(cover), read_picture(stego)]
-    shown = panels(*pictures, [read_picture(p) for p in secrets], [read_picture(p) for p in revealed])
+    secrets, revealed = (
+        [read_picture(path) for path in _kept(folder, kind, f"{cover.stem}_")]
+        for kind in ("secret", "revealed")
+    )
+    shown = panels(read_picture(cover), read_picture(stego), secrets, revealed)
     return {"name": cover.stem, "panels": [(title, _data_uri(panel)) for title, panel in shown]}
 
 

@@ -18,7 +18,7 @@ from data.images import write_beside, write_picture
 from engine.figures import group_figure, histogram
 from engine.report import write_report
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
-from metrics.image import FIELDS, score_pair
+from metrics.image import FIELDS, psnr, score_pair
 from models.base import EMPTY
 
 DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3}  # in tables; 4 for all else
@@ -145,11 +145,11 @@ def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, capaci
     pixels = group.cover.shape[0] * group.cover.shape[1]
 
     def one(k: int) -> dict:
-        row = {"group": group.index, "kind": "secret_revealed", "secret": k + 1, "payload_bpp": ""}
-        row |= score_pair(group.secrets[k], group.revealed[k])
+        found = score_pair(group.secrets[k], group.revealed[k])
+        row = {"group": group.index, "kind": "secret_revealed", "secret": k + 1, "payload_bpp": ""} | found
         if capacity:
-            found = payload(group.secrets[k], row["psnr_rgb"])
-            row |= {"payload_bpp": found.bits / pixels, "payload_from": found.how}
+            needed = payload(group.secrets[k], psnr(group.secrets[k], group.revealed[k]))
+            row |= {"payload_bpp": needed.bits / pixels, "payload_from": needed.how}
         return row
 
     scores.pairs += pool.map(one, range(len(group.secrets)))
@@ -209,6 +209,17 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
         figures["payload_bpp"] = total
         figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
         ways = [row["payload_from"] for row in chosen]
+        counts = {f"{way}_secrets": ways.count(way) for way in sorted({*ways})}
+        figures["capacity"] |= {"codec": codec, **counts}
+    return figures
+    num_secrets = revealed["pairs"] / cover["pairs"]
+    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
+    if codec is not None:
+        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
+        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
+        figures["payload_bpp"] = total
+        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
+        ways = [row["payload_from"] for row in chosen]
         figures["capacity"] |= {
             "codec": codec,
             **{f"{way}_secrets": ways.count(way) for way in sorted({*ways})},
@@ -239,14 +250,12 @@ def _flat(attack: dict) -> dict:
 def table(metrics: dict) -> str:
     """The summary of one data set: scores, capacity, attacks."""
     lines = _table("", [(words, metrics[kind]) for kind, words in KINDS.items() if metrics[kind]])
-    capacity = metrics["capacity"]
     if metrics["secret_revealed"]:
         said = f"CDT {_cell(metrics['cdt_db'], 2)} dB"
         if metrics["payload_bpp"] is not None:
-            said += (
-                f"; payload {metrics['payload_bpp']:.2f} of at most {capacity['bound_bpp']:.2f} bits a pixel, "
-                f"efficiency {_cell(metrics['cdt_efficiency'], 3)}"
-            )
+            used, most = metrics["payload_bpp"], metrics["capacity"]["bound_bpp"]
+            said += f"; payload {used:.2f} of at most {most:.2f} bits a pixel, efficiency "
+            said += _cell(metrics["cdt_efficiency"], 3)
         lines.append(said)
     if metrics["attacks"]:
         lines += _table("revealed after", [(a["attack"], a["secret_revealed"]) for a in metrics["attacks"]])

@@ -16,6 +16,8 @@ GAUSSIAN = cv2.getGaussianKernel(WINDOW, 1.5)
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, the full size first
 SMALLEST_MS_SSIM = WINDOW * 2 ** (len(SCALES) - 1)  # px: the last scale must hold a window
 
+Planes = list[np.ndarray]  # the colours of a picture, (H,W) float64 each
+
 
 def score_pair(a: np.ndarray, b: np.ndarray) -> dict[str, float | None]:
     """All scores of a pair: (H,W,3) uint8, twice -> {field: value}, the names of `FIELDS`.
@@ -24,12 +26,15 @@ def score_pair(a: np.ndarray, b: np.ndarray) -> dict[str, float | None]:
     """
     _check(a, b)
     luma_a, luma_b = luma(a), luma(b)
+    planes = _planes(a), _planes(b)
+    full_size = _similarities(*planes)  # of RGB: for SSIM and the first scale of MS-SSIM
+    large = min(a.shape[:2]) >= SMALLEST_MS_SSIM
     return {
         "psnr_rgb": psnr(a, b),
         "psnr_y": psnr(luma_a, luma_b),
-        "ssim_rgb": ssim(a, b),
+        "ssim_rgb": _mean([_full_windows(similarity) for similarity, _ in full_size]),
         "ssim_y": ssim(luma_a, luma_b),
-        "ms_ssim": ms_ssim(a, b),
+        "ms_ssim": _multi_scale(*planes, full_size) if large else None,
         "mae": mae(a, b),
         "rmse": rmse(a, b),
         "scc": scc(a, b),
@@ -52,7 +57,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def mse(a: np.ndarray, b: np.ndarray) -> float:
     """Mean of (a-b)^2, grey levels squared, 0 to 255^2; 0 where equal."""
-    return float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return cv2.norm(a, b, cv2.NORM_L2SQR) / a.size
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> float:
@@ -62,7 +67,7 @@ def rmse(a: np.ndarray, b: np.ndarray) -> float:
 
 def mae(a: np.ndarray, b: np.ndarray) -> float:
     """Mean of |a-b|, grey levels; 0 where equal."""
-    return float(np.mean(np.abs(a.astype(np.float64) - b.astype(np.float64))))
+    return cv2.norm(a, b, cv2.NORM_L1) / a.size
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -75,8 +80,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     to 255, at least 11 x 11 pixels. These settings are those of BasicSR and HiNet; the defaults of
     scikit-image and torchmetrics are others.
     """
-    similarity, _ = _similarity(a, b)
-    return float(_full_windows(similarity).mean())
+    return _mean([_full_windows(similarity) for similarity, _ in _similarities(_planes(a), _planes(b))])
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -90,32 +94,65 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     if min(a.shape[:2]) < SMALLEST_MS_SSIM:
         return None
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    product = 1.0
+    planes = _planes(a), _planes(b)
+    return _multi_scale(*planes, _similarities(*planes))
+
+
+def _multi_scale(a: Planes, b: Planes, full_size: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """MS-SSIM, given what `_similarities` says of the full size."""
+    product, similarities = 1.0, full_size
     for exponent in SCALES[:-1]:
-        _, contrast = _similarity(a, b)
-        product *= max(0.0, _full_windows(contrast).mean()) ** exponent
-        a, b = _halved(a), _halved(b)
-    similarity, _ = _similarity(a, b)
-    return float(product * max(0.0, similarity.mean()) ** SCALES[-1])
+        contrast = _mean([_full_windows(contrast) for _, contrast in similarities])
+        product *= max(0.0, contrast) ** exponent
+        a, b = [_halved(x) for x in a], [_halved(x) for x in b]
+        similarities = _similarities(a, b)
+    return float(product * max(0.0, _mean([similarity for similarity, _ in similarities])) ** SCALES[-1])
+
+
+def _similarities(a: Planes, b: Planes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """SSIM and its contrast part for every pixel of each plane, the border mirrored."""
+    return [_similarity(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """SSIM and its contrast-structure part for every pixel, the border mirrored: two arrays of a's shape."""
+    # In place and a plane at a time, so that all stays in the processor's cache: half the time.
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = _window_mean(a), _window_mean(b)
+    product = mean_a * mean_b
+    squares = np.square(mean_a, out=mean_a)
+    squares += np.square(mean_b, out=mean_b)
+    variances = a * a
+    variances += b * b
+    variances = _window_mean(variances)
+    variances -= squares
+    variances += c2
+    contrast = _window_mean(a * b)  # becomes (2 * covariance + c2) / (variances + c2)
+    contrast -= product
+    contrast *= 2
+    contrast += c2
+    contrast /= variances
+    similarity = product  # becomes (2 * product + c1) / (squares + c1) * contrast
+    similarity *= 2
+    similarity += c1
+    squares += c1
+    similarity /= squares
+    similarity *= contrast
+    return similarity, contrast
+
+
+def _window_mean(a: np.ndarray) -> np.ndarray:
+    return cv2.sepFilter2D(a, -1, GAUSSIAN, GAUSSIAN)
+
+
+def _planes(a: np.ndarray) -> Planes:
+    """The colours of (H,W,3), or (H,W) itself, as float64 planes (H,W)."""
     if min(a.shape[:2]) < WINDOW:
         raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, got {a.shape[:2]}")
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    return [np.ascontiguousarray(plane, np.float64) for plane in np.atleast_3d(a).transpose(2, 0, 1)]
 
-    def mean(x):
-        return cv2.sepFilter2D(x, -1, GAUSSIAN, GAUSSIAN)
 
-    mean_a, mean_b = mean(a), mean(b)
-    squares, product = mean_a**2 + mean_b**2, mean_a * mean_b
-    variances = mean(a * a + b * b) - squares
-    covariance = mean(a * b) - product
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    contrast = (2 * covariance + c2) / (variances + c2)
-    return (2 * product + c1) / (squares + c1) * contrast, contrast
+def _mean(planes: Planes) -> float:
+    return float(np.mean([plane.mean() for plane in planes]))
 
 
 def _full_windows(values: np.ndarray) -> np.ndarray:
@@ -125,9 +162,8 @@ def _full_windows(values: np.ndarray) -> np.ndarray:
 
 def _halved(a: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels; an odd last row or column is left out."""
-    height, width = (side // 2 * 2 for side in a.shape[:2])
-    a = a[:height, :width]
-    return (a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]) / 4
+    height, width = (side // 2 * 2 for side in a.shape)
+    return cv2.resize(a[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 def scc(a: np.ndarray, b: np.ndarray) -> float:
@@ -138,17 +174,35 @@ def scc(a: np.ndarray, b: np.ndarray) -> float:
     the two is flat counts as 0, so that identical pictures give the share of windows that are not
     flat: 1 for photographs without flat areas. As torchmetrics and sewar compute it.
     """
+    pairs = zip(_high_passed(a), _high_passed(b), strict=True)
+    return float(np.mean([_correlation(*pair) for pair in pairs]))
+
+
+def _high_passed(a: np.ndarray) -> Planes:
     laplace = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float64)
-    a, b = (cv2.filter2D(x.astype(np.float64), -1, laplace, borderType=cv2.BORDER_REFLECT) for x in (a, b))
+    planes = (np.ascontiguousarray(plane, np.float64) for plane in a.transpose(2, 0, 1))
+    return [cv2.filter2D(plane, -1, laplace, borderType=cv2.BORDER_REFLECT) for plane in planes]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """The mean over all 8 x 8 windows of the correlation of two planes."""
 
     def mean(x):  # of pixels -4 .. 3 in both directions, zeros outside; exact, as all are integers / 64
         return cv2.boxFilter(x, -1, (8, 8), anchor=(4, 4), borderType=cv2.BORDER_CONSTANT)
 
     mean_a, mean_b = mean(a), mean(b)
-    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    covariance = mean(a * b) - mean_a * mean_b
-    deviations = np.sqrt(np.maximum(variance_a, 0) * np.maximum(variance_b, 0))
-    return float(np.where(deviations > 0, covariance / np.where(deviations > 0, deviations, 1), 0).mean())
+    covariance = mean(a * b)
+    covariance -= mean_a * mean_b
+    spread = mean(np.square(a, out=a))
+    spread -= np.square(mean_a, out=mean_a)
+    other = mean(np.square(b, out=b))
+    other -= np.square(mean_b, out=mean_b)
+    spread *= other
+    flat = spread <= 0
+    spread[flat] = 1
+    covariance[flat] = 0
+    covariance /= np.sqrt(spread, out=spread)
+    return float(covariance.mean())
 
 
 def _check(a: np.ndarray, b: np.ndarray) -> None:

@@ -274,6 +274,4 @@ class TestOptions(Options):
     capacity: bool = Field(
         True, description="payload_bpp and cdt_efficiency: some 0.3 s of encoding for a 256-pixel secret"
     )
-    attacks: list[Attack] = Field(
-        [], description="what else happens to each stego; one row each in the results"
-    )
+    attacks: list[Attack] = Field([], description="what happens to each stego; one row each in the results")

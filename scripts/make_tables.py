@@ -110,8 +110,8 @@ def page(published: dict, results: list[Result]) -> list[str]:
         lines.append("None yet: `python test.py -opt options/test/quickstart.yml` makes the first.")
     lines += ["", "## Beside what was published", ""]
     lines.append(
-        "Columns called *paper* are quoted; columns called *ours* were measured here, [n] is the run above. RGB. "
-        "A figure from floats cannot be had from an 8-bit file."
+        "Columns called *paper* are quoted; columns called *ours* were measured here, over RGB, and [n] is "
+        "the run above. A figure that was revealed from floats cannot be had from an 8-bit file."
     )
     for table in published["tables"]:
         lines += [
@@ -121,6 +121,8 @@ def page(published: dict, results: list[Result]) -> list[str]:
             f"{published['sources'][table['source']]}. {table['about']}",
         ]
         matching = [r for r in results if r.metrics["num_secrets"] == int(table["num_secrets"])]
+        if table.get("ours") == "none":  # a study of another network's parts
+            matching = []
         for part, sets in table["parts"].items():
             lines += ["", f"**{part}**", ""]
             lines += compared(table["columns"], part, sets, matching, published["names"])

@@ -11,7 +11,7 @@ from engine.folders import match_folders, read_folders
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write pictures of noise: folder("covers", ["0001", "sub/2"], suffix=".png", size=(8, 6)) -> its path."""
+    """Write pictures of noise: folder("covers", ["0001", "sub/2"], ".png", size=(8, 6)) -> its path."""
 
     def write(name: str, names: list[str], suffix=".png", size=(8, 6)) -> Path:
         rng = np.random.default_rng(len(names))

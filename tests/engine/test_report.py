@@ -95,9 +95,10 @@ def test_a_page_that_needs_nothing_else(results):
 
 
 def test_security_is_shown_once_it_is_there(results):
-    (results / "security.json").write_text(
-        json.dumps({"auc": 0.731, "spa": {"auc": 0.66}, "roc": [[0, 1]] * 9})
-    )
+    said = {"detector": "stegexpose", "auc": 0.731, "parts": {"spa": {"auc": 0.66}}, "roc": [[0, 1]] * 9}
+    (results / "security.json").write_text(json.dumps(said))
+    (results / "rich").mkdir()
+    (results / "rich" / "security.json").write_text(json.dumps({"features": "spam", "auc": 0.9}))
     Image.fromarray(astronaut()[:50, :50]).save(results / "roc_fused.png")
     page = write_report(results).read_text()
     Checker(page)
