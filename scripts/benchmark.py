@@ -111,7 +111,7 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
         wall, cpu = 1e3 * seconds / count
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {seconds[1] / both[1]:.2f} |")
     for target in (28.0, 34.0, 40.0, 46.0):
-        wall, cpu = 1e3 * sum(timed(payload, a, target) for a, _ in pairs) / per_group
+        wall, cpu = 1e3 * np.mean([timed(payload, a, target) for a, _ in pairs], axis=0)
         print(f"| payload of a secret at {target:.0f} dB | {wall:.0f} | {cpu:.0f} | |")
 
 

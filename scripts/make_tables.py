@@ -6,12 +6,8 @@ scripts/published.yml, what was measured here in the metrics.json of results fol
 """
 
 import argparse
-import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import write_beside
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from engine.published import Result, read_published, read_results
 
-PUBLISHED = Path(__file__).with_name("published.yml")
 KINDS = {"cover/stego": "cover_stego", "secret/revealed": "secret_revealed"}
 HEADS = {
     "psnr": "PSNR (dB)",
@@ -59,45 +55,14 @@ PARSER.add_argument(
 PARSER.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
 
 
-@dataclass(frozen=True)
-class Result:
-    """A results folder: its metrics, and the error (%) of each steganalysis that was run into it."""
-
-    number: int
-    folder: Path
-    metrics: dict
-    security: dict[str, dict]
-
-    @property
-    def mark(self) -> str:
-        return f"[{self.number}]"
-
-
 def main(arguments: argparse.Namespace) -> None:
-    published = yaml.load(PUBLISHED.read_text(encoding="utf-8"), yaml.BaseLoader)  # texts: 0.990 stays so
-    found = sorted(arguments.experiments.glob("*/results/*/metrics.json"))
-    folders = [file.parent for file in found] + list(arguments.folders)
-    results = [read_result(number, folder) for number, folder in enumerate(folders, 1)]
+    published, results = read_published(), read_results(arguments.experiments, arguments.folders)
     text = "\n".join(page(published, results)) + "\n"
     if arguments.out:
         write_beside(arguments.out, text.encode())
         print(f"{len(results)} results beside {len(published['tables'])} published tables: {arguments.out}")
     else:
         print(text, end="")
-
-
-def read_result(number: int, folder: Path) -> Result:
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        security = {}
-        for file in sorted((*folder.glob("security.json"), *folder.glob("*/security.json"))):
-            one = json.loads(file.read_text(encoding="utf-8"))
-            security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: no results that could be read ({error})") from error
-    if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
-        raise ValueError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
-    return Result(number, folder, metrics, security)
 
 
 def page(published: dict, results: list[Result]) -> list[str]:
