@@ -13,6 +13,7 @@ from data.loader import EvaluationGroups, TrainingGroups
 from data.presets import PRESETS
 from data.transforms import usable_pictures
 from engine.log import logger
+from metrics.attacks import ATTACKS, Attack, label
 from models import MODELS, HidingModel, build_model
 from options import (
     GroupPictures,
@@ -214,6 +215,22 @@ def evaluation_groups(
         raise
     except ValueError as error:
         raise options.error(key, str(error)) from error
+
+
+def build_attacks(options: TestOptions) -> list[Attack]:
+    """The attacks of a test file, their strengths checked; two that are the same are a mistake."""
+    attacks: list[Attack] = []
+    for k, asked in enumerate(options.attacks):
+        key = f"attacks.{k}"
+        arguments = check_arguments(options, key, ATTACKS[asked.type], asked.arguments)
+        try:
+            attack = ATTACKS[asked.type](**arguments)
+        except ValueError as error:
+            raise options.error(key, str(error)) from error
+        if attack in attacks:
+            raise options.error(key, f"'{label(attack)}' a second time")
+        attacks.append(attack)
+    return attacks
 
 
 def set_name(pictures: GroupPictures) -> str:

@@ -1,6 +1,7 @@
 """Pictures that a person would look at: cover, stego, secrets and revealed, with what differs."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,26 +15,44 @@ AMPLIFY = 10  # a residual is shown as |difference| x 10
 
 
 def group_figure(
-    cover: np.ndarray, stego: np.ndarray, secrets: np.ndarray, revealed: np.ndarray, cols: int = 0
+    cover: np.ndarray,
+    stego: np.ndarray,
+    secrets: Sequence[np.ndarray],
+    revealed: Sequence[np.ndarray],
+    cols: int = 0,
 ) -> np.ndarray:
     """One group at a glance: cover, stego, residual above secrets, revealed, residual.
 
-    cover, stego (H,W,3), secrets, revealed (N,H,W,3), all uint8 -> (h,w,3) uint8. The N pictures
-    stand in `cols` columns (0: as near to a square as can be).
+    cover, stego (H,W,3), secrets, revealed N of (H,W,3), all uint8 -> (h,w,3) uint8. The N pictures
+    stand in `cols` columns (0: as near to a square as can be); without any, the first row is all.
     """
-    cols = cols or math.ceil(math.sqrt(len(secrets)))
-    mean = np.mean([psnr(a, b) for a, b in zip(secrets, revealed, strict=True)])
-    top = [
-        ("cover", _panel(cover[None], 1)),
-        (f"stego  {psnr(cover, stego):.2f} dB", _panel(stego[None], 1)),
-        (f"|stego - cover| x {AMPLIFY}", _panel(residual(cover, stego)[None], 1)),
+    shown = panels(cover, stego, secrets, revealed, cols)
+    return np.concatenate([_row(shown[start : start + 3]) for start in range(0, len(shown), 3)])
+
+
+def panels(
+    cover: np.ndarray,
+    stego: np.ndarray,
+    secrets: Sequence[np.ndarray],
+    revealed: Sequence[np.ndarray],
+    cols: int = 0,
+) -> list[tuple[str, Image.Image]]:
+    """The parts of `group_figure` with their titles, each within PANEL x PANEL pixels."""
+    parts = [
+        ("cover", _panel([cover], 1)),
+        (f"stego  {psnr(cover, stego):.2f} dB", _panel([stego], 1)),
+        (f"|stego - cover| x {AMPLIFY}", _panel([residual(cover, stego)], 1)),
     ]
-    bottom = [
-        (f"{len(secrets)} secrets", _panel(secrets, cols)),
-        (f"revealed  {mean:.2f} dB", _panel(revealed, cols)),
-        (f"|revealed - secret| x {AMPLIFY}", _panel(residual(secrets, revealed), cols)),
-    ]
-    return np.concatenate((_row(top), _row(bottom)))
+    if len(secrets):
+        cols = cols or math.ceil(math.sqrt(len(secrets)))
+        pairs = list(zip(secrets, revealed, strict=True))
+        mean = np.mean([psnr(a, b) for a, b in pairs])
+        parts += [
+            (f"{len(secrets)} secrets", _panel(secrets, cols)),
+            (f"revealed  {mean:.2f} dB", _panel(revealed, cols)),
+            (f"|revealed - secret| x {AMPLIFY}", _panel([residual(a, b) for a, b in pairs], cols)),
+        ]
+    return parts
 
 
 def residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -41,10 +60,10 @@ def residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(np.abs(a.astype(int) - b.astype(int)) * AMPLIFY, 0, 255).astype(np.uint8)
 
 
-def _panel(pictures: np.ndarray, cols: int) -> Image.Image:
-    """N pictures (N,H,W,3) in rows of `cols`, within PANEL x PANEL pixels."""
+def _panel(pictures: Sequence[np.ndarray], cols: int) -> Image.Image:
+    """N pictures (H,W,3) in rows of `cols`, brought to the first one's shape, within PANEL x PANEL pixels."""
     rows = math.ceil(len(pictures) / cols)
-    height, width = pictures.shape[1:3]
+    height, width = pictures[0].shape[:2]
     scale = min(PANEL / (cols * width), PANEL / (rows * height))
     cell = max(1, round(width * scale)), max(1, round(height * scale))
     panel = Image.new("RGB", (cell[0] * cols, cell[1] * rows), "white")
@@ -72,7 +91,8 @@ def histogram(values: dict[str, list[float]]) -> np.ndarray:
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for axes, (title, numbers) in zip(figure.subplots(1, len(values)), values.items(), strict=True):
+    row = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (title, numbers) in zip(row, values.items(), strict=True):
         finite = [x for x in numbers if math.isfinite(x)]
         if finite:
             axes.hist(finite, bins=min(30, max(5, len(finite) // 2)), color="#4477aa")

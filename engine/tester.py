@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from data.images import write_beside
-from engine.build import choose_device, evaluation_groups, method_arguments, set_name
+from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
-from engine.evaluate import evaluate, table
+from engine.evaluate import evaluate
 from engine.log import device_name, environment, log_to, logger
+from engine.results import table
 from options import TestOptions, dump
 
 
@@ -16,6 +17,7 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
     Weights and all data sets are checked before the first is scored.
     """
     device = choose_device(options.device)
+    attacks = build_attacks(options)
     expect = method_arguments(options, options.network) if options.network else None
     try:
         model, weights = load_model(options.weights, device, experiments, expect)
@@ -52,12 +54,16 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
             "weights_step": int(weights.get("step", -1)),
             "through": "PNG",
             "device": device_name(device),
+            "command": env["command"],
             "git_commit": env["git_commit"],
             "packages": env["packages"],
         }
-        metrics = evaluate(model, groups, out, summary, options.save_images)
+        metrics = evaluate(
+            model, groups, out, summary, options.save_images, options.capacity, attacks, options.seed
+        )
         logger.info(table(metrics))
         logger.info(f"results: {_short(out / 'metrics.json')}")
+        logger.info(f"report: {_short(out / 'report.html')}")
         for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
             logger.info(f"pictures: {_short(figure)}")
 

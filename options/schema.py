@@ -247,6 +247,22 @@ class TrainOptions(Options):
     train: Train = Field(description="optimiser and schedule")
 
 
+class Attack(Section):
+    """Something that happens to a stego on its way, and how strongly."""
+
+    model_config = ConfigDict(extra="allow")
+
+    # The names and arguments of metrics.attacks (a test compares them: leaves do not import each other).
+    type: Literal["mean", "gaussian", "sharpen", "noise", "flip", "jpeg", "webp", "resize", "crop"] = Field(
+        description="the attack; its strength (docs/evaluation.md) stands beside it"
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything but `type`, as the file gave it; see `check_arguments`."""
+        return dict(self.model_extra or {})
+
+
 class TestOptions(Options):
     """An option file of test.py."""
 
@@ -261,3 +277,7 @@ class TestOptions(Options):
     )
     data: TestData = Field(description="pictures")
     save_images: int = Field(4, ge=0, description="groups whose pictures are kept [groups]")
+    capacity: bool = Field(
+        True, description="payload_bpp and cdt_efficiency: some 0.3 s of encoding for a 256-pixel secret"
+    )
+    attacks: list[Attack] = Field([], description="what happens to each stego; one row each in the results")

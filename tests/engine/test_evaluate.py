@@ -11,10 +11,15 @@ import torch
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture
 from data.loader import EvaluationGroups
-from engine.evaluate import evaluate, mean_finite, summarise, table, validate
+from engine.evaluate import evaluate, validate
 from engine.figures import group_figure, residual
+from engine.results import mean_finite, summarise, table
+from metrics.attacks import Flip, Noise, label
+from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
 from models import HidingModel
+
+SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
 
 
 class Parity(HidingModel):
@@ -44,10 +49,11 @@ def groups(pictures):
 
 def test_evaluate_writes_what_was_measured(groups, tmp_path):
     model = Parity()
-    metrics = evaluate(model, groups, tmp_path, {"method": "parity"}, save_images=2)
+    metrics = evaluate(model, groups, tmp_path, SUMMARY, save_images=2)
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
     assert len(rows) == 6 and set(FIELDS) < set(rows[0])
+    assert metrics["cover_stego"]["ms_ssim"] is None and rows[0]["ms_ssim"] == ""  # 32 pixels
 
     # Every figure, once more and by hand, from the pictures that were kept.
     for k in range(2):
@@ -67,9 +73,85 @@ def test_evaluate_writes_what_was_measured(groups, tmp_path):
     assert "secret/revealed" in table(metrics)
 
 
+def test_capacity_figures_by_hand(groups, tmp_path):
+    metrics = evaluate(Parity(), groups, tmp_path, SUMMARY)
+    rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    squares = {
+        kind: np.mean([float(row["rmse"]) ** 2 for row in rows if row["kind"] == kind])
+        for kind in ("cover_stego", "secret_revealed")
+    }
+    bits = [float(row["payload_bpp"]) for row in rows if row["kind"] == "secret_revealed"]
+    secret = read_picture(tmp_path / "pictures/secret/0000_01.png")
+    expected = payload(secret, float(rows[1]["psnr_rgb"]))
+    assert bits[0] == expected.bits / secret[..., 0].size > 0 and rows[1]["payload_from"] == expected.how
+    bound = capacity_bound(squares["cover_stego"])
+    assert metrics["payload_bpp"] == pytest.approx(np.mean(bits))
+    assert metrics["cdt_efficiency"] == pytest.approx(np.mean(bits) / bound)
+    assert metrics["capacity"]["bound_bpp"] == pytest.approx(bound)
+    assert metrics["cdt_db"] == pytest.approx(
+        10 * math.log10(255**2 / ((squares["cover_stego"] + squares["secret_revealed"]) / 2))
+    )
+    assert "libavif" in metrics["capacity"]["codec"] and metrics["capacity"]["avif_secrets"] == 3
+    assert f"efficiency {metrics['cdt_efficiency']:.3f}" in table(metrics)
+
+    without = evaluate(Parity(), groups, tmp_path, SUMMARY, capacity=False)
+    assert without["payload_bpp"] is without["cdt_efficiency"] is None
+    assert without["cdt_db"] == metrics["cdt_db"] and "payload" not in table(without)
+
+
+class Suspicious(Parity):
+    """Reveals nothing from a stego whose first pixel is not even, as a method with a checksum would not."""
+
+    def encode(self, cover, secrets):
+        stego = (super().encode(cover, secrets) * 255).round()
+        stego[..., 0, 0] = stego[..., 0, 0] // 2 * 2
+        return stego / 255
+
+    def decode(self, stego):
+        if ((stego[..., 0, 0] * 255).round() % 2).any():
+            raise ValueError("not a stego of mine")
+        return super().decode(stego)
+
+
+def test_attacks_one_row_each(groups, tmp_path):
+    attacks = [Flip(), Noise(0.01), Noise(40.0)]
+    metrics = evaluate(
+        Suspicious(), groups, tmp_path, SUMMARY, save_images=3, capacity=False, attacks=attacks, seed=5
+    )
+    flip, none, heavy = metrics["attacks"]
+    assert [a["attack"] for a in metrics["attacks"]] == [label(a) for a in attacks]
+    # Noise that rounds away changes nothing: the scores are those without an attack.
+    assert none["stego_psnr_rgb"] == "inf" and none["not_revealed"] == 0
+    assert none["secret_revealed"] == metrics["secret_revealed"]
+
+    # By hand, from the pictures that were kept.
+    refused, scores, flipped = 0, [], []
+    for k in range(3):
+        stego = read_picture(tmp_path / f"pictures/stego/{k:04d}.png")
+        secret = read_picture(tmp_path / f"pictures/secret/{k:04d}_01.png")
+        attacked = Noise(40.0)(stego, 5 + k)
+        if (attacked[0, 0] % 2).any():
+            refused += 1
+            scores.append(psnr(secret, np.full_like(secret, 128)))
+        else:
+            scores.append(psnr(secret, attacked % 16 * 16))
+        mirrored = stego[:, ::-1]
+        grey = (mirrored[0, 0] % 2).any()
+        flipped.append(psnr(secret, np.full_like(secret, 128) if grey else mirrored % 16 * 16))
+    assert heavy["not_revealed"] == refused > 0
+    assert heavy["secret_revealed"]["psnr_rgb"] == pytest.approx(np.mean(scores))
+    assert flip["secret_revealed"]["psnr_rgb"] == pytest.approx(np.mean(flipped))
+
+    rows = list(csv.DictReader((tmp_path / "attacks.csv").open()))
+    assert [row["attack"] for row in rows] == [label(a) for a in attacks]
+    assert float(rows[2]["psnr_rgb"]) == pytest.approx(np.mean(scores))
+    text = table(metrics)
+    assert f"{refused} of 3 stegos not revealed" in text and "noise sigma=40.0" in text
+
+
 def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):
     out = tmp_path / "results" / "small"
-    evaluate(Parity(), groups, out, {"method": "first"}, save_images=2)
+    evaluate(Parity(), groups, out, SUMMARY, save_images=2)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
 
     class Broken(Parity):
@@ -79,16 +161,16 @@ def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):
             return super().decode(stego)
 
     with pytest.raises(ValueError, match="broken"):
-        evaluate(Broken(), groups, out, {"method": "second"})
+        evaluate(Broken(), groups, out, SUMMARY)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
-    evaluate(Parity(), groups, out, {"method": "third"}, save_images=1)
+    evaluate(Parity(), groups, out, SUMMARY, save_images=1)
     assert len(list((out / "figures").glob("group_*"))) == 1 and list(out.parent.iterdir()) == [out]
     assert read_groups(out / "groups.csv") == groups.groups
 
 
 def test_the_receiver_sees_eight_bits(groups, tmp_path):
     model = Parity()
-    evaluate(model, groups, tmp_path, {})
+    evaluate(model, groups, tmp_path, SUMMARY)
     for stego in model.seen:
         assert torch.equal((stego * 255).round() / 255, stego)
 
@@ -97,7 +179,7 @@ def test_validate_agrees_with_evaluate(groups, tmp_path):
     model = Parity().train()
     scores, figure = validate(model, groups)
     assert model.training and figure.dtype == np.uint8
-    metrics = evaluate(model, groups, tmp_path, {})
+    metrics = evaluate(model, groups, tmp_path, SUMMARY)
     for kind in ("cover_stego", "secret_revealed"):
         assert scores[kind] == pytest.approx(metrics[kind]["psnr_rgb"])
 
@@ -111,6 +193,13 @@ def test_infinite_values_are_counted():
     assert mean_finite([1.0, 3.0]) == (2.0, 0)
 
 
+def test_what_could_not_be_scored_is_counted():
+    rows = [{"kind": "a", **dict.fromkeys(FIELDS, 30.0), "ms_ssim": value} for value in (None, 0.5, 0.7)]
+    summary = summarise(rows, "a")
+    assert summary["ms_ssim"] == pytest.approx(0.6) and summary["ms_ssim_too_small"] == 1
+    assert summarise(rows[:1], "a")["ms_ssim"] is None and summarise(rows, "b") is None
+
+
 def test_residual_is_amplified_and_clipped():
     a = np.array([[[100, 100, 100]]], np.uint8)
     b = np.array([[[103, 97, 200]]], np.uint8)
@@ -122,4 +211,5 @@ def test_group_figure_of_any_shape(count, size):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (count + 1, *size, 3)).astype(np.uint8)
     figure = group_figure(pictures[0], pictures[0], pictures[1:], pictures[1:])
+    assert len(group_figure(pictures[0], pictures[0], [], [])) < len(figure)
     assert figure.ndim == 3 and figure.shape[2] == 3 and (figure < 255).mean() > 0.1

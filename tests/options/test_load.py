@@ -292,7 +292,8 @@ def test_test_options(write):
     assert lines(load_test, path) == [
         "x.yml:2: weights: expected a string that is not empty, got ''",
         "x.yml:4: data.test: expected a list of sections that is not empty, got []",
-        "x.yml:5: zzz: unknown key; known here: name, seed, device, weights, network, data, save_images",
+        "x.yml:5: zzz: unknown key; known here: name, seed, device, weights, network, data, save_images, "
+        "capacity, attacks",
     ]
     path = write(TEST.replace("dataset: div2k", "crop: 8"))
     assert lines(load_test, path) == [

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import build_criteria, method_arguments, set_name
+from engine.build import build_attacks, build_criteria, method_arguments, set_name
 from models import MODELS
 from options import load_test, load_train
 
@@ -30,7 +30,9 @@ def test_train_file(file):
 def test_test_file(file):
     options = load_test(file)
     assert options.name == file.stem
-    assert options.weights == (file.stem if _trained(file) else options.network.type)
+    tested = file.stem.removesuffix("_attacks")
+    assert options.weights == (tested if _trained(file) else options.network.type)
+    assert bool(build_attacks(options)) == file.stem.endswith("_attacks")
     if options.network is not None:
         method, arguments = method_arguments(options, options.network)
         MODELS[method](**arguments)
@@ -40,7 +42,8 @@ def test_test_file(file):
 
 
 def test_each_training_file_has_its_test_file():
-    assert [p.name for p in TRAIN] == [p.name for p in TEST if _trained(p)] and len(TRAIN) >= 7
+    tested = [p.name for p in TEST if _trained(p) and not p.stem.endswith("_attacks")]
+    assert [p.name for p in TRAIN] == tested and len(TRAIN) >= 7
 
 
 def test_each_method_without_training_has_a_test_file():

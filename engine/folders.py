@@ -1,0 +1,143 @@
+"""Folders of pictures that any program made, as groups to score: pairs by file name, secrets to covers."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data.images import LOSSLESS_FORMATS, list_pictures, picture_format, picture_size, read_picture
+from engine.log import logger
+from engine.results import HiddenGroup
+
+LISTED = 10  # of many mistakes, so many are told
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one group: secrets and revealed are in the same order, both may be empty."""
+
+    cover: Path
+    stego: Path
+    secrets: tuple[Path, ...] = ()
+    revealed: tuple[Path, ...] = ()
+
+
+def match_folders(
+    cover: str | Path,
+    stego: str | Path,
+    secret: str | Path | None = None,
+    revealed: str | Path | None = None,
+) -> list[Files]:
+    """Pair the pictures of two or four folders (or .txt lists), and secrets with covers.
+
+    Pairs are files of the same name, whatever their suffix: cover/0001.png and stego/0001.png,
+    secret/0001_02.jpg and revealed/0001_02.png. Secrets belong to covers
+    by name, where every secret is called like a cover (0001) or like a cover and a number (0001_02), and
+        each cover has the same number of them;
+    else in order, where their number is a multiple N of the covers': the first N to the first cover.
+
+    Raises ValueError, listing what has no partner, pairs of different sizes, or a name that is
+    there twice. Pictures are not decoded, stegos in lossy formats are warned of.
+    """
+    if (secret is None) != (revealed is None):
+        raise ValueError("--secret and --revealed go together: the pictures before and after")
+    pairs = _pair("cover", cover, "stego", stego)
+    _warn_of_lossy([files[1] for files in pairs.values()])
+    if secret is None or revealed is None:
+        groups = [Files(*files) for files in pairs.values()]
+        logger.info(f"{len(groups)} pairs of cover and stego")
+        return groups
+    hidden = _pair("secret", secret, "revealed", revealed)
+    names, how = _assign(list(pairs), list(hidden))
+    groups = [
+        Files(*files, *(tuple(hidden[name][side] for name in chosen) for side in (0, 1)))
+        for files, chosen in zip(pairs.values(), names, strict=True)
+    ]
+    logger.info(f"{len(groups)} groups of one cover and {len(names[0])} secrets, matched {how}")
+    return groups
+
+
+def read_folders(groups: Sequence[Files]) -> Iterator[HiddenGroup]:
+    """The pictures of these groups, read one group at a time."""
+    for index, files in enumerate(tqdm(groups, desc="score", unit="group")):
+        yield HiddenGroup(
+            index,
+            read_picture(files.cover),
+            read_picture(files.stego),
+            [read_picture(path) for path in files.secrets],
+            [read_picture(path) for path in files.revealed],
+        )
+
+
+def _pair(
+    what: str, folder: str | Path, other: str, other_folder: str | Path
+) -> dict[str, tuple[Path, Path]]:
+    """name -> (file, file of that name in the other folder), sorted by name; sizes compared."""
+    first, second = _by_name(folder), _by_name(other_folder)
+    mistakes = [f"{what} without {other}: {first[name]}" for name in first.keys() - second.keys()]
+    mistakes += [f"{other} without {what}: {second[name]}" for name in second.keys() - first.keys()]
+    if mistakes:
+        raise ValueError(
+            f"{folder} has {len(first)} pictures and {other_folder} {len(second)}; {len(mistakes)} have no "
+            f"partner of the same name:\n{_capped(sorted(mistakes))}"
+        )
+    for name, path in first.items():
+        size, size_of_other = picture_size(path), picture_size(second[name])
+        if size != size_of_other:
+            mistakes.append(
+                f"{path} is {size[1]}x{size[0]}, {second[name]} {size_of_other[1]}x{size_of_other[0]} pixels"
+            )
+    if mistakes:
+        raise ValueError(f"{len(mistakes)} pairs of different sizes cannot be compared:\n{_capped(mistakes)}")
+    return {name: (first[name], second[name]) for name in sorted(first)}
+
+
+def _by_name(folder: str | Path) -> dict[str, Path]:
+    """Path below the folder without suffix -> file; of a .txt list, the file name without suffix."""
+    root = Path(folder).expanduser()
+    found: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        name = path.relative_to(root) if root.is_dir() else Path(path.name)
+        key = name.with_suffix("").as_posix()
+        if key in found:
+            raise ValueError(f"{found[key]} and {path}: two pictures called '{key}'; pairs are made by name")
+        found[key] = path
+    return found
+
+
+def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str]:
+    """(the secrets of each cover, in words how they were found)."""
+    known = set(covers)
+    owners = [name if name in known else re.sub(r"_\d+$", "", name) for name in secrets]
+    strangers = [name for name, owner in zip(secrets, owners, strict=True) if owner not in known]
+    by_cover: dict[str, list[str]] = {cover: [] for cover in covers}
+    if not strangers:
+        for name, owner in zip(secrets, owners, strict=True):
+            by_cover[owner].append(name)
+        if len({len(names) for names in by_cover.values()}) == 1:
+            return list(by_cover.values()), "by name"
+    if len(secrets) % len(covers) == 0:
+        count = len(secrets) // len(covers)
+        return [secrets[k * count : (k + 1) * count] for k in range(len(covers))], "in order of their names"
+    uneven = [f"cover {name} has {len(names)} secrets" for name, names in by_cover.items()]
+    listed = [f"secret of no cover: {name}" for name in strangers] or uneven
+    raise ValueError(
+        f"{len(secrets)} secrets for {len(covers)} covers: not a multiple, nor the same number each by name "
+        f"(cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
+    )
+
+
+def _warn_of_lossy(stegos: list[Path]) -> None:
+    lossy = [path for path in stegos if picture_format(path)[0] not in LOSSLESS_FORMATS.values()]
+    if lossy:
+        logger.warning(
+            f"warning: {len(lossy)} of {len(stegos)} stegos are not PNG, BMP or TIFF ({lossy[0]}): lossy "
+            "formats (JPEG, most WebP) lose what a network hides; scored are the files as they are"
+        )
+
+
+def _capped(lines: list[str]) -> str:
+    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join(f"  {line}" for line in lines[:LISTED] + more)

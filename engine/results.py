@@ -1,0 +1,311 @@
+"""From hidden and revealed groups to a results folder: scores, tables, pictures, all written at once."""
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from data.images import write_beside, write_picture
+from engine.figures import group_figure, histogram
+from engine.report import write_report
+from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
+from metrics.image import FIELDS, psnr, score_pair
+from models.base import EMPTY
+
+DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3}  # in tables; 4 for all else
+KINDS = {"cover_stego": "cover/stego", "secret_revealed": "secret/revealed"}
+
+
+@dataclass
+class Attacked:
+    """A stego after an attack: the attack in words, the picture, and what was revealed from it.
+
+    revealed: N pictures (H,W,3) uint8, or None where the method refused the damaged stego.
+    """
+
+    attack: str
+    stego: np.ndarray
+    revealed: list[np.ndarray] | None
+
+
+@dataclass
+class HiddenGroup:
+    """One group after hiding and revealing: pictures (H,W,3) uint8, lists of N, and the seconds it took.
+
+    secrets and revealed are empty where only covers and stegos are scored; seconds are None where
+    another program did the hiding. attacked may be a generator: it is taken once, one by one.
+    """
+
+    index: int
+    cover: np.ndarray
+    stego: np.ndarray
+    secrets: list[np.ndarray]
+    revealed: list[np.ndarray]
+    seconds_hide: float | None = None
+    seconds_reveal: float | None = None
+    attacked: Iterable[Attacked] = ()
+
+
+@dataclass
+class _Scores:
+    """What is kept of the groups seen so far: a row a pair, a row a pair and attack, seconds."""
+
+    pairs: list[dict] = field(default_factory=list)
+    attacks: dict[str, list[dict]] = field(default_factory=dict)
+    seconds: list[tuple[float, float]] = field(default_factory=list)
+
+
+@contextmanager
+def replaced_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` to write to; at the end it takes the place of `out`, whole.
+
+    If the writing fails or is interrupted, an old folder at `out` stays as it was.
+    """
+    out = out.resolve()  # a link stays one
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    finally:
+        for left_over in (new, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def write_results(
+    out: Path,
+    groups: Iterable[HiddenGroup],
+    summary: dict,
+    save_images: int = 4,
+    capacity: bool = True,
+    columns: int = 0,
+) -> dict:
+    """Score groups and write metrics.json (returned; it begins with `summary`), per_image.csv,
+    attacks.csv where there are attacks, pictures/ and figures/ of the first `save_images` groups,
+    figures/psnr.png and report.html into the folder `out`, which is there.
+
+    summary: what is known beforehand, at least `method`, `dataset` and `through` (what kind of file).
+    capacity: also find out what a codec needs for every revealed secret (metrics/capacity.py), which
+    takes longer than all the rest.
+    columns: in how many columns figures show the secrets; 0: as near to a square as can be.
+    """
+    codec = codec_name() if capacity else None  # before hours of work, not after
+    scores = _Scores()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for group in groups:
+            _score(group, scores, pool, capacity)
+            if group.index < save_images:
+                _save_pictures(out, group, columns)
+    rows = scores.pairs
+    cover, revealed = (summarise(rows, kind) for kind in KINDS)
+    assert cover is not None, "no groups"
+    metrics = {
+        **summary,
+        "groups": cover["pairs"],
+        "num_secrets": revealed["pairs"] // cover["pairs"] if revealed else 0,
+        "cover_stego": cover,
+        "secret_revealed": revealed,
+        **_capacity(rows, cover, revealed, codec),
+        "attacks": [_summarise_attack(name, attacked) for name, attacked in scores.attacks.items()],
+    }
+    if scores.seconds:
+        hide, reveal = np.mean(scores.seconds, axis=0)
+        metrics |= {"seconds_hide": float(hide), "seconds_reveal": float(reveal)}
+    _write_rows(out / "per_image.csv", rows)
+    if metrics["attacks"]:
+        _write_rows(out / "attacks.csv", [_flat(attack) for attack in metrics["attacks"]])
+    spread = {kind: [row["psnr_rgb"] for row in rows if row["kind"] == kind] for kind in KINDS}
+    (out / "figures").mkdir(exist_ok=True)
+    write_picture(out / "figures" / "psnr.png", histogram({k: v for k, v in spread.items() if v}))
+    text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+    write_beside(out / "metrics.json", text.encode())
+    write_report(out)
+    return metrics
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, capacity: bool) -> None:
+    cover = {"group": group.index, "kind": "cover_stego", "secret": "", "payload_bpp": ""}
+    scores.pairs.append(cover | score_pair(group.cover, group.stego))
+    pixels = group.cover.shape[0] * group.cover.shape[1]
+
+    def one(k: int) -> dict:
+        found = score_pair(group.secrets[k], group.revealed[k])
+        row = {"group": group.index, "kind": "secret_revealed", "secret": k + 1, "payload_bpp": ""} | found
+        if capacity:
+            needed = payload(group.secrets[k], psnr(group.secrets[k], group.revealed[k]))
+            row |= {"payload_bpp": needed.bits / pixels, "payload_from": needed.how}
+        return row
+
+    scores.pairs += pool.map(one, range(len(group.secrets)))
+    if group.seconds_hide is not None and group.seconds_reveal is not None:
+        scores.seconds.append((group.seconds_hide, group.seconds_reveal))
+    for attacked in group.attacked:
+        revealed = attacked.revealed
+        grey = [np.full_like(secret, EMPTY) for secret in group.secrets]
+        pairs = pool.map(score_pair, group.secrets, grey if revealed is None else revealed)
+        rows = scores.attacks.setdefault(attacked.attack, [])
+        rows.append({"kind": "stego", "refused": revealed is None, **score_pair(group.stego, attacked.stego)})
+        rows += [{"kind": "secret_revealed", **pair} for pair in pairs]
+
+
+def summarise(rows: list[dict], kind: str) -> dict | None:
+    """Means over the pairs of one kind, their mean squared error, and the worst PSNR; None without pairs.
+
+    Infinite values, and MS-SSIM of pictures that are too small for it, are counted, not averaged.
+    """
+    chosen = [row for row in rows if row["kind"] == kind]
+    if not chosen:
+        return None
+    summary: dict = {"pairs": len(chosen)}
+    for name in FIELDS:
+        values = [row[name] for row in chosen if row[name] is not None]
+        summary[name], infinite = mean_finite(values) if values else (None, 0)
+        if infinite:
+            summary[f"{name}_infinite"] = infinite
+        if len(values) < len(chosen):
+            summary[f"{name}_too_small"] = len(chosen) - len(values)
+        summary[name] = _json_number(summary[name])
+    summary["mse"] = float(np.mean([row["rmse"] ** 2 for row in chosen]))
+    summary["worst_psnr_rgb"] = _json_number(min(row["psnr_rgb"] for row in chosen))
+    return summary
+
+
+def mean_finite(values: list[float]) -> tuple[float, int]:
+    """(mean of the finite values, how many were not); inf where none is."""
+    finite = [x for x in values if math.isfinite(x)]
+    return (float(np.mean(finite)) if finite else math.inf), len(values) - len(finite)
+
+
+def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str | None) -> dict:
+    """The capacity-distortion figures of a data set, at its mean distortions (metrics/capacity.py).
+
+    cover, revealed: the summaries of the two kinds of pairs. codec: None where it was not asked.
+    """
+    figures: dict = dict.fromkeys(("cdt_db", "cdt_efficiency", "payload_bpp"))
+    figures["capacity"] = {"bound_bpp": capacity_bound(cover["mse"])}
+    if revealed is None:
+        return figures
+    num_secrets = revealed["pairs"] / cover["pairs"]
+    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
+    if codec is not None:
+        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
+        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
+        figures["payload_bpp"] = total
+        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
+        ways = [row["payload_from"] for row in chosen]
+        counts = {f"{way}_secrets": ways.count(way) for way in sorted({*ways})}
+        figures["capacity"] |= {"codec": codec, **counts}
+    return figures
+    num_secrets = revealed["pairs"] / cover["pairs"]
+    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
+    if codec is not None:
+        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
+        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
+        figures["payload_bpp"] = total
+        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
+        ways = [row["payload_from"] for row in chosen]
+        figures["capacity"] |= {
+            "codec": codec,
+            **{f"{way}_secrets": ways.count(way) for way in sorted({*ways})},
+        }
+    return figures
+
+
+def _summarise_attack(name: str, rows: list[dict]) -> dict:
+    stegos = [row for row in rows if row["kind"] == "stego"]
+    return {
+        "attack": name,
+        "stego_psnr_rgb": _json_number(mean_finite([row["psnr_rgb"] for row in stegos])[0]),
+        "not_revealed": sum(row["refused"] for row in stegos),
+        "secret_revealed": summarise(rows, "secret_revealed"),
+    }
+
+
+def _flat(attack: dict) -> dict:
+    """An attack's summary as one row of a table."""
+    inner = attack["secret_revealed"]
+    names = ("pairs", *FIELDS, "worst_psnr_rgb")
+    return {k: v for k, v in attack.items() if k != "secret_revealed"} | {k: inner[k] for k in names}
+
+
+# --- for the terminal ---------------------------------------------------------------------------
+
+
+def table(metrics: dict) -> str:
+    """The summary of one data set: scores, capacity, attacks."""
+    lines = _table("", [(words, metrics[kind]) for kind, words in KINDS.items() if metrics[kind]])
+    if metrics["secret_revealed"]:
+        said = f"CDT {_cell(metrics['cdt_db'], 2)} dB"
+        if metrics["payload_bpp"] is not None:
+            used, most = metrics["payload_bpp"], metrics["capacity"]["bound_bpp"]
+            said += f"; payload {used:.2f} of at most {most:.2f} bits a pixel, efficiency "
+            said += _cell(metrics["cdt_efficiency"], 3)
+        lines.append(said)
+    if metrics["attacks"]:
+        lines += _table("revealed after", [(a["attack"], a["secret_revealed"]) for a in metrics["attacks"]])
+        for attack in metrics["attacks"]:
+            if attack["not_revealed"]:
+                count = f"{attack['not_revealed']} of {metrics['groups']} stegos not revealed"
+                lines.append(f"{attack['attack']}: {count} (refused as damaged), scored as mid-grey")
+    return "\n".join(lines)
+
+
+def _table(title: str, rows: list[tuple[str, dict]]) -> list[str]:
+    width = max(18, *(len(name) + 2 for name, _ in rows))
+    lines = [f"{title:<{width}}" + "".join(f"{name:>9}" for name in (*FIELDS, "worst"))]
+    for name, summary in rows:
+        cells = [_cell(summary[one], DIGITS.get(one, 4)) for one in FIELDS]
+        cells.append(_cell(summary["worst_psnr_rgb"], 2))
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>9}" for cell in cells))
+    return lines
+
+
+def _cell(value: float | str | None, digits: int) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.{digits}f}"
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _save_pictures(out: Path, group: HiddenGroup, columns: int) -> None:
+    name = f"{group.index:04d}"
+    for kind in ("cover", "stego", "secret", "revealed"):
+        (out / "pictures" / kind).mkdir(parents=True, exist_ok=True)
+    write_picture(out / "pictures" / "cover" / f"{name}.png", group.cover)
+    write_picture(out / "pictures" / "stego" / f"{name}.png", group.stego)
+    for k, (secret, revealed) in enumerate(zip(group.secrets, group.revealed, strict=True), 1):
+        write_picture(out / "pictures" / "secret" / f"{name}_{k:02d}.png", secret)
+        write_picture(out / "pictures" / "revealed" / f"{name}_{k:02d}.png", revealed)
+    (out / "figures").mkdir(exist_ok=True)
+    figure = group_figure(group.cover, group.stego, group.secrets, group.revealed, columns)
+    write_picture(out / "figures" / f"group_{name}.png", figure)
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    text = io.StringIO()
+    # All columns that any row has: `payload_from` is told of secrets alone.
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_beside(path, text.getvalue().encode())
+
+
+def _json_number(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else "inf"

@@ -1,0 +1,34 @@
+"""Write report.html of results folders anew, for example after scripts/steganalysis.py wrote there.
+
+Run from the checkout: `python scripts/make_report.py --help`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import Parser, run_command
+
+PARSER = Parser(
+    "make_report.py",
+    description="Write report.html into folders that test.py or scripts/evaluate.py wrote, from what "
+    "lies there now: a security.json and roc*.png of scripts/steganalysis.py are shown too.",
+    epilog="""examples:
+  python scripts/make_report.py experiments/quickstart/results/samples
+  python scripts/make_report.py experiments/*/results/*""",
+)
+PARSER.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="results folders")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from engine.report import write_report
+
+    for folder in arguments.folders:
+        print(write_report(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

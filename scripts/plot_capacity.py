@@ -1,0 +1,146 @@
+"""Draw docs/images/capacity.png: the most that a stego can carry, and where each method stands.
+
+Run from the checkout: `python scripts/plot_capacity.py --help`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.images import list_pictures, read_picture, write_picture
+from engine.command import Parser, run_command
+from engine.log import EXPERIMENTS, ROOT
+from engine.published import read_results
+from metrics.capacity import capacity_bound, cdt_efficiency, payload
+
+PARSER = Parser(
+    "plot_capacity.py",
+    description="""\
+Draw the capacity bound over the stego's PSNR, with LSB and base-M digits from their formulas, the published
+figures (scripts/published.yml; what a codec needs for as many secrets at their PSNR is measured on
+--pictures), and this project's results where there are any. Prints the numbers as a Markdown table.""",
+    epilog="""examples:
+  python scripts/plot_capacity.py
+  python scripts/plot_capacity.py --pictures datasets/ImageNet/test --count 50""",
+)
+PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/capacity.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--pictures", default="samples:test", metavar="DIR", help="secrets to code (default: samples:test)"
+)
+PARSER.add_argument("--count", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="our results")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    secrets = [middle(p, arguments.size) for p in list_pictures(arguments.pictures)[: arguments.count]]
+    quoted = [
+        (name, n, stego, revealed, n * needed(secrets, revealed)) for name, n, stego, revealed in published()
+    ]
+    ours = [r.metrics for r in read_results(arguments.experiments) if r.metrics.get("payload_bpp")]
+    write_picture(arguments.out, drawn(quoted, ours))
+    print(f"secrets: {len(secrets)} pictures of {arguments.pictures}, {arguments.size} pixels\n")
+    print("| method | secrets | stego (dB) | revealed (dB) | needs (bits a pixel) | at most | efficiency |")
+    print("|---|---|---|---|---|---|---|")
+    for name, n, stego, revealed, bits in quoted:
+        error = 255**2 / 10 ** (stego / 10)
+        bound = capacity_bound(error)
+        share = cdt_efficiency(bits, error)
+        print(f"| {name} | {n} | {stego:.2f} | {revealed:.2f} | {bits:.1f} | {bound:.1f} | {share:.2f} |")
+
+
+def published() -> list[tuple[str, int, float, float]]:
+    """(method and data set, N, stego dB, revealed dB) of every published method that names both."""
+    found = []
+    for table in read_published()["tables"]:
+        # Not attacks and steganalysis, and no studies of a network's parts.
+        if "cover/stego" not in table["parts"] or table.get("ours") == "none":
+            continue
+        at = table["columns"].index("psnr")
+        if table["id"] == "srisnet_2":  # of its 16 methods, its own and the one next to it
+            names = {"PRIS", "SRIS-Net"}
+        else:
+            names = set().union(*table["parts"]["cover/stego"].values())
+        for dataset, methods in table["parts"]["cover/stego"].items():
+            for method in methods.keys() & names:
+                stego, revealed = methods[method], table["parts"]["secret/revealed"][dataset][method]
+                label = f"{method}, {dataset}"
+                found.append((label, int(table["num_secrets"]), float(stego[at]), float(revealed[at])))
+    return sorted(found, key=lambda one: (one[1], one[0]))
+
+
+def needed(secrets: list[np.ndarray], decibels: float) -> float:
+    """Bits a pixel of a codec for one secret at this PSNR, on average."""
+    return float(np.mean([payload(s, decibels).bits / s[..., 0].size for s in secrets]))
+
+
+def middle(path: Path, size: int) -> np.ndarray:
+    picture = read_picture(path)
+    top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
+    if min(top, left) < 0:
+        raise ValueError(f"{path}: smaller than {size} x {size} pixels")
+    return np.ascontiguousarray(picture[top : top + size, left : left + size])
+
+
+def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
+    """The picture (h,w,3) uint8."""
+    figure = Figure(figsize=(9.5, 6), layout="constrained", dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    decibels = np.linspace(30, 54, 300)
+    bound = [capacity_bound(255**2 / 10 ** (d / 10)) for d in decibels]
+    axes.plot(decibels, bound, color="black", label="the most possible, C(D)")
+    axes.fill_between(decibels, bound, 80, color="#cc3311", alpha=0.07, linewidth=0)
+    axes.text(52, 40, "no 8-bit stego\ncan carry this", ha="center", color="#aa2200", fontsize=9)
+    k = np.arange(1, 5)
+    axes.plot(psnr_of((4.0**k - 1) / 6), 3 * k, "s", color="#999999", label="k-bit LSB, k = 1..4 (formula)")
+    m = np.array([2, 3, 4, 5, 6, 8, 10, 12, 16, 20])
+    digits = np.where(m % 2, m**2 - 1, m**2 + 2) / 12
+    axes.plot(
+        psnr_of(digits), 3 * np.log2(m), "^", color="#4477aa", label="base-M digits, M = 2..20 (formula)"
+    )
+    colours = dict(zip(sorted({n for _, n, *_ in quoted}), COLOURS * 9, strict=False))
+    for n, colour in colours.items():
+        chosen = [one for one in quoted if one[1] == n]
+        words = f"published, {n} secret{'s' if n > 1 else ''}"
+        axes.plot([o[2] for o in chosen], [o[4] for o in chosen], "o", mfc="none", color=colour, label=words)
+    if ours:
+        stego = [10 * np.log10(255**2 / o["cover_stego"]["mse"]) for o in ours]
+        axes.plot(
+            stego, [o["payload_bpp"] for o in ours], "*", color="#117733", ms=11, label="ours, through PNG"
+        )
+        for x, o in zip(stego, ours, strict=True):
+            axes.annotate(f" {o['method']} {o['num_secrets']}", (x, o["payload_bpp"]), fontsize=8)
+    for name, _, stego, _, bits in quoted:
+        if bits > 0.6 * capacity_bound(255**2 / 10 ** (stego / 10)):
+            axes.annotate(f"  {name}", (stego, bits), fontsize=8)
+    axes.set(
+        xlabel="PSNR of the stego (dB, RGB)", ylabel="bits per cover pixel", xlim=(30, 54), ylim=(0.4, 60)
+    )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, loc="lower left", ncols=2)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+COLOURS = ["#ee7733", "#cc3311", "#009988", "#ee3377", "#33bbee", "#aa4499", "#bbaa00", "#882255"]
+
+
+def psnr_of(error: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(255**2 / error)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
