@@ -12,6 +12,8 @@ FEATURES = {
     "crm": (5404, "colour rich model: co-occurrences across channels (Goljan, Fridrich, Cogranne, 2014)"),
 }
 
+LEARNERS = 200  # at most; with few pairs the out-of-bag error never settles, and more gain nothing
+
 
 def rich_features(picture: np.ndarray, features: str) -> np.ndarray:
     """(H,W,3) uint8 -> (D,) float32 of FEATURES, as sealwatch computes them.
@@ -49,7 +51,11 @@ class Ensemble:
 
     def __init__(self, cover: np.ndarray, stego: np.ndarray, seed: int = 0):
         trainer = sealwatch().ensemble_classifier.FldEnsembleTrainer(
-            np.ascontiguousarray(cover), np.ascontiguousarray(stego), seed=seed, verbose=0
+            np.ascontiguousarray(cover),
+            np.ascontiguousarray(stego),
+            seed=seed,
+            verbose=0,
+            max_num_base_learners=LEARNERS,
         )
         self._classifier, _ = trainer.train()
         self.learners = int(self._classifier.num_base_learners)
