@@ -17,7 +17,7 @@ from data.samples import sample_pictures
 if TYPE_CHECKING:
     import torch
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm")
 LOSSLESS_FORMATS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
 ORIENTATION = 0x0112  # the Exif tag; values 5..8 swap height and width

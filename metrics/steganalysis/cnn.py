@@ -1,0 +1,116 @@
+"""Networks that learn to tell stegos from covers: picture in, two logits out (cover, stego)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KV = (  # the KV high-pass filter, / 12; it removes the picture's content and keeps what hiding adds
+    (-1, 2, -2, 2, -1),
+    (2, -6, 8, -6, 2),
+    (-2, 8, -12, 8, -2),
+    (2, -6, 8, -6, 2),
+    (-1, 2, -2, 2, -1),
+)
+
+
+class XuNet(nn.Module):
+    """G. Xu, H.-Z. Wu, Y.-Q. Shi, "Structural design of convolutional neural networks for steganalysis",
+    IEEE Signal Processing Letters 23(5), 2016.
+
+        x -> KV filter -> conv 5x5, |.|, BN, tanh, pool -> conv 5x5, BN, tanh, pool
+          -> three times conv 1x1, BN, ReLU, pool (the last one global) -> linear -> logits
+           (C,H,W)         (8,H/2,W/2)                       (16,H/4,W/4)  ... (128)
+
+    Pools are averages over 5x5 with stride 2.
+    channels: 1 (as published) or 3; the filter is applied to each channel, the first layer sees all.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int = 3):
+        super().__init__()
+        kernel = torch.tensor(KV, dtype=torch.float32) / 12
+        self.register_buffer("kernel", kernel.expand(channels, 1, 5, 5).clone(), persistent=False)
+        self.first = nn.Conv2d(channels, 8, 5, padding=2, bias=False)
+        self.first_norm = nn.BatchNorm2d(8)
+        self.second = _normed(8, 16, 5)
+        self.third, self.fourth, self.fifth = _normed(16, 32, 1), _normed(32, 64, 1), _normed(64, 128, 1)
+        self.classify = nn.Linear(128, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) grey levels 0..255 -> (B,2)"""
+        x = F.conv2d(x, self.kernel, padding=2, groups=x.shape[1])
+        x = self._pool(torch.tanh(self.first_norm(self.first(x).abs())))
+        x = self._pool(torch.tanh(self.second(x)))
+        x = self._pool(F.relu(self.third(x)))
+        x = self._pool(F.relu(self.fourth(x)))
+        return self.classify(F.relu(self.fifth(x)).mean((2, 3)))
+
+    @staticmethod
+    def _pool(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 5, stride=2, padding=2)
+
+
+class SRNet(nn.Module):
+    """M. Boroumand, M. Chen, J. Fridrich, "Deep residual network for steganalysis of digital images",
+    IEEE Trans. Information Forensics and Security 14(5), 2019.
+
+        x -> 2 layers (64, 16) -> 5 residual layers without pooling (16): the noise stays whole
+          -> 4 residual layers, each halves the size (16, 64, 128, 256)
+          -> 2 layers (512), global mean -> linear -> logits
+
+    All convolutions are 3x3 with batch norm; pools are averages over 3x3 with stride 2.
+    channels: 1 (as published) or 3; with 3, the first layer sees all.
+    """
+
+    def __init__(self, channels: int = 3):
+        super().__init__()
+        self.plain = nn.Sequential(
+            _normed(channels, 64, 3),
+            nn.ReLU(),
+            _normed(64, 16, 3),
+            nn.ReLU(),
+            *(_Residual() for _ in range(5)),
+        )
+        self.pooled = nn.Sequential(*(_Halving(a, b) for a, b in ((16, 16), (16, 64), (64, 128), (128, 256))))
+        self.last = nn.Sequential(_normed(256, 512, 3), nn.ReLU(), _normed(512, 512, 3))
+        self.classify = nn.Linear(512, 2, bias=False)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+        nn.init.normal_(self.classify.weight, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) grey levels 0..255 -> (B,2)"""
+        return self.classify(self.last(self.pooled(self.plain(x))).mean((2, 3)))
+
+
+class _Residual(nn.Module):
+    """SRNet's layer type 2: 16 channels in and out, the same size."""
+
+    def __init__(self):
+        super().__init__()
+        self.change = nn.Sequential(_normed(16, 16, 3), nn.ReLU(), _normed(16, 16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.change(x)
+
+
+class _Halving(nn.Module):
+    """SRNet's layer type 3: (a,H,W) -> (b,H/2,W/2), halves rounded up."""
+
+    def __init__(self, a: int, b: int):
+        super().__init__()
+        pool = nn.AvgPool2d(3, stride=2, padding=1)
+        self.change = nn.Sequential(_normed(a, b, 3), nn.ReLU(), _normed(b, b, 3), pool)
+        self.shortcut = nn.Sequential(nn.Conv2d(a, b, 1, stride=2, bias=False), nn.BatchNorm2d(b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.change(x)
+
+
+def _normed(a: int, b: int, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(a, b, size, padding=size // 2, bias=False), nn.BatchNorm2d(b))
+
+
+NETWORKS = {"xunet": XuNet, "srnet": SRNet}

@@ -1,0 +1,59 @@
+"""Features have their published dimensions and stay the same; the ensemble learns from them."""
+
+import numpy as np
+import pytest
+from skimage.data import astronaut, camera, coffee
+
+from metrics.steganalysis.rich import FEATURES, Ensemble, _flat, rich_features
+from metrics.steganalysis.scores import auc
+
+sealwatch = pytest.importorskip("sealwatch", reason="pip install -e '.[steganalysis]'")
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_published_dimensions(features):
+    values = rich_features(astronaut()[:64, 100:164], features)
+    assert (
+        values.shape == FEATURES[features][:1] == {"spam": (686,), "srm": (34671,), "crm": (5404,)}[features]
+    )
+    assert values.dtype == np.float32 and np.isfinite(values).all() and values.std() > 0
+
+
+def test_a_grey_picture_has_the_features_of_its_channel():
+    grey = camera()[:64, :64]
+    both = sealwatch.spam.extract(np.ascontiguousarray(grey))
+    expected = np.concatenate((both["diagonal"], both["straight"]))
+    assert np.allclose(rich_features(np.repeat(grey[..., None], 3, axis=2), "spam"), expected, atol=1e-6)
+
+
+def test_colour_averages_the_channels():
+    picture = coffee()[:64, :64]
+    each = [rich_features(np.repeat(picture[..., c : c + 1], 3, axis=2), "spam") for c in range(3)]
+    assert np.allclose(rich_features(picture, "spam"), np.mean(each, axis=0), atol=1e-6)
+
+
+def test_order_is_that_of_the_names():
+    """CRM's submodels come in the order of a set, which Python shuffles anew in each process."""
+    x, y = np.zeros((2, 2)), np.ones(3)
+    assert (_flat({"b": y, "a": x}) == _flat({"a": x, "b": y})).all()
+    assert _flat({"b": y, "a": x}).tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_ensemble_learns_and_is_fixed_by_its_seed():
+    """-3, 0 or 3 added to the samples of 60 crops: told apart on 40 that were not learned."""
+    rng = np.random.default_rng(0)
+    photographs = (astronaut(), coffee())
+    crops = [
+        p[y : y + 64, x : x + 64] for p in photographs for y in range(0, 320, 64) for x in range(0, 384, 64)
+    ]
+    crops = [crops[k] for k in rng.permutation(len(crops))]
+    cover = np.stack([rich_features(c, "spam") for c in crops])
+    noisy = [np.clip(c + rng.choice([-3, 0, 3], c.shape), 0, 255).astype(np.uint8) for c in crops]
+    stego = np.stack([rich_features(c, "spam") for c in noisy])
+    one = Ensemble(cover[:20], stego[:20], seed=3)
+    scores = one.scores(cover[20:]), one.scores(stego[20:])
+    assert len(crops) == 60 and auc(*scores) > 0.9
+    assert all((abs(side) <= 1).all() for side in scores)
+    again = Ensemble(cover[:20], stego[:20], seed=3)
+    assert (again.scores(stego[20:]) == scores[1]).all()
+    assert (again.learners, again.subspace) == (one.learners, one.subspace)
