@@ -15,20 +15,20 @@ PARSER = Parser(
     description="Hide pictures in a cover picture. The result, the stego, looks like the cover; who has it "
     "and the weights gets the pictures back with reveal.py.",
     epilog="""examples:
-  python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png
+  python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
+  python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
   python hide.py --weights smilenet_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
   python hide.py --weights codec_lsb --cover beach.jpg --secrets holiday/ --out stego.png --passphrase
-  python reveal.py --weights quickstart --stego stego.png --out revealed
+  python reveal.py --stego stego.png --out revealed --passphrase
 
 The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
 what is hidden. Without a passphrase whoever has these weights can reveal the pictures.""",
 )
 PARSER.add_argument(
     "--weights",
-    required=True,
     metavar="NAME_OR_FILE",
     help="a run of experiments/, a network of experiments/pretrained/, a .safetensors file, or a method "
-    "without weights: codec_lsb, lsb",
+    "without weights: codec_lsb, lsb. Default: the smallest shipped smilenet_l that holds the secrets",
 )
 PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
 PARSER.add_argument(
@@ -59,12 +59,13 @@ PARSER.add_argument(
 
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
-    from engine.checkpoint import load_model
-    from engine.pictures import check_keyed, check_output, hide_files
+    from engine.checkpoint import default_weights, load_model
+    from engine.pictures import check_keyed, check_output, hide_files, listed
 
     check_output(arguments.out, arguments.force)  # before any work
     device = choose_device(arguments.device)
-    model, _ = load_model(arguments.weights, device, arguments.experiments)
+    weights = arguments.weights or default_weights(len(listed(arguments.secrets)), arguments.experiments)
+    model, _ = load_model(weights, device, arguments.experiments)
     secret = arguments.passphrase or arguments.passphrase_file is not None
     check_keyed(model, passphrase=secret, marked=not arguments.unmarked)  # before asking
     done = hide_files(
@@ -77,6 +78,8 @@ def main(arguments: argparse.Namespace) -> None:
         asked_key(arguments, twice=True),
         not arguments.unmarked,
     )
+    if not arguments.weights:
+        print(f"weights:   {weights}, the smallest shipped network that holds {len(done.secrets)}")
     for k, file in enumerate(done.secrets, 1):
         fitted = {"stretch": "stretched", "pad": "padded"}[arguments.fit]
         note = f" ({fitted} to the cover's size)" if file in done.resized else ""
@@ -84,7 +87,14 @@ def main(arguments: argparse.Namespace) -> None:
     if done.empty:
         print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
-    words = ["reveal.py", "--weights", arguments.weights, "--stego", str(done.stego), "--out", "revealed"]
+    words = [
+        "reveal.py",
+        *(["--weights", arguments.weights] if arguments.weights else []),
+        "--stego",
+        str(done.stego),
+        "--out",
+        "revealed",
+    ]
     if arguments.passphrase_file is not None:
         words += ["--passphrase-file", str(arguments.passphrase_file)]
     elif arguments.passphrase:

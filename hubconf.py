@@ -51,7 +51,7 @@ def smilenet_25(weights: str | None = None, device: str = "auto"):
 
 
 def hide(
-    weights: str,
+    weights: str | None,
     cover: str,
     secrets: list,
     out: str,
@@ -60,15 +60,20 @@ def hide(
     passphrase: str | None = None,
     marked: bool = True,
 ):
-    """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places)."""
-    from engine.pictures import hide_files
+    """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places).
+
+    weights None: the smallest shipped smilenet_l that holds the secrets.
+    """
+    from engine.checkpoint import default_weights
+    from engine.pictures import hide_files, listed
     from models.container import Key
 
+    weights = weights or default_weights(len(listed(secrets)))
     return hide_files(load(weights), cover, secrets, out, fit, force, Key(passphrase), marked)
 
 
 def reveal(
-    weights: str,
+    weights: str | None,
     stego: str,
     out: str,
     force: bool = False,
@@ -76,8 +81,14 @@ def reveal(
     passphrase: str | None = None,
     damaged_ok: bool = False,
 ):
-    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places)."""
-    from engine.pictures import reveal_files
+    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places).
+
+    weights None: those that the stego names, where it was hidden with a key.
+    """
+    from engine.checkpoint import weights_that_hid
+    from engine.pictures import hider_of, reveal_files
     from models.container import Key
 
-    return reveal_files(load(weights), stego, out, force, keep_empty, Key(passphrase), damaged_ok)
+    key = Key(passphrase)
+    weights = weights or weights_that_hid(*hider_of(stego, key))
+    return reveal_files(load(weights), stego, out, force, keep_empty, key, damaged_ok)

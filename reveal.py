@@ -15,15 +15,15 @@ PARSER = Parser(
     "written as secret_01.png and so on, at the stego's size; methods with a key give them back "
     "at their own.",
     epilog="""examples:
+  python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
   python reveal.py --weights codec_lsb --stego stego.png --out revealed --passphrase""",
 )
 PARSER.add_argument(
     "--weights",
-    required=True,
     metavar="NAME_OR_FILE",
     help="the weights that the pictures were hidden with: a name, a .safetensors file, or a method without "
-    "weights (codec_lsb, lsb)",
+    "weights (codec_lsb, lsb). Default: those that the stego names, where it was hidden with a key",
 )
 PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
 PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")
@@ -43,20 +43,26 @@ PARSER.add_argument(
 
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
-    from engine.checkpoint import load_model
-    from engine.pictures import check_keyed, reveal_files
+    from engine.checkpoint import load_model, weights_that_hid
+    from engine.pictures import check_keyed, hider_of, reveal_files
 
     device = choose_device(arguments.device)
-    model, _ = load_model(arguments.weights, device, arguments.experiments)
-    secret = arguments.passphrase or arguments.passphrase_file is not None
-    check_keyed(model, passphrase=secret, damaged_ok=arguments.damaged)  # before asking
+    if arguments.weights:
+        model, _ = load_model(arguments.weights, device, arguments.experiments)
+        secret = arguments.passphrase or arguments.passphrase_file is not None
+        check_keyed(model, passphrase=secret, damaged_ok=arguments.damaged)  # before asking
+        key = asked_key(arguments, twice=False)
+    else:
+        key = asked_key(arguments, twice=False)
+        weights = weights_that_hid(*hider_of(arguments.stego, key), arguments.experiments)
+        model, _ = load_model(weights, device, arguments.experiments)
     done = reveal_files(
         model,
         arguments.stego,
         arguments.out,
         arguments.force,
         keep_empty=arguments.all,
-        key=asked_key(arguments, twice=False),
+        key=key,
         damaged_ok=arguments.damaged,
     )
     for path in done.written:

@@ -21,6 +21,7 @@ from models import MODELS, HidingModel, build_model
 from models.container import FINGERPRINT
 
 FORMAT = "1"
+DEFAULT_FAMILY = "smilenet_l_"  # of these, hide.py takes the smallest that holds the secrets
 UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
 
 
@@ -75,7 +76,7 @@ def load_model(
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
     metadata["path"] = str(path)
-    metadata["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    metadata["sha256"] = sha256(path)
     if model.keyed:
         model.fingerprint = bytes.fromhex(metadata["sha256"])[:FINGERPRINT]
     return model.to(device).eval(), metadata
@@ -92,7 +93,8 @@ def _untrained(
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file of this project. Nothing in the file is executed."""
+    """The metadata of a weights file of this project, held to its checksum. Nothing in it is executed."""
+    _check_sum(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -115,8 +117,9 @@ def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    run, shipped = experiments / name / "checkpoints", experiments / "pretrained" / name
-    candidates = [run / "best.safetensors", run / "last.safetensors", *sorted(shipped.glob("*.safetensors"))]
+    run, pretrained = experiments / name / "checkpoints", experiments / "pretrained" / name
+    candidates = [run / "best.safetensors", run / "last.safetensors"]
+    candidates += sorted(pretrained.glob("*.safetensors"))
     candidates.append(experiments / Path(name).parent / "checkpoints" / Path(name).name)
     for candidate in candidates:
         if candidate.is_file():
@@ -124,12 +127,73 @@ def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
     if Path(name).suffix or len(Path(name).parts) > 1:
         raise ValueError(f"{name}: no such weights file")
     runs = sorted({p.parents[1].name for p in experiments.glob("*/checkpoints/*.safetensors")})
-    there = sorted({p.parent.name for p in experiments.glob("pretrained/*/*.safetensors")})
-    known = ", ".join(dict.fromkeys(runs + there)) or "none yet; train one with: make quickstart"
+    known = (
+        ", ".join(dict.fromkeys(runs + list(shipped(experiments))))
+        or "none yet; train one with: make quickstart"
+    )
     raise ValueError(
         f"weights '{name}': no such file, run or pretrained network; there are: {known}; "
         f"without weights: {', '.join(UNTRAINED)}"
     )
+
+
+def shipped(experiments: Path = EXPERIMENTS) -> dict[str, Path]:
+    """The networks of experiments/pretrained/: {name: weights file}."""
+    files = sorted(experiments.glob("pretrained/*/*.safetensors"))
+    return {path.parent.name: path for path in files}
+
+
+def default_weights(count: int, experiments: Path = EXPERIMENTS) -> str:
+    """The name of the smallest shipped SMILENet-L that holds `count` secrets.
+
+    Raises ValueError where there is none, naming those that there are.
+    """
+    held = {
+        name: int(read_metadata(path)["num_secrets"])
+        for name, path in shipped(experiments).items()
+        if name.startswith(DEFAULT_FAMILY)
+    }
+    large_enough = [(n, name) for name, n in held.items() if n >= count]
+    if not large_enough:
+        there = ", ".join(f"{name} ({n})" for name, n in held.items()) or "none"
+        raise ValueError(
+            f"{count} secrets: no network in {experiments / 'pretrained'} holds so many (there are: {there}); "
+            "--weights codec_lsb needs none and takes up to 255"
+        )
+    return min(large_enough)[1]
+
+
+def weights_that_hid(method: str, fingerprint: bytes, experiments: Path = EXPERIMENTS) -> str:
+    """The name of the weights with this fingerprint, among the shipped ones and those of runs."""
+    if method in UNTRAINED:
+        return method
+    runs = {f"{p.parents[1].name}/{p.name}": p for p in experiments.glob("*/checkpoints/*.safetensors")}
+    for name, path in {**shipped(experiments), **runs}.items():
+        if sha256(path).startswith(fingerprint.hex()):
+            return name
+    raise ValueError(
+        f"hidden with weights of '{method}' (SHA-256 {fingerprint.hex()}...) that are not in {experiments}; "
+        "say where they are with --weights"
+    )
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_sum(path: Path) -> None:
+    """Hold a file to the SHA256SUMS beside it, if there is one and it names the file."""
+    sums = path.with_name("SHA256SUMS")
+    if not sums.is_file():
+        return
+    expected = {
+        name: digest for digest, _, name in (s.partition("  ") for s in sums.read_text().splitlines())
+    }
+    if expected.get(path.name, sha256(path)) != sha256(path):
+        raise ValueError(
+            f"{path}: not the weights that were shipped, SHA-256 {sha256(path)[:16]}... instead of "
+            f"{expected[path.name][:16]}...; get the file again"
+        )
 
 
 def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:

@@ -20,7 +20,7 @@ from engine.notes import Note, file_names, pack_note, unpack_note
 from metrics.image import psnr
 from models import MODELS, HidingModel
 from models.base import EMPTY
-from models.container import PUBLIC, ContainerError, Key
+from models.container import PUBLIC, ContainerError, Key, NoPayload, hidden_with
 from models.layers.codecs import LARGEST
 
 
@@ -57,7 +57,7 @@ def hide_files(
     check_keyed(model, not key.is_public, marked=marked)
     if out.exists() and out.samefile(cover):
         raise ValueError(f"{out}: that is the cover; give the stego another name")
-    files = [file for secret in secrets for file in list_pictures(str(secret))]
+    files = listed(secrets)
     most = model.most_secrets or model.num_secrets
     if len(files) > most:
         raise ValueError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
@@ -120,15 +120,9 @@ def reveal_files(
     """
     stego, out = Path(stego), Path(out)
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
-    kind, mode = picture_format(stego)
-    if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
-        raise ValueError(
-            f"{stego}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it"
-        )
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out}: a file, expected a folder to put the revealed pictures in")
-    picture = read_picture(stego)
+    picture = read_stego(stego)
     height, width = picture.shape[:2]
     if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise ValueError(
@@ -188,7 +182,8 @@ def check_keyed(
     asked = "a passphrase" if passphrase else "to leave out the mark" if not marked else "to reveal damaged"
     keyed = ", ".join(name for name, method in MODELS.items() if method.keyed)
     raise ValueError(
-        f"{asked}: '{model.method}' has no key and encrypts nothing, methods with one are: {keyed}"
+        f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; SMILENet-L has one "
+        f"(smilenet_l_4 and the like), and: {keyed}"
     )
 
 
@@ -198,6 +193,35 @@ def looks_empty(picture: np.ndarray) -> bool:
     Strict on purpose: a picture too many is a nuisance, a real one that is not written is a loss.
     """
     return psnr(picture, np.full_like(picture, EMPTY)) > 30
+
+
+def listed(secrets: list[str | Path]) -> list[Path]:
+    """The picture files that a person named: files, and folders of them."""
+    return [file for secret in secrets for file in list_pictures(str(secret))]
+
+
+def read_stego(path: str | Path) -> np.ndarray:
+    """A stego file -> (H,W,3) uint8. Raises ValueError for a format or mode that cannot be one."""
+    kind, mode = picture_format(path)
+    if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
+        raise ValueError(
+            f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
+            "converting a stego loses what is hidden in it"
+        )
+    return read_picture(path)
+
+
+def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
+    """(method, fingerprint) that a keyed stego was hidden with. Raises NoPayload or WrongKey."""
+    picture = read_stego(stego)
+    try:
+        return hidden_with(picture.reshape(-1), (picture.shape[0], picture.shape[1]), key)
+    except NoPayload as error:
+        raise NoPayload(
+            f"{stego}: {error}, or by a method without a key: say which with --weights"
+        ) from error
+    except ContainerError as error:
+        raise type(error)(f"{stego}: {error}") from error
 
 
 def check_output(out: Path, force: bool) -> None:

@@ -201,6 +201,42 @@ def read_header(
 
     Raises NoPayload, WrongKey, OtherWeights or Damaged.
     """
+    fixed, keys, content, changed = _read_fixed(samples, size, key)
+    _, found, weights, height, width, digest, note_length = fixed
+    if (found, weights) != (method, fingerprint):
+        raise OtherWeights(
+            f"hidden with {_weights(found, weights)}, these are {_weights(method, fingerprint)}: "
+            "reveal needs the weights that hid"
+        )
+    if (height, width) != tuple(size):
+        raise Damaged(
+            f"cut or resized after hiding, from {width}x{height} to {size[1]}x{size[0]} pixels: "
+            "what was hidden cannot be revealed"
+        )
+    count = header_samples(note_length)
+    changed |= digest != _digest(samples, count)
+    note = content[_CLEAR_BYTES + _FIXED_BYTES :][: _note_bytes(note_length)]
+    if note:
+        opened = _mended(note, lambda x: decrypt(keys.header, "note", x))
+        if opened is None:
+            raise Damaged("changed after hiding, in its first rows: the header's note cannot be read")
+        note, mended = opened
+        changed |= mended
+    if changed and not damaged_ok:
+        raise Damaged("changed after hiding: at least one sample of the picture is not what was written")
+    return Header(note, keys, count, changed)
+
+
+def hidden_with(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[str, bytes]:
+    """(method, fingerprint of the weights) that a stego was hidden with; arguments as for `read_header`.
+
+    Raises NoPayload or WrongKey."""
+    fixed, *_ = _read_fixed(samples, size, key)
+    return fixed[1], fixed[2]
+
+
+def _read_fixed(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[tuple, Subkeys, bytes, bool]:
+    """(version, method, fingerprint, height, width, digest, note's length), keys, all bytes, if mended."""
     assert samples.dtype == np.uint8 and samples.shape == (size[0] * size[1] * 3,)
     content = np.packbits(samples[: header_samples(LONGEST_NOTE)] & 1).tobytes()
     clear, rest = content[:_CLEAR_BYTES], content[_CLEAR_BYTES : _CLEAR_BYTES + _FIXED_BYTES]
@@ -214,33 +250,11 @@ def read_header(
         if not key.is_public and _open(PUBLIC, clear, rest)[1] is not None:
             raise WrongKey("hidden without a passphrase: reveal it without one")
         raise _unopened(marked is not None, key)
-    fixed, mended = opened
-    version, found, weights, height, width, digest, note_length = _FIXED.unpack(fixed)
+    version, method, *others = _FIXED.unpack(opened[0])
     if version != VERSION:
         raise ContainerError(f"a container of version {version}, this program reads version {VERSION}")
-    found = found.rstrip(b"\0").decode(errors="replace")
-    if (found, weights) != (method, fingerprint):
-        raise OtherWeights(
-            f"hidden with {_weights(found, weights)}, these are {_weights(method, fingerprint)}: "
-            "reveal needs the weights that hid"
-        )
-    if (height, width) != tuple(size):
-        raise Damaged(
-            f"cut or resized after hiding, from {width}x{height} to {size[1]}x{size[0]} pixels: "
-            "what was hidden cannot be revealed"
-        )
-    count = header_samples(note_length)
-    changed |= mended or digest != _digest(samples, count)
-    note = content[_CLEAR_BYTES + _FIXED_BYTES :][: _note_bytes(note_length)]
-    if note:
-        opened = _mended(note, lambda x: decrypt(keys.header, "note", x))
-        if opened is None:
-            raise Damaged("changed after hiding, in its first rows: the header's note cannot be read")
-        note, mended = opened
-        changed |= mended
-    if changed and not damaged_ok:
-        raise Damaged("changed after hiding: at least one sample of the picture is not what was written")
-    return Header(note, keys, count, changed)
+    method = method.rstrip(b"\0").decode(errors="replace")
+    return (version, method, *others), keys, content, changed or opened[1]
 
 
 def _unopened(marked: bool, key: Key) -> ContainerError:

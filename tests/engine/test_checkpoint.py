@@ -10,7 +10,16 @@ from safetensors.torch import save_file
 
 from data.images import write_beside
 from engine import checkpoint
-from engine.checkpoint import find_weights, load_model, load_state, save_state, save_weights
+from engine.checkpoint import (
+    default_weights,
+    find_weights,
+    load_model,
+    load_state,
+    save_state,
+    save_weights,
+    sha256,
+    weights_that_hid,
+)
 from models import build_model
 
 ARGUMENTS = dict(rows=1, cols=2, icdm_blocks=1, imse_blocks=1, growth=4, sis_blocks=0, sde_blocks=0)
@@ -114,3 +123,45 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="written .No space left on device.; the one that is there"):
         write_beside(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+# --- shipped weights --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """Two tiny SMILENet-L, for 2 and 4 secrets, as they are shipped: {name: weights file}."""
+    tiny = dict(embedding="lattice", condition=0, icdm_blocks=0, sis_blocks=0, sde_blocks=0)
+    files = {}
+    for count in (2, 4):
+        name = f"smilenet_l_{count}"
+        file = tmp_path / "pretrained" / name / f"{name}.safetensors"
+        save_weights(file, build_model("smilenet", rows=count // 2, cols=2, **tiny))
+        file.with_name("SHA256SUMS").write_text(f"{sha256(file)}  {file.name}\n")
+        files[name] = file
+    return files
+
+
+def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_path):
+    assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == ["smilenet_l_2"] * 2 + ["smilenet_l_4"] * 2
+    with pytest.raises(ValueError, match=r"5 secrets: .*smilenet_l_4 \(4\).*codec_lsb"):
+        default_weights(5, tmp_path)
+
+
+def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
+    model, _ = load_model("smilenet_l_4", experiments=tmp_path)
+    assert weights_that_hid("smilenet", model.fingerprint, tmp_path) == "smilenet_l_4"
+    assert weights_that_hid("codec_lsb", bytes(8), tmp_path) == "codec_lsb"
+    with pytest.raises(ValueError, match="not in .*--weights"):
+        weights_that_hid("smilenet", b"12345678", tmp_path)
+
+
+def test_weights_with_a_wrong_checksum_are_refused(pretrained, tmp_path):
+    file = pretrained["smilenet_l_4"]
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    for read in (
+        lambda: load_model("smilenet_l_4", experiments=tmp_path),
+        lambda: default_weights(3, tmp_path),
+    ):
+        with pytest.raises(ValueError, match="not the weights that were shipped"):
+            read()
