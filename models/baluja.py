@@ -20,6 +20,9 @@ class MultiScale(nn.Module):
             )
             for k in (3, 4, 5)
         )
+        for branch in self.branches:  # torch's own start would shrink the secret to nothing in 12 layers
+            nn.init.kaiming_normal_(branch[1].weight, nonlinearity="relu")
+            nn.init.zeros_(branch[1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], dim=1)
@@ -54,7 +57,8 @@ class Baluja(HidingModel):
     networks. There is no released code.
 
     Left open by the paper: how the three sizes of filters are joined (here, each layer sees all channels
-    of the one before), and the last convolution (here, 3x3 to RGB).
+    of the one before), the last convolution (here, 3x3 to RGB), and how weights start (here, He et al.,
+    ICCV 2015).
     """
 
     Criterion = PairObjective

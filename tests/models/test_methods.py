@@ -111,7 +111,7 @@ def test_the_smallest_cover(method):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in KEYED])
 def test_hide_and_reveal_do_not_depend_on_the_batch_or_the_mode(method):
-    net = small(method)
+    net = small(method).double()  # float32: rounding depends on the batch, and random blocks amplify it
     assert net.training
     cover, secrets = group(net, batch=2)
     stego = net.hide(cover, secrets)
@@ -119,9 +119,8 @@ def test_hide_and_reveal_do_not_depend_on_the_batch_or_the_mode(method):
     assert net.training
     net.eval()
     assert torch.equal(net.hide(cover, secrets), stego) and torch.equal(net.reveal(stego), revealed)
-    # Rounding in the convolutions may differ with a batch's size, nothing more.
-    assert (net.hide(cover[1:], secrets[1:]).float() - stego[1:].float()).abs().max() <= 1
-    assert (net.reveal(stego[1:]).float() - revealed[1:].float()).abs().max() <= 1
+    assert torch.equal(net.hide(cover[1:], secrets[1:]), stego[1:])
+    assert torch.equal(net.reveal(stego[1:]), revealed[1:])
     assert not net.training
 
 
@@ -148,15 +147,14 @@ def test_training_pass_and_deployed_path_agree(method):
 
 @pytest.mark.parametrize("method", [name for name in INVERTIBLE if name != "smilenet"])
 def test_sampled_z_is_fixed_at_reveal_and_drawn_anew_in_training(method):
-    net = small(method, z_std=0.5)
+    net = small(method, z_std=0.5).double()
     cover, secrets = group(net, batch=2)
     stego = net.hide(cover, secrets)
     revealed = net.reveal(stego)
     assert torch.equal(net.reveal(stego), revealed)
-    # A picture's place in a batch: rounding in the convolutions may differ, the noise may not.
-    assert (net.reveal(stego[1:]).float() - revealed[1:].float()).abs().max() <= 1
+    assert torch.equal(net.reveal(stego[1:]), revealed[1:])  # a picture's place in a batch does not matter
     assert not torch.equal(small(method).reveal(stego), revealed)
-    passes = [net(cover / 255, secrets / 255).revealed for _ in range(2)]
+    passes = [net(cover.double() / 255, secrets.double() / 255).revealed for _ in range(2)]
     assert not torch.equal(*passes)
 
 
