@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures, read_picture, write_picture
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
-from engine.published import read_results
+from engine.published import read_published, read_results
 from metrics.capacity import capacity_bound, cdt_efficiency, payload
 
 PARSER = Parser(
