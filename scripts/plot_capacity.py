@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures, read_picture, write_picture
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
-from engine.published import read_results
+from engine.published import read_published, read_results
 from metrics.capacity import capacity_bound, cdt_efficiency, payload
 
 PARSER = Parser(
@@ -45,7 +45,8 @@ def main(arguments: argparse.Namespace) -> None:
     quoted = [
         (name, n, stego, revealed, n * needed(secrets, revealed)) for name, n, stego, revealed in published()
     ]
-    ours = [r.metrics for r in read_results(arguments.experiments) if r.metrics.get("payload_bpp")]
+    measured = [result.metrics for result in read_results(arguments.experiments)]
+    ours = [m for m in measured if m.get("payload_bpp") and m["cover_stego"]["psnr_rgb"] != "inf"]
     write_picture(arguments.out, drawn(quoted, ours))
     print(f"secrets: {len(secrets)} pictures of {arguments.pictures}, {arguments.size} pixels\n")
     print("| method | secrets | stego (dB) | revealed (dB) | needs (bits a pixel) | at most | efficiency |")
@@ -113,7 +114,7 @@ def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
         words = f"published, {n} secret{'s' if n > 1 else ''}"
         axes.plot([o[2] for o in chosen], [o[4] for o in chosen], "o", mfc="none", color=colour, label=words)
     if ours:
-        stego = [10 * np.log10(255**2 / o["cover_stego"]["mse"]) for o in ours]
+        stego = [o["cover_stego"]["psnr_rgb"] for o in ours]
         axes.plot(
             stego, [o["payload_bpp"] for o in ours], "*", color="#117733", ms=11, label="ours, through PNG"
         )
