@@ -66,13 +66,14 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
 
 def build_network(options: TrainOptions) -> HidingModel:
     """The network of a training file, with fresh weights drawn from its seed."""
-    method, arguments = method_arguments(options, options.network)
-    if not MODELS[method].trainable:
+    method = options.network.type
+    if method in MODELS and not MODELS[method].trainable:
         raise options.error(
             "network.type",
             f"'{method}' has nothing to train: hide with python hide.py --weights {method}, test with "
             f"python test.py and weights: {method} (options/test/)",
         )
+    method, arguments = method_arguments(options, options.network)
     torch.manual_seed(options.seed)
     try:
         return build_model(method, **arguments)

@@ -13,6 +13,7 @@ from data.transforms import (
     fit_secret,
     load_group,
     training_transform,
+    unfit_secret,
     usable_pictures,
 )
 
@@ -197,6 +198,18 @@ def test_fit_secret():
     assert fit_secret(picture, 1, 1, "pad").shape == (1, 1, 3)
     with pytest.raises(ValueError, match="mode 'fill': expected stretch or pad"):
         fit_secret(picture, 5, 5, "fill")
+
+
+@pytest.mark.parametrize("mode", ["stretch", "pad"])
+@pytest.mark.parametrize("size", [(40, 60), (90, 31), (1, 50), (64, 64), (33, 47)])
+def test_unfit_secret_undoes_fit_secret(mode, size):
+    """A smooth picture comes back at its own size, to interpolation; the bars are gone."""
+    rows, cols = np.indices(size) / 100
+    picture = (np.stack((rows, cols, rows * 0), axis=-1) * 200 + 20).astype(np.uint8)
+    back = unfit_secret(fit_secret(picture, 64, 64, mode), *size, mode)
+    assert back.shape == picture.shape and np.abs(back.astype(int) - picture).mean() < 3
+    with pytest.raises(ValueError, match="expected stretch or pad"):
+        unfit_secret(picture, 5, 5, "fill")
 
 
 # --- evaluation

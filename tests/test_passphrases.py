@@ -1,0 +1,250 @@
+"""hide.py and reveal.py with methods that need no weights, with and without a passphrase."""
+
+import os
+import pty
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import astronaut, chelsea, coffee
+
+import hide as hide_py
+import reveal as reveal_py
+from engine.command import MISTAKES, one_line
+from engine.pictures import hide_files, reveal_files
+from models import build_model
+from models.base import HidingModel
+from models.container import Damaged, Key, new_nonce, read_header, write_header
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with cover.png, secrets of other sizes, and passphrase files; tests run in it."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(astronaut()[:120, :150]).save("cover.png")
+    Image.fromarray(chelsea()[50:130, 100:170]).save("cat.jpg", quality=95)
+    Image.fromarray(coffee()[100:150, 200:290]).save("a cup.png")
+    (tmp_path / "right").write_text("the right one\nand a second line\n")
+    (tmp_path / "wrong").write_text("the wrong one\n")
+    (tmp_path / "empty").write_text("\nfoo\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\xd8")
+    return tmp_path
+
+
+@pytest.fixture
+def run(here, capsys):
+    """Run hide.py or reveal.py as `command` does, but in this process: a tenth of the time."""
+
+    def inside(script, words):
+        code = 0
+        try:
+            script.main(script.PARSER.parse_args([str(word) for word in words]))
+        except MISTAKES as error:
+            print(one_line(error), file=sys.stderr)
+            code = 2
+        except SystemExit as error:
+            code = error.code
+        shown = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=shown.out, stderr=shown.err)
+
+    return inside
+
+
+def hide(run, *more, weights="codec_lsb", out="s.png", cover="cover.png", secrets=("cat.jpg", "a cup.png")):
+    words = ["--weights", weights, "--cover", cover, "--secrets", *secrets, "--out", out]
+    return run(hide_py, [*words, *more])
+
+
+def reveal(run, *more, weights="codec_lsb", stego="s.png", out="out"):
+    return run(reveal_py, ["--weights", weights, "--stego", stego, "--out", out, *more])
+
+
+def refused(done, message):
+    assert done.returncode == 2 and done.stdout == "", done.stdout
+    assert message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_with_a_passphrase(run, here):
+    done = hide(run, "--passphrase-file", "right")
+    assert done.returncode == 0 and "--passphrase-file right" in done.stdout, done.stderr
+    assert "whoever" not in done.stdout and "the right one" not in done.stdout + done.stderr
+    done = reveal(run, "--passphrase-file", "right")
+    assert done.returncode == 0, done.stderr
+    files = sorted((here / "out").iterdir())
+    assert [f.name for f in files] == ["a cup.png", "cat.png"]
+    cup = np.asarray(Image.open(files[0])).astype(float)
+    assert np.square(cup - coffee()[100:150, 200:290]).mean() < 20
+
+    refused(reveal(run, "--passphrase-file", "right"), "exists already; --force replaces it")
+    refused(reveal(run, out="new"), "s.png: hidden under a passphrase: it is needed")
+    refused(reveal(run, "--passphrase-file", "wrong", out="new"), "s.png: another passphrase than this one")
+    refused(reveal(run, "--passphrase-file", "empty", out="new"), "empty: the first line is empty")
+    refused(reveal(run, "--passphrase-file", "binary", out="new"), "binary: not a text file in UTF-8")
+    refused(reveal(run, "--passphrase-file", "none", out="new"), "none: No such file")
+    refused(reveal(run, "--passphrase-file", "right", "--passphrase", out="new"), "not allowed with")
+
+    stego = np.array(Image.open("s.png"))
+    for name, row, col in (("first", 0, 0), ("middle", 60, 70), ("last", -1, -1)):
+        changed = stego.copy()
+        changed[row, col, 1] += 1 if changed[row, col, 1] < 255 else -1
+        Image.fromarray(changed).save(f"{name}.png")
+        done = reveal(run, "--passphrase-file", "right", stego=f"{name}.png", out="new")
+        refused(done, f"{name}.png: changed after hiding")
+    Image.fromarray(stego).save("lossy.jpg", quality=95)
+    Image.open("lossy.jpg").save("lossy.png")
+    Image.fromarray(stego).resize((100, 100)).save("small.png")
+    Image.fromarray(stego[:60]).save("half.png")
+    for name, message in (
+        ("lossy.jpg", "a JPEG file"),
+        ("lossy.png", "nothing is hidden here, or it was lost (recompressed"),
+        ("small.png", "nothing is hidden here, or it was lost (recompressed, resized"),
+        ("half.png", "cut or resized after hiding, from 150x120 to 150x60"),
+        ("cover.png", "nothing is hidden here"),
+    ):
+        refused(reveal(run, "--passphrase-file", "right", stego=name, out="new"), f"{name}: {message}")
+    assert not (here / "new").exists()
+
+
+def test_without_a_passphrase_it_is_said_who_can_reveal(run, here):
+    done = hide(run)
+    assert done.returncode == 0 and "whoever has this program can reveal" in done.stdout, done.stderr
+    refused(reveal(run, "--passphrase-file", "right"), "hidden without a passphrase: reveal it without")
+    assert reveal(run).returncode == 0
+    # Names that are twice there, one with bars around it in other methods: kept apart.
+    done = hide(run, "--unmarked", out="t.png", secrets=("cat.jpg", "cat.jpg"))
+    assert done.returncode == 0, done.stderr
+    assert reveal(run, stego="t.png", out="twice").returncode == 0
+    assert sorted(os.listdir("twice")) == ["cat.png", "cat_2.png"]
+
+
+def test_mistakes(run, here):
+    Image.fromarray(astronaut()[:20, :20]).save("tiny.png")
+    done = hide(run, cover="tiny.png")
+    refused(done, "tiny.png: the cover is too small for 2 secrets: ")
+    numbers = [int(word) for word in done.stderr.split() if word.isdigit()]
+    _, fit, needed = numbers
+    assert 0 < fit < needed
+    refused(hide(run, "--passphrase-file", "right", weights="lsb", secrets=("cat.jpg",)), "has no key")
+    refused(hide(run, "--unmarked", weights="lsb", secrets=("cat.jpg",)), "methods with one are: codec_lsb")
+    assert hide(run, weights="lsb", secrets=("cat.jpg",)).returncode == 0
+    refused(reveal(run, "--damaged", weights="lsb"), "to reveal damaged: 'lsb' has no key")
+    assert reveal(run, weights="lsb").returncode == 0
+    assert os.listdir("out") == ["secret_01.png"]
+    refused(hide(run, weights="no", out="z.png"), "without weights: lsb, codec_lsb")
+
+
+def typed(words, answers):
+    """Run a command at a terminal of its own and type the answers: (exit code, all that it showed)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.execv(sys.executable, [sys.executable, *words])
+    shown = b""
+    answers = list(answers)
+    while True:
+        try:
+            shown += os.read(terminal, 1000)
+        except OSError:  # the command is done and has closed its end
+            break
+        if answers and shown.endswith((b"passphrase: ", b"again: ")):
+            os.write(terminal, answers.pop(0) + b"\n")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_a_passphrase_that_is_typed_is_not_shown(here):
+    words = ["--weights", "codec_lsb", "--passphrase", "--cover", "cover.png", "--secrets", "cat.jpg"]
+    words = [f"{ROOT}/hide.py", *words, "--out", "s.png"]
+    code, shown = typed(words, [b"the right one", b"the rihgt one"])
+    assert code == 2 and "the two passphrases differ" in shown and not (here / "s.png").exists()
+    code, shown = typed(words, [b"the right one"] * 2)
+    assert code == 0 and "right one" not in shown, shown
+    words = [f"{ROOT}/reveal.py", *words[1:4], "--stego", "s.png", "--out", "out"]
+    code, shown = typed(words, [b""])
+    assert code == 2 and "an empty passphrase protects nothing" in shown
+    code, shown = typed(words, [b"the right one"])
+    assert code == 0 and os.listdir("out") == ["cat.png"], shown
+
+
+def test_no_terminal(command, here):
+    words = ["--weights", "codec_lsb", "--cover", "cover.png", "--secrets", "cat.jpg", "--out", "s.png"]
+    done = command("hide.py", *words, "--passphrase", preexec=os.setsid)
+    refused(done, "--passphrase asks at a terminal, and there is none; use --passphrase-file")
+
+
+def test_python_door(here):
+    done = torch.hub.load(
+        ROOT, "hide", "codec_lsb", "cover.png", ["cat.jpg"], "s.png", passphrase="x", source="local"
+    )
+    assert done.empty == 0 and done.psnr > 36
+    with pytest.raises(ValueError, match="s.png: hidden under a passphrase"):
+        torch.hub.load(ROOT, "reveal", "codec_lsb", "s.png", "out", source="local")
+    back = torch.hub.load(ROOT, "reveal", "codec_lsb", "s.png", "out", passphrase="x", source="local")
+    assert [path.name for path in back.written] == ["cat.png"]
+
+
+def test_a_test_file_without_weights(command, here, pictures):
+    sets = f'data.test=[{{"name":"small","folder":"{pictures}","crop":64,"groups":1}}]'
+    words = ["-opt", f"{ROOT}/options/test/codec_lsb_4.yml", "--set", sets]
+    done = command("test.py", *words)
+    assert done.returncode == 0 and "secret/revealed" in done.stdout, done.stderr
+    done = command("test.py", *words, "--set", "weights=lsb")
+    refused(done, "'lsb' is a method without weights, expected weights of 'codec_lsb'")
+
+
+def test_there_is_nothing_to_train(command):
+    words = ["-opt", f"{ROOT}/options/train/quickstart.yml", "--set", "network.type=codec_lsb"]
+    refused(command("train.py", *words), "'codec_lsb' has nothing to train: hide with python hide.py")
+
+
+class Fitted(HidingModel):
+    """A keyed method whose secrets have the cover's size, as networks have: it keeps them in its hand."""
+
+    keyed, num_secrets, method, arguments = True, 3, "fitted", {}
+    fingerprint = b"12345678"
+
+    def _seal(self, cover, secrets, key, note, marked):
+        self.kept, nonce = secrets, new_nonce()
+        samples = cover.permute(1, 2, 0).numpy().copy().reshape(-1)
+        write_header(
+            samples, cover.shape[1:], key.derive(nonce), nonce, "fitted", self.fingerprint, note, marked
+        )
+        return torch.from_numpy(samples.reshape(*cover.shape[1:], 3)).permute(2, 0, 1)
+
+    def _unseal(self, stego, key, damaged_ok):
+        samples = stego.permute(1, 2, 0).numpy().copy().reshape(-1)
+        header = read_header(samples, stego.shape[1:], key, "fitted", self.fingerprint, damaged_ok)
+        return self.kept, header.note
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_fitted_secrets_come_back_at_their_own_sizes(here, fit):
+    net, key = Fitted(), Key("x")
+    done = hide_files(net, "cover.png", ["cat.jpg", "a cup.png"], "s.png", fit, key=key)
+    assert done.empty == 1 and len(done.resized) == 2
+    back = reveal_files(net, "s.png", "out", key=key)
+    assert [path.name for path in back.written] == ["secret_01.png", "secret_02.png"] and not back.empty
+    for path, name in zip(back.written, ("cat.jpg", "a cup.png"), strict=True):
+        ours, theirs = (np.asarray(Image.open(p)).astype(float) for p in (path, name))
+        assert ours.shape == theirs.shape and np.square(ours - theirs).mean() < 30
+    changed = np.array(Image.open("s.png"))
+    changed[50, 50, 0] ^= 1
+    Image.fromarray(changed).save("c.png")
+    with pytest.raises(Damaged, match="c.png: changed after hiding"):
+        reveal_files(net, "c.png", "o2", key=key)
+    assert len(reveal_files(net, "c.png", "o2", key=key, damaged_ok=True).written) == 2
+
+
+def test_weights_are_told_apart(here, tmp_path, monkeypatch):
+    """A keyed method's fingerprint is the start of its weights' SHA-256."""
+    from engine.checkpoint import load_model, save_weights
+    from models import MODELS
+
+    monkeypatch.setattr(MODELS["hinet"], "keyed", True)
+    save_weights(tmp_path / "w.safetensors", build_model("hinet", num_blocks=1, growth=4))
+    model, about = load_model(tmp_path / "w.safetensors")
+    assert model.fingerprint.hex() == about["sha256"][:16]
