@@ -38,7 +38,7 @@ def detection_error(cover: np.ndarray, stego: np.ndarray) -> float:
     the very scores, which flatters the detector where they are few.
     """
     _, alarms, hits = roc(cover, stego).T
-    return float(np.min(alarms + 1 - hits) / 2)
+    return float(1 - np.max(hits - alarms)) / 2
 
 
 def accuracy(cover: np.ndarray, stego: np.ndarray, threshold: float = 0) -> float:
