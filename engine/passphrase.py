@@ -17,7 +17,7 @@ def add_passphrase(parser: argparse.ArgumentParser) -> None:
     ways.add_argument(
         "--passphrase",
         action="store_true",
-        help="ask for a passphrase, without showing it (methods with a key: codec_lsb)",
+        help="ask for a passphrase, without showing it (methods with a key: SMILENet-L, codec_lsb)",
     )
     ways.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="take the first line of a file as passphrase"
