@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut, chelsea, coffee, rocket
 
 from data.groups import make_groups, read_groups
-from data.images import list_pictures, read_picture
+from data.images import list_pictures, read_picture, write_picture
 from data.loader import EvaluationGroups
 from engine.evaluate import evaluate, validate
 from engine.figures import group_figure, residual
@@ -17,7 +18,7 @@ from engine.results import mean_finite, summarise, table
 from metrics.attacks import Flip, Noise, label
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
-from models import HidingModel
+from models import MODELS, HidingModel, build_model
 
 SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
 
@@ -97,6 +98,20 @@ def test_capacity_figures_by_hand(groups, tmp_path):
     without = evaluate(Parity(), groups, tmp_path, SUMMARY, capacity=False)
     assert without["payload_bpp"] is without["cdt_efficiency"] is None
     assert without["cdt_db"] == metrics["cdt_db"] and "payload" not in table(without)
+
+
+@pytest.mark.skipif("codec_lsb" not in MODELS, reason="codec_lsb is not there")
+def test_codec_lsb_is_near_the_bound(tmp_path):
+    """9 bits a pixel at M = 8, of the 9.8 that its distortion allows; the payload finds them again."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for k, photo in enumerate((astronaut(), chelsea(), coffee(), rocket(), astronaut()[::-1])):
+        write_picture(pictures / f"{k}.png", photo[100:292, 100:292].copy())
+    groups = EvaluationGroups(make_groups(list_pictures(pictures), 4, grouping="sorted"))
+    model = build_model("codec_lsb", num_secrets=4, modulus=8)
+    metrics = evaluate(model, groups, tmp_path / "out", SUMMARY)
+    assert 0.8 < metrics["cdt_efficiency"] < 0.97
+    assert metrics["capacity"]["bound_bpp"] == pytest.approx(9.8, abs=0.15)
 
 
 class Suspicious(Parity):

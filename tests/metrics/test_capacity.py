@@ -75,13 +75,26 @@ def test_optimal_adjustment_is_nearer_to_the_bound():
     assert 0.8 < 9 / capacity_bound(error) < 0.97
 
 
+def test_a_drawing_is_worth_its_lossless_file():
+    drawing = np.zeros((96, 96, 3), np.uint8)
+    drawing[::8] = drawing[:, ::6] = (0, 120, 250)
+    found = payload(drawing, 45.0)
+    assert found.how == "lossless" and found == payload(drawing, math.inf)
+
+
 @pytest.mark.parametrize("target", [20.0, 31.4, 38.0, 43.7])
 def test_payload_is_the_smallest_quality_that_reaches(target):
     picture = PICTURES[0][:64, :64].copy()
     for quality in range(101):
         file = io.BytesIO()
         Image.fromarray(picture).save(
-            file, "AVIF", quality=quality, subsampling="4:4:4", speed=6, max_threads=1
+            file,
+            "AVIF",
+            quality=quality,
+            subsampling="4:4:4",
+            speed=6,
+            max_threads=1,
+            advanced={"tune": "psnr"},
         )
         if psnr(picture, np.asarray(Image.open(file).convert("RGB"))) >= target:
             break
