@@ -16,14 +16,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import list_pictures, write_beside, write_picture
-from engine.build import evaluation_groups, set_name
+from engine.build import set_name
 from engine.command import Parser, run_command
-from engine.evaluate import evaluate
-from engine.log import logger
 from engine.tester import run_tests
 from engine.trainer import Trainer
-from models import MODELS, build_model
-from options import TestOptions, TrainOptions, load_test, load_train
+from options import Network, TestOptions, TrainOptions, load_test, load_train
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULI = range(2, 17)  # of codec_lsb, which needs no training
@@ -63,10 +60,9 @@ def main(arguments: argparse.Namespace) -> None:
     }
     keep_settings(arguments.out / "compare.json", settings)
     results = [trained(name, trains[name], tests[name], arguments.out) for name in names]
-    if "codec_lsb" in MODELS:
-        for num_secrets in sorted({result["num_secrets"] for result in results}):
-            name = next(r["name"] for r in results if r["num_secrets"] == num_secrets)
-            results += [coded(num_secrets, modulus, tests[name], arguments.out) for modulus in MODULI]
+    for num_secrets in sorted({result["num_secrets"] for result in results}):
+        name = next(r["name"] for r in results if r["num_secrets"] == num_secrets)
+        results += [coded(num_secrets, modulus, tests[name], arguments.out) for modulus in MODULI]
     text = table(results)
     about = f"{arguments.minutes:g} minutes of training each. `{' '.join(['python', *sys.argv])}`\n\n"
     write_beside(arguments.out / "table.md", (about + text).encode())
@@ -129,14 +125,13 @@ def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> dic
 
 def coded(num_secrets: int, modulus: int, test: TestOptions, out: Path) -> dict:
     """Test codec_lsb with one modulus on the same groups."""
-    name = f"codec_lsb_{num_secrets}_{modulus:02d}"
-    file = out / name / "metrics.json"
+    name, data_set = f"codec_lsb_{num_secrets}_{modulus:02d}", set_name(test.data.test[0])
+    file = out / name / "results" / data_set / "metrics.json"
     if not file.exists():
-        logger.info(f"codec_lsb, {num_secrets} secrets, modulus {modulus}")
-        model = build_model("codec_lsb", num_secrets=num_secrets, modulus=modulus)
-        groups = evaluation_groups(test, "data.test.0", test.data.test[0], model)
-        evaluate(model, groups, out / name, {"method": "codec_lsb", "modulus": modulus}, save_images=1)
-    return {"name": name, **json.loads(file.read_text())}
+        network = Network(type="codec_lsb", num_secrets=num_secrets, modulus=modulus)
+        changes = {"name": name, "weights": "codec_lsb", "network": network}
+        run_tests(test.model_copy(update=changes), out, [data_set])
+    return {"name": name, "modulus": modulus, **json.loads(file.read_text())}
 
 
 # --- table and plot ---------------------------------------------------------------------------------
