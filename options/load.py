@@ -1,21 +1,18 @@
 """Option files: YAML -> typed options, with errors that name the file, the line and the cure."""
 
-import difflib
 import inspect
-import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic.fields import FieldInfo
+from pydantic import ConfigDict, Field, create_model
 
 from options.schema import Mistake, Options, OptionsError, Place, Source, TestOptions, TrainOptions
+from options.validate import known_words, nearest, option_rows, shown, validate
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
@@ -38,7 +35,7 @@ def dump(options: Options) -> str:
 
 def describe(schema: type[Options]) -> str:
     """A table of every key that the schema knows: key, type, default, meaning [unit]."""
-    rows = [("key", "type", "default", "meaning [unit]"), *_rows(schema, "")]
+    rows = [("key", "type", "default", "meaning [unit]"), *option_rows(schema, "")]
     key, kind, default, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{a:{key}}  {b:{kind}}  {c:{default}}  {d}" for a, b, c, d in rows)
 
@@ -68,7 +65,7 @@ def check_arguments(
             fields[f"argument_{len(fields)}"] = (hints.get(name, Any), field)
     config = ConfigDict(extra=extra, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
     model = create_model("Arguments", __config__=config, **fields)
-    checked, mistakes = _validate(model, arguments, options._source, section)
+    checked, mistakes = validate(model, arguments, options._source, section)
     _refuse(mistakes)
     given = {
         str(field.alias): getattr(checked, name)
@@ -85,11 +82,11 @@ def _load(schema: type[AnyOptions], path: str | os.PathLike, overrides: Iterable
     if values is None:
         raise OptionsError(str(source.mistake("", "the file is empty")))
     if not isinstance(values, dict):
-        message = f"expected a section (key: value), got {_show(values)}"
+        message = f"expected a section (key: value), got {shown(values)}"
         raise OptionsError(str(source.mistake("", message)))
     for override in overrides:
         _override(values, override, source)
-    options, mistakes = _validate(schema, values, source, "")
+    options, mistakes = validate(schema, values, source, "")
     _refuse(source.mistakes + mistakes)
     options._source = source
     return options
@@ -154,7 +151,7 @@ def _text(path: str) -> str:
         raise OptionsError(f"{path}:{line}: {byte}, save the file as UTF-8") from None
     except FileNotFoundError:
         files = sorted(file.name for file in Path(path).parent.glob("*.y*ml"))
-        near = _near(Path(path).name, files) or _known(files)
+        near = nearest(Path(path).name, files) or known_words(files)
         raise OptionsError(f"{path}: no such file{near}") from None
     except OSError as error:
         raise OptionsError(f"{path}: cannot be read: {error.strerror}") from None
@@ -227,7 +224,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
                 return mistake(here, f"no entry {part!r} among {len(section)}, counted from 0")
             part = int(part)
         elif not isinstance(section, dict):
-            return mistake(here, f"expected a section or a list, got {_show(section)}")
+            return mistake(here, f"expected a section or a list, got {shown(section)}")
         if inner == key:
             for old in [old for old in source.places if old.startswith(f"{key}.")]:
                 del source.places[old]
@@ -238,165 +235,3 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
                 source.places.setdefault(inner, place)
                 section[part] = {}
             section = section[part]
-
-
-# --- plain values against a schema --------------------------------------------------------------
-
-_WORDS = {
-    int: ("an integer", "integers"),
-    float: ("a number", "numbers"),
-    str: ("a string", "strings"),
-    bool: ("true or false", "values true or false"),
-    dict: ("a section", "sections"),
-    list: ("a list", "lists"),
-    tuple: ("a list", "lists"),
-    NoneType: ("nothing", "nothings"),
-    Any: ("anything", "values"),
-}
-_LIMITS = {  # of pydantic's error types, added to the words for the type
-    "greater_than": " above {gt}",
-    "greater_than_equal": " of at least {ge}",
-    "less_than": " below {lt}",
-    "less_than_equal": " of at most {le}",
-    "string_too_short": " that is not empty",
-    "too_short": " that is not empty",
-}
-
-
-def _validate(
-    model: type[BaseModel], values: dict[str, Any], source: Source, section: str
-) -> tuple[Any, list[Mistake]]:
-    """The validated model, or None and its mistakes; `values` stand in `section` of the file."""
-    try:
-        # Through JSON, where a list may become a tuple although numbers and strings are strict.
-        return model.model_validate_json(json.dumps(values)), []
-    except ValidationError as invalid:
-        found: dict[tuple, list] = {}  # a union reports one error per member: they are one mistake
-        for error in invalid.errors():
-            found.setdefault(_follow(model, error["loc"])[0], []).append(error)
-    return None, [
-        source.mistake(
-            ".".join([*filter(None, [section]), *map(str, location)]),
-            _message(model, location, errors, values),
-        )
-        for location, errors in found.items()
-    ]
-
-
-def _message(model: type[BaseModel], location: tuple, errors: list[dict], values: Any) -> str:
-    _, annotation, field = _follow(model, location)
-    title = field.title if field else None
-    words, first = title or _words(annotation), errors[0]
-    if first["type"] == "extra_forbidden":
-        keys = list(_fields(_bare(_follow(model, location[:-1])[1])))
-        return f"unknown key{_near(location[-1], keys) or _known(keys)}"
-    if first["type"] == "missing" and first["loc"] == location:
-        meaning = f": {field.description}" if field and field.description else ""
-        return f"missing ({words}{meaning})"
-    if first["type"] == "value_error":  # from a validator of the schema
-        return str(first["ctx"]["error"])
-    if first["type"] == "json_invalid":  # 300 lists inside one another; the place is not the file's
-        return first["ctx"]["error"].partition(" at line ")[0]
-    for part in location:
-        values = values[part]
-    limits = {_LIMITS.get(error["type"], "").format(**error.get("ctx", {})) for error in errors}
-    if len(limits) == 1 and (limit := limits.pop()):
-        words = (title or _words(_bare(annotation))) + limit
-    near = _near(values, _choices(annotation))
-    return f"expected {words}, got {_show(values)}{near}"
-
-
-def _follow(model: type[BaseModel], location: tuple) -> tuple[tuple, Any, FieldInfo | None]:
-    """How far `location` leads into the model's sections and lists; the type and field there.
-
-    It ends before a union or a tuple: what pydantic adds there is in no file.
-    """
-    annotation: Any = model
-    field: FieldInfo | None = None
-    for depth, part in enumerate(location):
-        section = _bare(annotation)
-        if _is_section(section):
-            field = _fields(section).get(part)
-            annotation = field.annotation if field else Any
-        elif get_origin(section) in (list, dict, Sequence):
-            annotation, field = get_args(section)[-1], None
-        else:
-            return location[:depth], annotation, field
-    return location, annotation, field
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type(BaseModel))
-
-
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    return {field.alias or name: field for name, field in model.model_fields.items()}
-
-
-def _members(annotation: Any) -> tuple:
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-
-
-def _bare(annotation: Any) -> Any:
-    """Without Annotated, and without `| None`."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    members = [member for member in _members(annotation) if member is not NoneType]
-    return _bare(members[0]) if len(members) == 1 else annotation
-
-
-def _choices(annotation: Any) -> list:
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [choice for member in _members(annotation) for choice in _choices(member)]
-
-
-def _words(annotation: Any, plural: bool = False) -> str:
-    """A type in words: "an integer or nothing", "a list of 2 numbers"."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _words(arguments[0], plural)
-    either = [repr(choice) for choice in _choices(annotation)]
-    others = [member for member in _members(annotation) if get_origin(member) is not Literal]
-    either += [_words(member, plural) for member in others]
-    if either:
-        return " or ".join(filter(None, [", ".join(either[:-1]), either[-1]]))
-    if origin is tuple and ... not in arguments and not plural:
-        return f"a list of {len(arguments)} {_words(arguments[0], plural=True)}"
-    if origin in (list, tuple, Sequence) and not plural:
-        return f"a list of {_words(arguments[0], plural=True)}"
-    kind = dict if _is_section(annotation) else origin or annotation
-    name = getattr(annotation, "__name__", str(annotation))
-    return _WORDS.get(kind, (name, name))[plural]
-
-
-def _near(word: Any, words: list) -> str:
-    words = [other for other in words if isinstance(other, str)]
-    near = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
-    return f", did you mean {near[0]!r}?" if near else ""
-
-
-def _known(words: list[str]) -> str:
-    return f"; known here: {', '.join(words)}" if words else ""
-
-
-def _show(value: Any) -> str:
-    plain = {None: "nothing", True: "true", False: "false"}
-    text = plain[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _rows(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str, str, str]]:
-    for name, field in _fields(model).items():
-        default = "required"
-        if not field.is_required():
-            default = json.dumps(
-                field.get_default(), default=lambda entry: entry.model_dump(exclude_defaults=True)
-            )
-        words = field.title or _words(field.annotation)
-        yield f"{prefix}{name}", words, default, field.description or ""
-        inner, below = _bare(field.annotation), f"{prefix}{name}."
-        if get_origin(inner) is list:
-            inner, below = _bare(get_args(inner)[0]), f"{below}0."
-        if _is_section(inner):
-            yield from _rows(inner, below)
