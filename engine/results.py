@@ -212,19 +212,6 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
         counts = {f"{way}_secrets": ways.count(way) for way in sorted({*ways})}
         figures["capacity"] |= {"codec": codec, **counts}
     return figures
-    num_secrets = revealed["pairs"] / cover["pairs"]
-    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
-    if codec is not None:
-        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
-        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
-        figures["payload_bpp"] = total
-        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
-        ways = [row["payload_from"] for row in chosen]
-        figures["capacity"] |= {
-            "codec": codec,
-            **{f"{way}_secrets": ways.count(way) for way in sorted({*ways})},
-        }
-    return figures
 
 
 def _summarise_attack(name: str, rows: list[dict]) -> dict:
