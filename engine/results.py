@@ -16,13 +16,10 @@ import numpy as np
 
 from data.images import write_beside, write_picture
 from engine.figures import group_figure, histogram
-from engine.report import write_report
+from engine.report import DIGITS, KINDS, write_report
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
 from metrics.image import FIELDS, psnr, score_pair
 from models.base import EMPTY
-
-DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3}  # in tables; 4 for all else
-KINDS = {"cover_stego": "cover/stego", "secret_revealed": "secret/revealed"}
 
 
 @dataclass
