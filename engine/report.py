@@ -18,7 +18,7 @@ from metrics.image import FIELDS
 GROUPS = 4  # whose pictures are shown: some 0.3 MB each
 BINS = 24
 KINDS = {"cover_stego": "cover/stego", "secret_revealed": "secret/revealed"}
-DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3, "worst_psnr_rgb": 2, "stego_psnr_rgb": 2}
+DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3, "worst_psnr_rgb": 2, "stego_psnr_rgb": 2}  # 4 else
 SHOWN_APART = {*KINDS, "attacks", "packages", "capacity"}  # in sections of their own
 
 

@@ -16,13 +16,10 @@ import numpy as np
 
 from data.images import write_beside, write_picture
 from engine.figures import group_figure, histogram
-from engine.report import write_report
+from engine.report import DIGITS, KINDS, write_report
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
 from metrics.image import FIELDS, psnr, score_pair
 from models.base import EMPTY
-
-DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3}  # in tables; 4 for all else
-KINDS = {"cover_stego": "cover/stego", "secret_revealed": "secret/revealed"}
 
 
 @dataclass
@@ -211,19 +208,6 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
         ways = [row["payload_from"] for row in chosen]
         counts = {f"{way}_secrets": ways.count(way) for way in sorted({*ways})}
         figures["capacity"] |= {"codec": codec, **counts}
-    return figures
-    num_secrets = revealed["pairs"] / cover["pairs"]
-    figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
-    if codec is not None:
-        chosen = [row for row in rows if row["kind"] == "secret_revealed"]
-        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
-        figures["payload_bpp"] = total
-        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
-        ways = [row["payload_from"] for row in chosen]
-        figures["capacity"] |= {
-            "codec": codec,
-            **{f"{way}_secrets": ways.count(way) for way in sorted({*ways})},
-        }
     return figures
 
 

@@ -18,7 +18,8 @@ import torch
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import list_pictures, read_picture, write_picture
+from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
+from data.transforms import fit_picture
 from engine.build import build_criteria, build_network, choose_device
 from engine.command import Parser, run_command
 from engine.log import device_name
@@ -92,7 +93,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> None:
     """Time of writing, reading and scoring `groups` groups, in one process and one thread."""
-    pictures = [cut(read_picture(path), size) for path in list_pictures(folder)]
+    files = list_pictures(folder)
+    pictures = [to_array(fit_picture(to_tensor(read_picture(path)), size, path=path)) for path in files]
     rng = np.random.default_rng(0)
     pairs = [(p, noisy(p, rng)) for p in (pictures[k % len(pictures)] for k in range(per_group))]
     spent = {name: np.zeros(2) for name in ("write", "read", "score")}
@@ -111,16 +113,8 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
         wall, cpu = 1e3 * seconds / count
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {seconds[1] / both[1]:.2f} |")
     for target in (28.0, 34.0, 40.0, 46.0):
-        wall, cpu = 1e3 * np.mean([timed(payload, a, target) for a, _ in pairs], axis=0)
+        wall, cpu = 1e3 * np.mean([timed(payload, a, target) for a, _ in pairs[: len(pictures)]], axis=0)
         print(f"| payload of a secret at {target:.0f} dB | {wall:.0f} | {cpu:.0f} | |")
-
-
-def cut(picture: np.ndarray, size: int) -> np.ndarray:
-    """The middle size x size pixels."""
-    top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
-    if min(top, left) < 0:
-        raise ValueError(f"pictures of at least {size} x {size} pixels are needed")
-    return np.ascontiguousarray(picture[top : top + size, left : left + size])
 
 
 def noisy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

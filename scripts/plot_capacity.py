@@ -15,7 +15,8 @@ from matplotlib.ticker import FixedLocator
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import list_pictures, read_picture, write_picture
+from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
+from data.transforms import fit_picture
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
 from engine.published import read_published, read_results
@@ -41,7 +42,10 @@ PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DI
 
 
 def main(arguments: argparse.Namespace) -> None:
-    secrets = [middle(p, arguments.size) for p in list_pictures(arguments.pictures)[: arguments.count]]
+    if arguments.count < 1 or arguments.size < 16:
+        raise ValueError("--count from 1 up and --size from 16 up are needed")
+    files = list_pictures(arguments.pictures)[: arguments.count]
+    secrets = [to_array(fit_picture(to_tensor(read_picture(p)), arguments.size, path=p)) for p in files]
     quoted = [
         (name, n, stego, revealed, n * needed(secrets, revealed)) for name, n, stego, revealed in published()
     ]
@@ -83,24 +87,16 @@ def needed(secrets: list[np.ndarray], decibels: float) -> float:
     return float(np.mean([payload(s, decibels).bits / s[..., 0].size for s in secrets]))
 
 
-def middle(path: Path, size: int) -> np.ndarray:
-    picture = read_picture(path)
-    top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
-    if min(top, left) < 0:
-        raise ValueError(f"{path}: smaller than {size} x {size} pixels")
-    return np.ascontiguousarray(picture[top : top + size, left : left + size])
-
-
 def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
     """The picture (h,w,3) uint8."""
-    figure = Figure(figsize=(9.5, 6), layout="constrained", dpi=110)
+    figure = Figure(figsize=(10.5, 5.5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     decibels = np.linspace(30, 54, 300)
     bound = [capacity_bound(255**2 / 10 ** (d / 10)) for d in decibels]
     axes.plot(decibels, bound, color="black", label="the most possible, C(D)")
     axes.fill_between(decibels, bound, 80, color="#cc3311", alpha=0.07, linewidth=0)
-    axes.text(52, 40, "no 8-bit stego\ncan carry this", ha="center", color="#aa2200", fontsize=9)
+    axes.text(51.5, 25, "no 8-bit stego\ncan carry this", ha="center", color="#aa2200", fontsize=9)
     k = np.arange(1, 5)
     axes.plot(psnr_of((4.0**k - 1) / 6), 3 * k, "s", color="#999999", label="k-bit LSB, k = 1..4 (formula)")
     m = np.array([2, 3, 4, 5, 6, 8, 10, 12, 16, 20])
@@ -119,19 +115,25 @@ def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
             stego, [o["payload_bpp"] for o in ours], "*", color="#117733", ms=11, label="ours, through PNG"
         )
         for x, o in zip(stego, ours, strict=True):
-            axes.annotate(f" {o['method']} {o['num_secrets']}", (x, o["payload_bpp"]), fontsize=8)
-    for name, _, stego, _, bits in quoted:
-        if bits > 0.6 * capacity_bound(255**2 / 10 ** (stego / 10)):
-            axes.annotate(f"  {name}", (stego, bits), fontsize=8)
-    axes.set(
-        xlabel="PSNR of the stego (dB, RGB)", ylabel="bits per cover pixel", xlim=(30, 54), ylim=(0.4, 60)
-    )
+            axes.annotate(
+                f"{o['method']} {o['num_secrets']}",
+                (x, o["payload_bpp"]),
+                (6, -12),
+                textcoords="offset points",
+                fontsize=8,
+            )
+    high = [o for o in quoted if o[4] > 0.6 * capacity_bound(255**2 / 10 ** (o[2] / 10))]
+    for place, (name, _, x, _, bits) in enumerate(sorted(high, key=lambda one: one[2])):
+        shift = (6, 6 if place % 2 else -12)  # neighbours below and above in turn
+        axes.annotate(name, (x, bits), shift, textcoords="offset points", fontsize=8)
+    axes.set(xlabel="PSNR of the stego (dB, RGB)", ylabel="bits per cover pixel")
+    axes.set(xlim=(30, 54), ylim=(0.3, 40))
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50]))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="lower left", ncols=2)
+    figure.legend(fontsize=8, loc="outside right upper")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

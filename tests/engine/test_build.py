@@ -1,8 +1,11 @@
 """From options to objects: what does not fit is reported at its line of the file."""
 
+from typing import get_args
+
 import pytest
 
 from engine.build import (
+    build_attacks,
     build_criteria,
     build_network,
     build_training,
@@ -10,7 +13,9 @@ from engine.build import (
     evaluation_groups,
     training_groups,
 )
-from options import OptionsError, load_train
+from metrics.attacks import ATTACKS, Mean, Noise
+from options import OptionsError, load_test, load_train
+from options.schema import Attack
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,49 @@ def test_devices():
         choose_device("cuda:99")
     with pytest.raises(ValueError, match="device 'gpu': expected auto, cpu, cuda"):
         choose_device("gpu")
+
+
+@pytest.fixture
+def attacked(tmp_path):
+    """Test options with one attack: attacked("{type: jpeg, quality: 90}")."""
+
+    def load(*attacks: str):
+        file = tmp_path / "test.yml"
+        lines = ["name: a", "weights: a", "data:", "  test:", "    - {folder: x}", "attacks:"]
+        file.write_text("\n".join([*lines, *(f"  - {one}" for one in attacks)]))
+        return load_test(file)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    "attack, message",
+    [
+        ("{type: jpg}", "attacks.0.type: expected .* got 'jpg', did you mean 'jpeg'"),
+        ("{quality: 90}", "attacks.0.type: missing"),
+        ("{type: jpeg, qualty: 90}", "attacks.0.qualty: unknown key, did you mean 'quality'"),
+        (
+            "{type: jpeg, quality: 0}",
+            "attacks.0: quality: expected a whole number, 1 to 95, got 0",
+        ),
+        ("{type: jpeg, quality: high}", "attacks.0.quality: expected an integer, got 'high'"),
+        (
+            "{type: flip, axis: up}",
+            "attacks.0.axis: expected 'horizontal' or 'vertical', got 'up'",
+        ),
+        ("jpeg", "attacks.0: expected a section, got 'jpeg'"),
+    ],
+)
+def test_mistakes_in_attacks(attacked, attack, message):
+    with pytest.raises(OptionsError, match=f"test.yml:7: {message}"):
+        build_attacks(attacked(attack))
+
+
+def test_attacks_from_options(attacked):
+    assert build_attacks(attacked("{type: mean}", "{type: noise, sigma: 3}")) == [Mean(), Noise(3.0)]
+    with pytest.raises(OptionsError, match="test.yml:8: attacks.1: 'mean size=3' a second time"):
+        build_attacks(attacked("{type: mean}", "{type: mean, size: 3}"))
+
+
+def test_the_schema_knows_every_attack():
+    assert set(get_args(Attack.model_fields["type"].annotation)) == set(ATTACKS)

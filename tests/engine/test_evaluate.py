@@ -14,7 +14,7 @@ from data.images import list_pictures, read_picture, write_picture
 from data.loader import EvaluationGroups
 from engine.evaluate import evaluate, validate
 from engine.figures import group_figure, residual
-from engine.results import mean_finite, summarise, table
+from engine.results import HiddenGroup, mean_finite, summarise, table, write_results
 from metrics.attacks import Flip, Noise, label
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
@@ -98,6 +98,19 @@ def test_capacity_figures_by_hand(groups, tmp_path):
     without = evaluate(Parity(), groups, tmp_path, SUMMARY, capacity=False)
     assert without["payload_bpp"] is without["cdt_efficiency"] is None
     assert without["cdt_db"] == metrics["cdt_db"] and "payload" not in table(without)
+
+
+@pytest.mark.parametrize("count", [1, 25])
+def test_capacity_adds_up_over_the_secrets(count, tmp_path):
+    cover, secret = astronaut()[:48, 100:164], coffee()[100:148, 200:264]
+    worse = (secret // 8 * 8 + 4).astype(np.uint8)
+    group = HiddenGroup(0, cover, cover ^ 1, [secret] * count, [worse] * count)
+    metrics = write_results(tmp_path, [group], SUMMARY)
+    once = payload(secret, psnr(secret, worse)).bits / (48 * 64)
+    assert metrics["num_secrets"] == count and metrics["payload_bpp"] == pytest.approx(count * once)
+    assert metrics["cdt_efficiency"] == pytest.approx(count * once / capacity_bound(1.0))
+    error = metrics["secret_revealed"]["mse"]
+    assert metrics["cdt_db"] == pytest.approx(10 * math.log10(count * 255**2 / ((1 + error) / 2)))
 
 
 @pytest.mark.skipif("codec_lsb" not in MODELS, reason="codec_lsb is not there")

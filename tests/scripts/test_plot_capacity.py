@@ -32,4 +32,4 @@ def test_command(command, tmp_path):
     assert "| HiNet, div2k | 1 | 48.99 | 52.86 |" in done.stdout
     assert read_picture(tmp_path / "plot.png").std() > 10
     done = command("scripts/plot_capacity.py", "--size", "5000", "--out", tmp_path / "plot.png")
-    assert done.returncode == 2 and "smaller than 5000 x 5000" in done.stderr
+    assert done.returncode == 2 and "smaller than the crop of 5000" in done.stderr
