@@ -1,4 +1,4 @@
-"""Two folders of pictures, such as covers and stegos, matched by name."""
+"""Two folders of pictures, such as covers and stegos, or secrets and revealed, matched by name."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,38 +9,43 @@ NAMED = 5  # how many names an error lists of each kind
 LOSSY = ("JPEG", "MPO")  # as Pillow calls what cameras and the web call JPEG
 
 
-def paired_pictures(cover_dir: str | Path, stego_dir: str | Path) -> list[tuple[Path, Path]]:
-    """The pictures of two folders, as pairs of the same name: [(cover, stego), ...], sorted by name.
+def paired_pictures(first: str | Path, second: str | Path) -> list[tuple[Path, Path]]:
+    """The pictures of two folders as pairs of the same name: `named_pairs` without the names."""
+    return list(named_pairs(first, second).values())
 
-    A name is the path below the folder without its suffix, so `a.jpg` and `a.png` are a pair; all
-    pictures of both folders belong to one. Only the headers of the files are read.
-    Raises ValueError where a picture has no partner (at most five are named on each side), a name is
-    twice in a folder, or the pictures of a pair have different sizes.
+
+def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, Path]]:
+    """The pictures of two folders (or .txt lists), by name: {name: (file, file of the other)}, sorted.
+
+    A name is the path below the folder without its suffix (of a list, the file name without it), so
+    `a.jpg` and `a.png` are a pair; all pictures of both belong to one. Only the headers of the files are
+    read. Raises ValueError where a picture has no partner (at most five are named on each side), a name
+    is twice in a folder, or the pictures of a pair have different sizes.
     """
-    covers, stegos = _by_name(Path(cover_dir)), _by_name(Path(stego_dir))
+    covers, stegos = _by_name(first), _by_name(second)
     alone = [
         f"{folder} has {len(own)} of {len(all_of_them)} pictures without a partner there ({_named(own)})"
         for folder, all_of_them, own in (
-            (cover_dir, covers, sorted(covers.keys() - stegos.keys())),
-            (stego_dir, stegos, sorted(stegos.keys() - covers.keys())),
+            (first, covers, sorted(covers.keys() - stegos.keys())),
+            (second, stegos, sorted(stegos.keys() - covers.keys())),
         )
         if own
     ]
     if alone:
         raise ValueError(
-            f"{cover_dir} and {stego_dir} do not match: {'; '.join(alone)}. "
+            f"{first} and {second} do not match: {'; '.join(alone)}. "
             "A pair has the same name in both folders, the suffix aside"
         )
-    pairs = [(covers[name], stegos[name]) for name in sorted(covers)]
+    pairs = {name: (covers[name], stegos[name]) for name in sorted(covers)}
     differing = [
         f"{cover.name} {width}x{height}, {stego.name} {w}x{h}"
-        for cover, stego in pairs
+        for cover, stego in pairs.values()
         for (height, width), (h, w) in [(picture_size(cover), picture_size(stego))]
         if (height, width) != (h, w)
     ]
     if differing:
         raise ValueError(
-            f"{cover_dir} and {stego_dir}: {len(differing)} of {len(pairs)} pairs have different sizes "
+            f"{first} and {second}: {len(differing)} of {len(pairs)} pairs have different sizes "
             f"({_named(differing)}); compare pictures as they were hidden in, not resized"
         )
     return pairs
@@ -51,12 +56,11 @@ def lossy_pictures(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if picture_format(path)[0] in LOSSY]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+def _by_name(folder: str | Path) -> dict[str, Path]:
+    root = Path(folder).expanduser()
     found: dict[str, Path] = {}
     for path in list_pictures(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = (path.relative_to(root) if root.is_dir() else Path(path.name)).with_suffix("").as_posix()
         if name in found:
             raise ValueError(
                 f"{folder}: {found[name].name} and {path.name} have the same name; keep one of them"

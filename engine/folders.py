@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.images import LOSSLESS_FORMATS, list_pictures, picture_format, picture_size, read_picture
+from data.images import read_picture
+from data.pairs import lossy_pictures, named_pairs
 from engine.log import logger
 from engine.results import HiddenGroup
 
@@ -43,13 +44,13 @@ def match_folders(
     """
     if (secret is None) != (revealed is None):
         raise ValueError("--secret and --revealed go together: the pictures before and after")
-    pairs = _pair("cover", cover, "stego", stego)
+    pairs = named_pairs(cover, stego)
     _warn_of_lossy([files[1] for files in pairs.values()])
     if secret is None or revealed is None:
         groups = [Files(*files) for files in pairs.values()]
         logger.info(f"{len(groups)} pairs of cover and stego")
         return groups
-    hidden = _pair("secret", secret, "revealed", revealed)
+    hidden = named_pairs(secret, revealed)
     names, how = _assign(list(pairs), list(hidden))
     groups = [
         Files(*files, *(tuple(hidden[name][side] for name in chosen) for side in (0, 1)))
@@ -69,42 +70,6 @@ def read_folders(groups: Sequence[Files]) -> Iterator[HiddenGroup]:
             [read_picture(path) for path in files.secrets],
             [read_picture(path) for path in files.revealed],
         )
-
-
-def _pair(
-    what: str, folder: str | Path, other: str, other_folder: str | Path
-) -> dict[str, tuple[Path, Path]]:
-    """name -> (file, file of that name in the other folder), sorted by name; sizes compared."""
-    first, second = _by_name(folder), _by_name(other_folder)
-    mistakes = [f"{what} without {other}: {first[name]}" for name in first.keys() - second.keys()]
-    mistakes += [f"{other} without {what}: {second[name]}" for name in second.keys() - first.keys()]
-    if mistakes:
-        raise ValueError(
-            f"{folder} has {len(first)} pictures and {other_folder} {len(second)}; {len(mistakes)} have no "
-            f"partner of the same name:\n{_capped(sorted(mistakes))}"
-        )
-    for name, path in first.items():
-        size, size_of_other = picture_size(path), picture_size(second[name])
-        if size != size_of_other:
-            mistakes.append(
-                f"{path} is {size[1]}x{size[0]}, {second[name]} {size_of_other[1]}x{size_of_other[0]} pixels"
-            )
-    if mistakes:
-        raise ValueError(f"{len(mistakes)} pairs of different sizes cannot be compared:\n{_capped(mistakes)}")
-    return {name: (first[name], second[name]) for name in sorted(first)}
-
-
-def _by_name(folder: str | Path) -> dict[str, Path]:
-    """Path below the folder without suffix -> file; of a .txt list, the file name without suffix."""
-    root = Path(folder).expanduser()
-    found: dict[str, Path] = {}
-    for path in list_pictures(folder):
-        name = path.relative_to(root) if root.is_dir() else Path(path.name)
-        key = name.with_suffix("").as_posix()
-        if key in found:
-            raise ValueError(f"{found[key]} and {path}: two pictures called '{key}'; pairs are made by name")
-        found[key] = path
-    return found
 
 
 def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str]:
@@ -130,11 +95,10 @@ def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str
 
 
 def _warn_of_lossy(stegos: list[Path]) -> None:
-    lossy = [path for path in stegos if picture_format(path)[0] not in LOSSLESS_FORMATS.values()]
-    if lossy:
+    if lossy := lossy_pictures(stegos):
         logger.warning(
-            f"warning: {len(lossy)} of {len(stegos)} stegos are not PNG, BMP or TIFF ({lossy[0]}): lossy "
-            "formats (JPEG, most WebP) lose what a network hides; scored are the files as they are"
+            f"warning: {len(lossy)} of {len(stegos)} stegos are JPEG ({lossy[0]}), which loses what a "
+            "network hides; scored are the files as they are"
         )
 
 

@@ -70,29 +70,10 @@ def test_secrets_that_belong_to_nobody(folder, secrets, message):
     assert message in str(error.value)
 
 
-def test_unmatched_names_are_listed_and_capped(folder):
-    covers = folder("covers", [f"{k:03d}" for k in range(30)])
-    stegos = folder("stegos", [f"{k:03d}" for k in range(1, 14)] + ["odd"])
-    with pytest.raises(ValueError, match="30 pictures and .* 14; 18 have no partner") as error:
+def test_folders_that_do_not_match(folder):
+    covers, stegos = folder("covers", ["a", "b"]), folder("stegos", ["a", "odd"])
+    with pytest.raises(ValueError, match=r"without a partner there \(b\).*\(odd\)"):
         match_folders(covers, stegos)
-    lines = str(error.value).splitlines()
-    assert len(lines) == 12 and "cover without stego" in lines[1] and "000.png" in lines[1]
-    assert lines[-1] == "  and 8 more"
-
-
-def test_sizes_of_a_pair(folder):
-    covers, stegos = folder("covers", ["a", "b"]), folder("stegos", ["a"])
-    folder("stegos", ["b"], size=(9, 6))
-    with pytest.raises(ValueError, match="1 pairs of different sizes") as error:
-        match_folders(covers, stegos)
-    assert "b.png is 8x6" in str(error.value) and "9x6 pixels" in str(error.value)
-
-
-def test_names_that_are_there_twice(folder):
-    covers = folder("covers", ["a"])
-    folder("covers", ["a"], ".jpg")
-    with pytest.raises(ValueError, match="two pictures called 'a'"):
-        match_folders(covers, folder("stegos", ["a"]))
 
 
 def test_half_of_the_secrets_side(folder):
@@ -105,4 +86,4 @@ def test_lossy_stegos_are_warned_of(folder, caplog):
     covers = folder("covers", ["a"])
     with caplog.at_level("WARNING", "hiding"):
         match_folders(covers, folder("stegos", ["a"], ".jpg"))
-    assert "1 of 1 stegos are not PNG, BMP or TIFF" in caplog.text
+    assert "1 of 1 stegos are JPEG" in caplog.text
