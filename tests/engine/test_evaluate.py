@@ -18,7 +18,7 @@ from engine.results import HiddenGroup, mean_finite, summarise, table, write_res
 from metrics.attacks import Flip, Noise, label
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
-from models import MODELS, HidingModel, build_model
+from models import HidingModel, build_model
 
 SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
 
@@ -113,12 +113,14 @@ def test_capacity_adds_up_over_the_secrets(count, tmp_path):
     assert metrics["cdt_db"] == pytest.approx(10 * math.log10(count * 255**2 / ((1 + error) / 2)))
 
 
-@pytest.mark.skipif("codec_lsb" not in MODELS, reason="codec_lsb is not there")
 def test_codec_lsb_is_near_the_bound(tmp_path):
-    """9 bits a pixel at M = 8, of the 9.8 that its distortion allows; the payload finds them again."""
+    """9 bits a pixel at M = 8, of the 9.8 that its distortion allows; the payload finds them again.
+
+    The cover has no saturated areas, in which the distortion would be higher.
+    """
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    for k, photo in enumerate((astronaut(), chelsea(), coffee(), rocket(), astronaut()[::-1])):
+    for k, photo in enumerate((chelsea(), astronaut(), coffee(), rocket(), astronaut()[::-1])):
         write_picture(pictures / f"{k}.png", photo[100:292, 100:292].copy())
     groups = EvaluationGroups(make_groups(list_pictures(pictures), 4, grouping="sorted"))
     model = build_model("codec_lsb", num_secrets=4, modulus=8)
