@@ -55,9 +55,10 @@ def hide_files(
     out = Path(out)
     check_output(out, force)
     check_keyed(model, not key.is_public, marked=marked)
-    if out.exists() and out.samefile(cover):
-        raise ValueError(f"{out}: that is the cover; give the stego another name")
     files = listed(secrets)
+    for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in files)):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ValueError(f"{out}: that is {what}; give the stego another name")
     most = model.most_secrets or model.num_secrets
     if len(files) > most:
         raise ValueError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")

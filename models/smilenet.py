@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import EMPTY, Hidden, HidingModel
-from models.container import Key
+from models.container import ContainerError, Key
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
@@ -287,6 +287,8 @@ class SMILENet(HidingModel):
     def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
         size, about = self._secret_size(stego), (self.method, self.fingerprint)
         mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
+        if not note or not 1 <= note[0] <= self.num_secrets:  # without a passphrase anybody can write one
+            raise ContainerError("the header's note is not SMILENet-L's")
         revealed = self._grow(mosaic[None], None, like=stego[None])
         return list(self._to_uint8(revealed[0]).to(stego.device)[: note[0]]), note[1:]
 

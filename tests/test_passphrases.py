@@ -248,3 +248,10 @@ def test_weights_are_told_apart(here, tmp_path, monkeypatch):
     save_weights(tmp_path / "w.safetensors", build_model("hinet", num_blocks=1, growth=4))
     model, about = load_model(tmp_path / "w.safetensors")
     assert model.fingerprint.hex() == about["sha256"][:16]
+
+
+@pytest.mark.parametrize("out, what", [("cover.png", "the cover"), ("a cup.png", "a secret")])
+def test_nobody_loses_a_picture(run, here, out, what):
+    before = (here / out).read_bytes()
+    refused(hide(run, "--force", out=out), f"that is {what}")
+    assert (here / out).read_bytes() == before
