@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import write_beside
 from engine.checkpoint import save_weights
-from engine.command import run_command
+from engine.command import Parser, run_command
 from models import HidingModel, build_model
 
 EXAMPLES = """\
@@ -226,12 +226,7 @@ weights when this card was written.
 """
 
 
-PARSER = argparse.ArgumentParser(
-    prog="convert_weights.py",
-    description=__doc__.split("\n\n")[0],
-    epilog=EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-)
+PARSER = Parser(prog="convert_weights.py", description=__doc__.split("\n\n")[0], epilog=EXAMPLES)
 PARSER.add_argument("--from", dest="method", choices=("hinet", "invmihnet"), required=True)
 PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors")
 PARSER.add_argument("--out", type=Path, required=True, help="folder for the weights and the model card")
