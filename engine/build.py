@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -61,6 +62,10 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
             "network.type", f"no method is called '{network.type}'; there are: {', '.join(MODELS)}"
         )
     constructor = MODELS[network.type]
+    if "num_secrets" in network.arguments and "num_secrets" not in signature(constructor).parameters:
+        fixed = getattr(constructor, "num_secrets", None)
+        how = f"always hides {fixed} in one cover" if fixed else "says it by rows and cols: N = rows x cols"
+        raise options.error("network.num_secrets", f"'{network.type}' {how}; leave this key out")
     return network.type, check_arguments(options, "network", constructor, network.arguments)
 
 

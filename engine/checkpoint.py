@@ -157,7 +157,7 @@ def default_weights(count: int, experiments: Path = EXPERIMENTS) -> str:
     if not large_enough:
         there = ", ".join(f"{name} ({n})" for name, n in held.items()) or "none"
         raise ValueError(
-            f"{count} secrets: no network in {experiments / 'pretrained'} holds so many (there are: "
+            f"secrets: {count}; no network in {experiments / 'pretrained'} holds so many (there are: "
             f"{there}); --weights codec_lsb needs none and takes up to 255"
         )
     return min(large_enough)[1]

@@ -20,8 +20,8 @@ from engine.notes import Note, file_names, pack_note, unpack_note
 from metrics.image import psnr
 from models import MODELS, HidingModel
 from models.base import EMPTY
+from models.codec_lsb import MOST_PIXELS
 from models.container import PUBLIC, ContainerError, Key, NoPayload, hidden_with
-from models.layers.codecs import LARGEST
 
 
 @dataclass
@@ -137,6 +137,8 @@ def reveal_files(
             raise type(error)(f"{stego}: {error}") from error
         paths = [out / name for name in revealed]
         _check_free(paths, force)
+        if out.is_dir() and any(path.exists() and path.samefile(stego) for path in paths):
+            raise ValueError(f"{stego}: a secret has this very name; choose another folder for --out")
         arrays = list(revealed.values())
     else:
         paths = [out / name for name in file_names([], model.num_secrets)]
@@ -161,9 +163,8 @@ def _unsealed(model: HidingModel, stego: np.ndarray, key: Key, damaged_ok: bool)
     arrays = [to_array(secret) for secret in secrets]
     note = unpack_note(content, len(arrays))
     if note.fit != "own":
-        for height, width in note.sizes:
-            if height * width > LARGEST:
-                raise ContainerError(f"its note asks for a picture of {width}x{height} pixels, too large")
+        if (pixels := sum(height * width for height, width in note.sizes)) > MOST_PIXELS:
+            raise ContainerError(f"its note asks for pictures of {pixels} pixels in all, too large")
         arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
     return dict(zip(file_names(note.names, len(arrays)), arrays, strict=True))
 

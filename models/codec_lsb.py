@@ -30,6 +30,7 @@ from models.layers.digits import bytes_that_fit, digits_needed, from_digits, nea
 # picture of half the side, enlarged again, scores the same as a coarser one of full size (to 0.1 dB), takes
 # a quarter of the time, and fits where the coarsest of full size does not.
 COARSE = 0.15
+MOST_PIXELS = 2**29  # of all pictures of a payload, 1.5 GB decoded: anybody can write one that says more
 FEWEST = 256  # pixels that a secret keeps, however little room there is
 
 _NOTE = struct.Struct(">BI")  # the header's note: modulus, bytes of the payload
@@ -171,9 +172,10 @@ def unpack(content: bytes) -> tuple[bytes, list[np.ndarray]]:
         at = 3 + note_length
         entries = [_ENTRY.unpack_from(front, at + k * _ENTRY.size) for k in range(count)]
         at, place, pictures = at + count * _ENTRY.size, 4 + length, []
+        pixels = [height * width for _, height, width, _, _ in entries]
+        if min(pixels) < 1 or sum(pixels) > MOST_PIXELS:
+            raise ValueError(f"pictures of {sum(pixels)} pixels in all")
         for code, height, width, head, tail in entries:
-            if not 0 < height * width <= LARGEST:
-                raise ValueError(f"{width}x{height} pixels")
             picture = decode(_CODES[code], front[at : at + head] + content[place : place + tail])
             pictures.append(resized(picture, height, width))
             at, place = at + head, place + tail
@@ -198,6 +200,8 @@ def fitted_payload(
     for height, width in sizes:
         if height * width > LARGEST:
             raise ValueError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
+    if (pixels := sum(height * width for height, width in sizes)) > MOST_PIXELS:
+        raise ValueError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
     most = max(8 * room / len(pictures) / COARSE, FEWEST)  # pixels a picture
     needed = 0
     while True:
@@ -210,8 +214,8 @@ def fitted_payload(
             break
         most = max(most / 2, FEWEST)
     raise ValueError(
-        f"the cover is too small for {len(pictures)} secrets: {max(room, 0)} bytes fit, {needed} are needed "
-        "at the lowest quality; take a larger cover or fewer secrets"
+        f"the cover is too small for so many secrets ({len(pictures)}): {max(room, 0)} bytes fit, {needed} "
+        "bytes are needed at the lowest quality; take a larger cover or fewer secrets"
     )
 
 

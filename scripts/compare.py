@@ -158,11 +158,11 @@ def table(results: list[dict]) -> str:
         return result["num_secrets"], result.get("modulus", 0), -_psnr(result, "secret_revealed")
 
     for result in sorted(results, key=place):
-        digits = f" M = {result['modulus']}" if "modulus" in result else ""
-        cells = [result["method"] + digits, str(result["num_secrets"])]
-        cells += (
-            [f"{result['params'] / 1e6:.2f} M", str(result["weights_step"])] if not digits else ["-", "-"]
-        )
+        if "modulus" in result:
+            cells = [f"codec_lsb M = {result['modulus']}", str(result["num_secrets"]), "-", "-"]
+        else:
+            cells = [_label(result), str(result["num_secrets"])]
+            cells += [f"{result['params'] / 1e6:.2f} M", str(result["weights_step"])]
         for kind in ("cover_stego", "secret_revealed"):
             scores = result[kind]
             cells += [
@@ -192,7 +192,7 @@ def plot(results: list[dict]) -> np.ndarray:
             if "modulus" not in result:
                 point = _psnr(result, "cover_stego"), _psnr(result, "secret_revealed")
                 axes.plot(*point, "o", color=f"C{colour}")
-                axes.annotate(f" {result['method']}, N = {count}", point, va="center", fontsize=9)
+                axes.annotate(f" {_label(result)}", point, va="center", fontsize=9)
     axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3)
@@ -200,6 +200,11 @@ def plot(results: list[dict]) -> np.ndarray:
         axes.legend()
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _label(result: dict) -> str:
+    """smilenet_l_4 for smilenet_l_4_nano: method and number of secrets."""
+    return result["name"].removesuffix("_nano")
 
 
 def _psnr(result: dict, kind: str) -> float:

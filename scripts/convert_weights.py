@@ -128,12 +128,10 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
     return known[tuple(shapes)], counts[0], found
 
 
-def convert(
-    method: str, tensors: dict[str, Tensor], z_std: float = 1.0, partial: bool = False
-) -> tuple[HidingModel, dict]:
+def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tuple[HidingModel, dict]:
     """The authors' tensors -> (our model with these weights, the arguments it was built with).
 
-    partial: an InvMIHNet of which only IIR or only IIH is there is taken; the other part stays fresh.
+    Of an InvMIHNet IIR or IIH alone is taken too; the other part stays fresh.
     Raises ValueError where tensors are missing, unknown, of another method or of other shapes.
     """
     known = (HIDING, RESCALING)
@@ -151,11 +149,9 @@ def convert(
         arguments |= {"num_blocks": blocks, "growth": growth_of(hiding)}
         state = hiding
     else:
-        missing = "IIR (operations.*)" if not rescaling else "IIH (model.inv*)" if not hiding else None
-        if missing and (not partial or not (rescaling or hiding)):
-            raise ValueError(
-                f"InvMIHNet is two files, IIR and IIH: {missing} is missing (--partial leaves it fresh)"
-            )
+        missing = "IIR" if not rescaling else "IIH" if not hiding else None
+        if not rescaling and not hiding:
+            raise ValueError("neither IIR (operations.*) nor IIH (model.inv*) of an InvMIHNet")
         state = {f"iih.{name}": value for name, value in hiding.items()}
         if rescaling:
             secrets, iir_blocks, steps = rescaling_steps(tensors)
@@ -166,8 +162,8 @@ def convert(
         arguments["growth"] = growth_of(state)
     model = build_model(method, **arguments)
     if method == "invmihnet" and missing:
-        part = missing[:3].lower()  # iir or iih
-        state |= {name: value for name, value in model.state_dict().items() if name.startswith(part)}
+        fresh = f"{missing.lower()}."
+        state |= {name: value for name, value in model.state_dict().items() if name.startswith(fresh)}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -236,7 +232,6 @@ PARSER.add_argument(
     default=1.0,
     help="deviation of what replaces z at reveal; default 1, as the authors trained; 0: zeros",
 )
-PARSER.add_argument("--partial", action="store_true", help="InvMIHNet: take IIR or IIH alone")
 PARSER.add_argument("--force", action="store_true", help="replace weights that are there")
 
 
@@ -251,7 +246,7 @@ def main(options: argparse.Namespace) -> None:
         tensors |= more
     names = " + ".join(str(path) for path in options.files)
     try:
-        model, arguments = convert(options.method, tensors, options.z_std, options.partial)
+        model, arguments = convert(options.method, tensors, options.z_std)
     except ValueError as error:
         raise ValueError(f"{names}: {error}") from error
     name = f"{options.method}_{model.num_secrets}"
@@ -266,6 +261,9 @@ def main(options: argparse.Namespace) -> None:
     print(
         f"{weights}: {options.method}, {model.num_secrets} secret(s); the card is {options.out / 'README.md'}"
     )
+    if not whole:
+        missing = "IIR" if "num_secrets" not in arguments else "IIH"
+        print(f"warning: {missing} was not given and stays fresh: this network hides nothing yet")
 
 
 if __name__ == "__main__":

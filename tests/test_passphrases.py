@@ -125,7 +125,7 @@ def test_without_a_passphrase_it_is_said_who_can_reveal(run, here):
 def test_mistakes(run, here):
     Image.fromarray(astronaut()[:20, :20]).save("tiny.png")
     done = hide(run, cover="tiny.png")
-    refused(done, "tiny.png: the cover is too small for 2 secrets: ")
+    refused(done, "tiny.png: the cover is too small for so many secrets (2): ")
     numbers = [int(word) for word in done.stderr.split() if word.isdigit()]
     _, fit, needed = numbers
     assert 0 < fit < needed

@@ -11,10 +11,11 @@ from engine.build import (
     build_training,
     choose_device,
     evaluation_groups,
+    method_arguments,
     training_groups,
 )
 from metrics.attacks import ATTACKS, Mean, Noise
-from options import OptionsError, load_test, load_train
+from options import OptionsError, TrainOptions, load_test, load_train
 from options.schema import Attack
 
 
@@ -144,3 +145,17 @@ def test_attacks_from_options(attacked):
 
 def test_the_schema_knows_every_attack():
     assert set(get_args(Attack.model_fields["type"].annotation)) == set(ATTACKS)
+
+
+@pytest.mark.parametrize(
+    "method, message", [("hinet", "'hinet' always hides 1 in one cover"), ("smilenet", "N = rows x cols")]
+)
+def test_a_number_of_secrets_that_a_method_does_not_take(method, message):
+    options = TrainOptions(
+        name="x",
+        network={"type": method, "num_secrets": 2},
+        data={"train": {"folder": "samples:train", "crop": 48}},
+        train={"steps": 1},
+    )
+    with pytest.raises(OptionsError, match=message):
+        method_arguments(options, options.network)

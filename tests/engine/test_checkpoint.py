@@ -144,7 +144,7 @@ def pretrained(tmp_path):
 
 def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_path):
     assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == ["smilenet_l_2"] * 2 + ["smilenet_l_4"] * 2
-    with pytest.raises(ValueError, match=r"5 secrets: .*smilenet_l_4 \(4\).*codec_lsb"):
+    with pytest.raises(ValueError, match=r"secrets: 5; .*smilenet_l_4 \(4\).*codec_lsb"):
         default_weights(5, tmp_path)
 
 

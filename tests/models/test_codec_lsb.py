@@ -186,7 +186,7 @@ def test_a_cover_that_is_too_small_says_what_fits_and_what_is_needed(side):
     cover = photos(1, side)[0]
     room = bytes_that_fit(3 * side**2 - HEADER, 12) - 16
     with pytest.raises(
-        ValueError, match=rf"for 9 secrets: {max(room, 0)} bytes fit, ([0-9]+) are needed"
+        ValueError, match=rf"secrets \(9\): {max(room, 0)} bytes fit, ([0-9]+) bytes are needed"
     ) as found:
         net.seal(cover, photos(9))
     assert int(str(found.value).split(" bytes fit, ")[1].split()[0]) > room

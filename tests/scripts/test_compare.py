@@ -43,8 +43,8 @@ RESULTS = [
 
 def test_table():
     rows = compare.table(RESULTS).splitlines()
-    assert rows[2] == "| hinet | 1 | 1.23 M | 50 | 40.00 | 42.00 | 0.9000 | 38.00 | 40.00 | 0.9000 |"
-    order = ["hinet", "deepmih", "isn", "codec_lsb M = 8", "codec_lsb M = 16"]
+    assert rows[2] == "| hinet_1 | 1 | 1.23 M | 50 | 40.00 | 42.00 | 0.9000 | 38.00 | 40.00 | 0.9000 |"
+    order = ["hinet_1", "deepmih_4", "isn_4", "codec_lsb M = 8", "codec_lsb M = 16"]
     assert [row.split(" | ")[0][2:] for row in rows[2:]] == order
     assert rows[6].startswith("| codec_lsb M = 16 | 4 | - | - | 34.50 |") and "| inf | inf |" in rows[6]
     assert len({row.count("|") for row in rows}) == 1
@@ -97,7 +97,7 @@ def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     done = call(*words)
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "out/table.md").read_text()
-    assert "| hidden_image | 1 |" in table and "| weng | 1 |" in table
+    assert "| hidden_image_1 | 1 |" in table and "| weng_1 | 1 |" in table
     metrics = tmp_path / "out/weng_1_nano/results/test/metrics.json"
     assert json.loads(metrics.read_text())["weights_step"] > 0
     before = metrics.stat().st_mtime_ns
