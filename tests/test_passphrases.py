@@ -127,7 +127,7 @@ def test_mistakes(run, here):
     done = hide(run, cover="tiny.png")
     refused(done, "tiny.png: the cover is too small for so many secrets (2): ")
     numbers = [int(word) for word in done.stderr.split() if word.isdigit()]
-    _, fit, needed = numbers
+    fit, needed = numbers
     assert 0 < fit < needed
     refused(hide(run, "--passphrase-file", "right", weights="lsb", secrets=("cat.jpg",)), "'lsb' have no key")
     refused(

@@ -1,6 +1,7 @@
 """codec_lsb: what comes back, what it costs, and what is noticed."""
 
 import math
+import struct
 import zlib
 
 import numpy as np
@@ -280,3 +281,11 @@ def test_wrong_arguments():
     ):
         with pytest.raises(ValueError, match=message):
             build_model("codec_lsb", **arguments)
+
+
+def test_a_forged_payload_cannot_ask_for_more_memory_than_there_is():
+    """255 pictures of 100 megapixels by a payload of some bytes: refused before anything is decoded."""
+    front = struct.pack(">HB", 0, 255) + struct.pack(">BIIHI", 2, 10000, 10000, 0, 0) * 255
+    front = zlib.compress(front)
+    with pytest.raises(ContainerError, match="25500000000 pixels in all"):
+        unpack(struct.pack(">I", len(front)) + front)
