@@ -1,22 +1,18 @@
 """One training run: a loop that is read from top to bottom."""
 
-import fcntl
 import json
 import math
 import os
-import shutil
 import time
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 import torch
-import yaml
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from data.images import write_beside, write_picture
+from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
 from engine.board import Board
 from engine.build import build_training, choose_device, has_fast_bf16
@@ -30,6 +26,8 @@ from engine.checkpoint import (
 from engine.evaluate import validate
 from engine.interrupt import StopRequest
 from engine.log import close_log, environment, git_commit, log_to, logger
+from engine.optimizers import build_optimizers
+from engine.run_folder import changes, open_run
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -62,12 +60,7 @@ class Trainer:
         self.half = self.train.precision == "bf16" or (
             self.train.precision == "auto" and has_fast_bf16(self.device)
         )
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(),
-            lr=self.train.lr,
-            betas=self.train.betas,
-            weight_decay=self.train.weight_decay,
-        )
+        self.optimizers = build_optimizers(self.model, self.train)
         self.step = 0
         self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
@@ -81,9 +74,17 @@ class Trainer:
             state_file = self.run / "checkpoints" / "last.state"
             saved = load_state(state_file)
             self._restore(saved, state_file)
-        self._open_folder(resume)
+        about = {
+            "options.yml": dump(self.options),
+            "env.json": json.dumps(environment(self.device), indent=2) + "\n",
+        }
+        self.lock, archived = open_run(self.run, about, resume)
+        log_to(self.run / "train.log")
+        if archived:
+            logger.info(f"the earlier run of this name was kept as {archived}")
         if saved is not None:
-            self._report_changes(saved["options"])
+            for change in changes(saved["options"], dump(self.options)):
+                logger.info(f"resumed with another {change}")
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -162,9 +163,10 @@ class Trainer:
         criterion = self._enter_phase()
         cover = batch["cover"].to(self.device, non_blocking=True).float() / 255
         secrets = batch["secrets"].to(self.device, non_blocking=True).float() / 255
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer, share in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate() * share
+            optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             losses = criterion(self.network, cover, secrets, self._position() / self.train.steps)
         losses.total.backward()
@@ -179,7 +181,8 @@ class Trainer:
             )
             return None
         self.bad_in_row = 0
-        self.optimizer.step()
+        for optimizer, _ in self.optimizers:
+            optimizer.step()
         terms = {name: value.item() for name, value in losses.terms.items()}
         return {"total": losses.total.item(), **terms, "gradient_norm": norm.item()}
 
@@ -298,7 +301,7 @@ class Trainer:
             "seconds": self.seconds,
             "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "lr_factor": self.lr_factor,
             "best": self.best,
             "bad_in_row": self.bad_in_row,
@@ -312,7 +315,8 @@ class Trainer:
     def _restore(self, saved: dict, file: Path) -> None:
         try:
             self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
+            for (optimizer, _), state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
             self.step, self.best = saved["step"], saved["best"]
             # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
@@ -335,35 +339,6 @@ class Trainer:
         self.bad_in_row = 0
         logger.info(f"diverged: back to step {self.step}, learning rate x {lr_factor:g} (return {returns})")
 
-    # --- the run's folder ------------------------------------------------------------------------
-
-    def _open_folder(self, resume: bool) -> None:
-        """Make experiments/<name>/, or take up the one that is there; an earlier run is moved aside."""
-        about = {
-            "options.yml": dump(self.options),
-            "env.json": json.dumps(environment(self.device), indent=2) + "\n",
-        }
-        archived = None
-        if not resume:
-            # Made beside and renamed: where the disk is full, the earlier run keeps its name.
-            new = self.run.with_name(f".{self.run.name}.new")
-            shutil.rmtree(new, ignore_errors=True)
-            (new / "checkpoints").mkdir(parents=True)
-            for name, text in about.items():
-                write_beside(new / name, text.encode())
-            if self.run.exists():
-                os.close(_lock(self.run))  # a run that is still going is never moved away
-                archived = _archive_name(self.run)
-                os.rename(self.run, archived)
-            os.rename(new, self.run)
-        self.lock = _lock(self.run)
-        if resume:
-            for name, text in about.items():
-                write_beside(self.run / name, text.encode())
-        log_to(self.run / "train.log")
-        if archived:
-            logger.info(f"the earlier run of this name was kept as {archived.name}")
-
     def _announce(self) -> None:
         count = sum(p.numel() for p in self.model.parameters())
         limit = f" or {self.train.minutes:g} minutes" if self.train.minutes else ""
@@ -373,42 +348,3 @@ class Trainer:
             f"{len(self.groups.pictures)} training pictures, from step {self.step} of {self.train.steps}"
             f"{limit}"
         )
-
-    def _report_changes(self, before: str) -> None:
-        old, new = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(dump(self.options)))
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                logger.info(f"resumed with another {key}: {old.get(key)} -> {new.get(key)}")
-
-
-def _flat(options: dict | list, prefix: str = "") -> dict:
-    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
-    entries = options.items() if isinstance(options, dict) else enumerate(options)
-    flat: dict = {}
-    for key, value in entries:
-        if isinstance(value, dict | list):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _archive_name(run: Path) -> Path:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = [f"{run.name}_archived_{stamp}"] + [f"{run.name}_archived_{stamp}-{k}" for k in range(2, 100)]
-    return next(path for path in map(run.with_name, names) if not path.exists())
-
-
-def _lock(run: Path) -> int:
-    """Take the folder's lock until the descriptor is closed; a second run of the name is refused.
-
-    A POSIX record lock: unlike flock it is not shared with forked data loaders, which live on for a
-    few seconds after their run was killed and would keep it from being resumed.
-    """
-    descriptor = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ValueError(f"{run}: another run is writing there; stop it or choose another name") from None
-    return descriptor

@@ -173,7 +173,13 @@ class Train(Section):
         description="time after which the run ends, its schedule and phases with it; null: none [min]",
     )
     batch_size: int = Field(1, ge=1, description="groups in one step [groups]")
+    optimizer: Literal["adam", "muon"] = Field(
+        "adam",
+        description="muon: orthogonalised momentum for the convolutions' kernels, Adam for the rest; it "
+        "learns several times faster",
+    )
     lr: float = Field(2e-4, gt=0, description="highest learning rate of Adam")
+    muon_lr: float = Field(0.01, gt=0, description="highest learning rate of Muon")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="decay of Adam's two running means"
     )

@@ -26,21 +26,24 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_resumed_run_ends_with_the_same_weights(trainer):
-    whole = trainer(name="whole")
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_resumed_run_ends_with_the_same_weights(trainer, optimizer):
+    overrides = [f"train.optimizer={optimizer}"]
+    whole = trainer(name="whole", overrides=overrides)
     whole.fit()
     # Stop after step 2, as Ctrl-C would, and continue in a new trainer.
-    half = trainer(name="half")
+    half = trainer(name="half", overrides=overrides)
     stop_after(half, 2)
     half.fit()
     assert half.step == 2 and not same(weights(half), weights(whole))
     half.close()
-    rest = trainer(name="half", resume=True)
+    rest = trainer(name="half", overrides=overrides, resume=True)
     assert rest.step == 2
     rest.fit()
     assert rest.step == 4 and same(weights(rest), weights(whole))
-    ours, theirs = rest.optimizer.state_dict()["state"], whole.optimizer.state_dict()["state"]
-    assert all(same(ours[key], theirs[key]) for key in theirs)
+    for (ours, _), (theirs, _) in zip(rest.optimizers, whole.optimizers, strict=True):
+        ours, theirs = ours.state_dict()["state"], theirs.state_dict()["state"]
+        assert theirs and all(same(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

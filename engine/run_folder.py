@@ -1,0 +1,83 @@
+"""The folder of a training run, experiments/<name>/: one writer at a time, and no earlier run is lost."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+
+from data.images import write_beside
+
+
+def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[int, str | None]:
+    """Make a run's folder, or take up the one that is there; an earlier run of the name is moved aside.
+
+    about: the text of each file that says what the run is. Returns the descriptor that holds the folder's
+    lock until it is closed, and the name under which an earlier run was kept. Raises ValueError where
+    another process is writing there.
+    """
+    archived = None
+    if not resume:
+        # Made beside and renamed: where the disk is full, the earlier run keeps its name.
+        new = run.with_name(f".{run.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        (new / "checkpoints").mkdir(parents=True)
+        _write(new, about)
+        if run.exists():
+            os.close(_lock(run))  # a run that is still going is never moved away
+            archived = _archive_name(run)
+            os.rename(run, archived)
+        os.rename(new, run)
+    lock = _lock(run)
+    if resume:
+        _write(run, about)
+    return lock, archived.name if archived else None
+
+
+def changes(before: str, now: str) -> Iterator[str]:
+    """What differs between two option files' texts: "train.lr: 0.001 -> 0.002", ..."""
+    old, new = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key}: {old.get(key)} -> {new.get(key)}"
+
+
+def _write(run: Path, about: dict[str, str]) -> None:
+    for name, text in about.items():
+        write_beside(run / name, text.encode())
+
+
+def _flat(options: dict | list, prefix: str = "") -> dict:
+    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
+    entries = options.items() if isinstance(options, dict) else enumerate(options)
+    flat: dict = {}
+    for key, value in entries:
+        if isinstance(value, dict | list):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _archive_name(run: Path) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = [f"{run.name}_archived_{stamp}"] + [f"{run.name}_archived_{stamp}-{k}" for k in range(2, 100)]
+    return next(path for path in map(run.with_name, names) if not path.exists())
+
+
+def _lock(run: Path) -> int:
+    """Take the folder's lock until the descriptor is closed; a second run of the name is refused.
+
+    A POSIX record lock: unlike flock it is not shared with forked data loaders, which live on for a
+    few seconds after their run was killed and would keep it from being resumed.
+    """
+    descriptor = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ValueError(f"{run}: another run is writing there; stop it or choose another name") from None
+    return descriptor
