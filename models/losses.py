@@ -130,19 +130,23 @@ class UnifiedObjective(nn.Module):
 class LatticeObjective(nn.Module):
     """SMILENet-L's objective: nothing but the secrets, since the lattice fixes what the stego costs.
 
-        L = ls rho(revealed - secrets)
+        L = ls rho(revealed - secrets) + lo |max(|A x| - 1, 0)|^2
 
-    A mean per value. Arguments as in `UnifiedObjective`: reveal (ls) and distance (rho).
+    The second term keeps small pictures within the range of the companding. Means per value. Arguments as
+    in `UnifiedObjective`: reveal (ls) and distance (rho); and overshoot (lo).
     """
 
-    def __init__(self, reveal: float = 1.0, distance: str = "l2"):
+    def __init__(self, reveal: float = 1.0, distance: str = "l2", overshoot: float = 10.0):
         super().__init__()
         if distance not in DISTANCES:
             raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
-        self.reveal, self.distance = reveal, DISTANCES[distance]
+        self.reveal, self.distance, self.overshoot = reveal, DISTANCES[distance], overshoot
 
     def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, not used."""
         hidden: Hidden = model(cover, secrets)
-        terms = {"reveal": self.reveal * self.distance(hidden.revealed, secrets)}
+        terms = {
+            "reveal": self.reveal * self.distance(hidden.revealed, secrets),
+            "overshoot": self.overshoot * hidden.parts["overshoot"],
+        }
         return Losses(sum(terms.values()), terms)

@@ -1,24 +1,30 @@
 """The lattice embedding: a mosaic carried by the residues of the stego's samples, whatever the cover is."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.container import Key, header_samples, keystream, new_nonce, read_header, write_header
 
-COLOUR = ((1, 1, 1), (-5 / 3, -5 / 3, 10 / 3), (5 / 2, -5 / 2, 0))  # rows: luma, blue, red difference, / 3
-SLOPE = 2.2  # of the companding at the start: a picture's values then use most of the range
-STEEPEST = 0.985  # share of the range beyond which noise is not magnified any more
+COLOURS = (
+    (2 / 3, 2 / 3, 2 / 3),
+    (-1 / 2, -1 / 2, 1),
+    (1, -1, 0),
+)  # luma, blue and red difference
+CURVE = 4.0  # k of the companding: near grey the levels are twice as fine as if they were spread evenly
 
 
 class Companding(nn.Module):
     """Small pictures <-> mosaic values that use their whole range: (B,3,h,w) <-> (B,3,h,w) in [0,1].
 
-        u = A x,   v = 1/2 + r g(u),   g(u) = u / sqrt(1 + u^2),   r = 1/2 - margin
+        u = A x clamped to [-1,1],   v = 1/2 + r asinh(k u) / asinh(k),   r = 1/2 - margin
 
     A is a learned matrix over the colours that starts as luma and two colour differences, each spread
     out: neighbouring colours say nearly the same, and a narrow range would waste levels. x is a small
-    picture, centred. Law: inverse(forward(x)) == x for |g| up to 0.985; beyond, it is clamped.
+    picture, centred. Law: inverse(forward(x)) == x where |A x| <= 1. The gradient goes straight through
+    the clamp; `overshoot` says how far a picture went beyond it.
 
     margin: distance that v keeps from 0 and 1, where a residue would wrap around.
     """
@@ -26,18 +32,27 @@ class Companding(nn.Module):
     def __init__(self, margin: float):
         super().__init__()
         self.range = 0.5 - margin
-        self.colours = nn.Parameter(torch.tensor(COLOUR) * SLOPE / 3)
+        self.colours = nn.Parameter(torch.tensor(COLOURS))
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            u = torch.einsum("ij,bjhw->bihw", self.colours, x.to(self.colours.dtype))
-            return 0.5 + self.range * u * torch.rsqrt(1 + u * u)
+            u = self._spread(x)
+            u = u + (u.clamp(-1, 1) - u).detach()
+            return 0.5 + self.range / math.asinh(CURVE) * torch.asinh(CURVE * u)
 
     def inverse(self, v: Tensor) -> Tensor:
         with torch.autocast(v.device.type, enabled=False):
-            g = ((v.to(self.colours.dtype) - 0.5) / self.range).clamp(-STEEPEST, STEEPEST)
-            u = g * torch.rsqrt(1 - g * g)
+            g = (v.to(self.colours.dtype) - 0.5) / self.range
+            u = torch.sinh(math.asinh(CURVE) * g) / CURVE
             return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self.colours), u)
+
+    def overshoot(self, x: Tensor) -> Tensor:
+        """The mean square of what `forward` clamps away of A x."""
+        with torch.autocast(x.device.type, enabled=False):
+            return (self._spread(x).abs() - 1).clamp(min=0).square().mean()
+
+    def _spread(self, x: Tensor) -> Tensor:
+        return torch.einsum("ij,bjhw->bihw", self.colours, x.to(self.colours.dtype))
 
 
 def margin(modulus: float) -> float:

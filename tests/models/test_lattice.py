@@ -89,11 +89,13 @@ def test_the_error_of_the_mosaic_is_uniform_and_white():
 
 def test_companding_inverts_and_stays_within_its_range():
     companding = Companding(margin(12)).double()
-    x = (torch.rand(2, 3, 20, 20, dtype=torch.float64) - 0.5) * 0.9
+    x = torch.rand(2, 3, 20, 20, dtype=torch.float64) - 0.5
     v = companding(x)
     assert v.min() >= margin(12) and v.max() <= 1 - margin(12)
-    assert (companding.inverse(v) - x).abs().max() < 1e-9
-    assert companding(x * 1e6).isfinite().all() and companding.inverse(torch.rand_like(x)).isfinite().all()
+    assert (companding.inverse(v) - x).abs().max() < 1e-9 and companding.overshoot(x) == 0
+    wild = companding(x * 1e6)
+    assert wild.min() >= margin(12) and wild.max() <= 1 - margin(12) and companding.overshoot(3 * x) > 0
+    assert companding.inverse(torch.rand_like(x)).isfinite().all()
 
 
 def test_the_keys_dither_is_uniform():
