@@ -23,7 +23,7 @@ from engine.trainer import Trainer
 from options import Network, TestOptions, TrainOptions, load_test, load_train
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULI = range(2, 17)  # of codec_lsb, which needs no training
+MODULI = range(2, 17, 2)  # of codec_lsb, which needs no training
 ENDLESS = 10**8  # steps; the run ends by its minutes
 
 PARSER = Parser(
@@ -31,11 +31,21 @@ PARSER = Parser(
     description="Train the small option files for an equal number of minutes each, test them through PNG "
     "files, and write OUT/table.md and OUT/plot.png. codec_lsb, which is not trained, stands beside them as "
     "a curve over its modulus. What OUT holds already is not done again; an interrupted run is taken up.",
-    epilog="""examples:
+    epilog="""A NAME may carry changes of its training file; such a run is called after them:
+smilenet_4_nano,network.sde_blocks=0 is in the folder and the table smilenet_4_nano_sde_blocks_0.
+
+examples:
   python scripts/compare.py --train DIR --test DIR --minutes 5 --out experiments/compare
-  python scripts/compare.py --train DIR --test DIR --minutes 60 --out experiments/hour isn_4_nano""",
+  python scripts/compare.py --train DIR --test DIR --minutes 60 --out experiments/hour isn_4_nano
+  python scripts/compare.py --train DIR --test DIR --minutes 5 --out experiments/ablation \\
+      smilenet_4_nano smilenet_4_nano,network.sis_blocks=0 smilenet_4_nano,network.sde_blocks=0""",
 )
-PARSER.add_argument("names", nargs="*", metavar="NAME", help="files of options/train/ (default: *_nano)")
+PARSER.add_argument(
+    "names",
+    nargs="*",
+    metavar="NAME[,KEY=VALUE...]",
+    help="files of options/train/, each with changes or without (default: *_nano)",
+)
 PARSER.add_argument("--train", required=True, metavar="DIR", help="pictures to train on")
 PARSER.add_argument(
     "--test", required=True, metavar="DIR", help="pictures to test on, by the groups of options/test/NAME.yml"
@@ -49,8 +59,8 @@ PARSER.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or
 def main(arguments: argparse.Namespace) -> None:
     names = arguments.names or sorted(path.stem for path in (ROOT / "options/train").glob("*_nano.yml"))
     # All that can be a mistake of the caller comes first, before anything is written.
-    trains = {name: train_options(name, arguments) for name in names}
-    tests = {name: test_options(name, arguments) for name in names}
+    trains = {run_name(variant): train_options(variant, arguments) for variant in names}
+    tests = {run_name(variant): test_options(variant, arguments) for variant in names}
     for folder in (arguments.train, arguments.test):
         list_pictures(folder)
     settings = {
@@ -59,7 +69,7 @@ def main(arguments: argparse.Namespace) -> None:
         "minutes": arguments.minutes,
     }
     keep_settings(arguments.out / "compare.json", settings)
-    results = [trained(name, trains[name], tests[name], arguments.out) for name in names]
+    results = [trained(name, trains[name], tests[name], arguments.out) for name in trains]
     for num_secrets in sorted({result["num_secrets"] for result in results}):
         name = next(r["name"] for r in results if r["num_secrets"] == num_secrets)
         results += [coded(num_secrets, modulus, tests[name], arguments.out) for modulus in MODULI]
@@ -87,9 +97,22 @@ def keep_settings(file: Path, settings: dict) -> None:
 # --- one method -------------------------------------------------------------------------------------
 
 
-def train_options(name: str, arguments: argparse.Namespace) -> TrainOptions:
+def run_name(variant: str) -> str:
+    """What a run of NAME[,KEY=VALUE...] is called: "isn_4_nano,network.growth=8" -> "isn_4_nano_growth_8"."""
+    name, *changes = variant.split(",")
+    for change in changes:
+        key, found, value = change.partition("=")
+        if not found:
+            raise ValueError(f"{variant}: '{change}' is not KEY=VALUE, such as network.sde_blocks=0")
+        name += f"_{key.rpartition('.')[2]}_{value}"
+    return name
+
+
+def train_options(variant: str, arguments: argparse.Namespace) -> TrainOptions:
     """The training file of a method, on the training pictures, to be ended by its minutes."""
+    file, *changes = variant.split(",")
     overrides = [
+        f"name={run_name(variant)}",
         f"data.train.folder={arguments.train}",
         "data.validate=null",
         f"train.minutes={arguments.minutes}",
@@ -98,13 +121,21 @@ def train_options(name: str, arguments: argparse.Namespace) -> TrainOptions:
     ]
     if arguments.threads is not None:
         overrides.append(f"train.threads={arguments.threads}")
-    return load_train(ROOT / f"options/train/{name}.yml", overrides)
+    return load_train(ROOT / f"options/train/{file}.yml", overrides + changes)
 
 
-def test_options(name: str, arguments: argparse.Namespace) -> TestOptions:
+def test_options(variant: str, arguments: argparse.Namespace) -> TestOptions:
     """The test file of a method, on the test pictures."""
-    overrides = [f"data.test.0.folder={arguments.test}", f"device={arguments.device}", "save_images=1"]
-    return load_test(ROOT / f"options/test/{name}.yml", overrides)
+    file, *changes = variant.split(",")
+    overrides = [
+        f"name={run_name(variant)}",
+        f"weights={run_name(variant)}",
+        f"data.test.0.folder={arguments.test}",
+        f"device={arguments.device}",
+        "save_images=1",
+    ]
+    overrides += [change for change in changes if change.startswith("network.")]
+    return load_test(ROOT / f"options/test/{file}.yml", overrides)
 
 
 def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> dict:
@@ -203,8 +234,8 @@ def plot(results: list[dict]) -> np.ndarray:
 
 
 def _label(result: dict) -> str:
-    """smilenet_l_4 for smilenet_l_4_nano: method and number of secrets."""
-    return result["name"].removesuffix("_nano")
+    """smilenet_l_4 for smilenet_l_4_nano: method, number of secrets, and what was changed."""
+    return result["name"].replace("_nano", "")
 
 
 def _psnr(result: dict, kind: str) -> float:

@@ -82,6 +82,14 @@ def large_pictures(tmp_path):
     return folder
 
 
+def test_a_run_is_called_after_its_changes():
+    assert compare.run_name("isn_4_nano") == "isn_4_nano"
+    changed = "isn_4_nano,network.growth=8,train.lr=1.0e-3"
+    assert compare.run_name(changed) == "isn_4_nano_growth_8_lr_1.0e-3"
+    with pytest.raises(ValueError, match="'growth' is not KEY=VALUE"):
+        compare.run_name("isn_4_nano,growth")
+
+
 def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     words = [
         "--train",
@@ -93,11 +101,11 @@ def test_two_methods_and_a_second_call(tmp_path, large_pictures):
         "--out",
         tmp_path / "out",
     ]
-    words += ["--threads", 1, "--device", "cpu", "hidden_image_1_nano", "weng_1_nano"]
+    words += ["--threads", 1, "--device", "cpu", "hidden_image_1_nano,network.width=8", "weng_1_nano"]
     done = call(*words)
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "out/table.md").read_text()
-    assert "| hidden_image_1 | 1 |" in table and "| weng_1 | 1 |" in table
+    assert "| hidden_image_1_width_8 | 1 |" in table and "| weng_1 | 1 |" in table
     metrics = tmp_path / "out/weng_1_nano/results/test/metrics.json"
     assert json.loads(metrics.read_text())["weights_step"] > 0
     before = metrics.stat().st_mtime_ns
