@@ -59,17 +59,20 @@ def hide(
     force: bool = False,
     passphrase: str | None = None,
     marked: bool = True,
+    modulus: int | None = None,
 ):
     """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places).
 
     weights None: the smallest shipped smilenet_l that holds the secrets.
     """
     from engine.checkpoint import default_weights
-    from engine.pictures import hide_files, listed
+    from engine.pictures import hide_files, listed, set_modulus
     from models.container import Key
 
     weights = weights or default_weights(len(listed(secrets)))
-    return hide_files(load(weights), cover, secrets, out, fit, force, Key(passphrase), marked)
+    model = load(weights)
+    set_modulus(model, modulus)
+    return hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
 
 
 def reveal(

@@ -21,6 +21,7 @@ from models import MODELS, HidingModel, build_model
 from models.container import FINGERPRINT
 
 FORMAT = "1"
+SENDERS = ("modulus",)  # arguments that no weights depend on: the sender chooses, the stego says
 DEFAULT_FAMILY = "smilenet_l_"  # of these, hide.py takes the smallest that holds the secrets
 UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
 
@@ -53,9 +54,9 @@ def load_model(
     """Build the network that a weights file describes: (model in eval mode, the file's metadata).
 
     weights: a file, or a name (see `find_weights`), or a method that has no weights: then its arguments
-    are those expected. expect: (method, arguments) that the file must have. Raises ValueError for a
-    missing, truncated or foreign file, a pickle, another method or other arguments, naming what it is
-    and what was expected.
+    are those expected. expect: (method, arguments) that the file must have, but for SENDERS. Raises
+    ValueError for a missing, truncated or foreign file, a pickle, another method or other arguments,
+    naming what it is and what was expected.
     """
     try:
         path = find_weights(weights, experiments)
@@ -67,6 +68,7 @@ def load_model(
     method, arguments = metadata["method"], json.loads(metadata["arguments"])
     if expect is not None:
         _check_expected(path, method, arguments, *expect)
+        arguments |= {key: value for key, value in expect[1].items() if key in SENDERS}
     if method not in MODELS:
         raise ValueError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
     try:
@@ -202,7 +204,7 @@ def _check_expected(path: Path, method: str, arguments: dict, wanted: str, detai
     differing = [
         f"{key}={arguments.get(key, 'default')} instead of {value}"
         for key, value in details.items()
-        if arguments.get(key) != value
+        if key not in SENDERS and arguments.get(key) != value
     ]
     if differing:
         raise ValueError(f"{path}: weights of another '{method}': {', '.join(differing)}")

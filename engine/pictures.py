@@ -189,6 +189,15 @@ def check_keyed(
     )
 
 
+def set_modulus(model: HidingModel, modulus: int | None) -> None:
+    """Give a model the modulus that was asked for, if one was. Raises ValueError where it takes none."""
+    if modulus is None:
+        return
+    if model.modulus is None:
+        raise ValueError(f"a modulus: these weights of '{model.method}' have none")
+    model.modulus = modulus
+
+
 def looks_empty(picture: np.ndarray) -> bool:
     """Whether a revealed picture is flat mid-grey to within 8 grey levels (RMS), as empty places mostly are.
 

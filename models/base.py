@@ -41,6 +41,8 @@ class HidingModel(nn.Module):
                     that notices every change (models/container.py); it has `seal` and `unseal`
     own_sizes       True: `seal` takes secrets of any size; else they have the cover's
     most_secrets    how many secrets `seal` takes, where that is not num_secrets
+    modulus         M, grey levels: how coarsely `seal` moves the cover's samples. May be set before it, a
+                    stego says which it was; None for methods without
     fingerprint     8 bytes that tell its weights from others: set with the weights of a keyed method
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
@@ -59,6 +61,7 @@ class HidingModel(nn.Module):
     keyed: bool = False
     own_sizes: bool = False
     most_secrets: int | None = None
+    modulus: int | None = None
     fingerprint: bytes = NO_WEIGHTS
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:

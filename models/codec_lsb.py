@@ -31,6 +31,7 @@ from models.layers.digits import bytes_that_fit, digits_needed, from_digits, nea
 # a quarter of the time, and fits where the coarsest of full size does not.
 COARSE = 0.15
 MOST_PIXELS = 2**29  # of all pictures of a payload, 1.5 GB decoded: anybody can write one that says more
+MODULI = range(2, 33)  # grey levels
 FEWEST = 256  # pixels that a secret keeps, however little room there is
 
 _NOTE = struct.Struct(">BI")  # the header's note: modulus, bytes of the payload
@@ -71,18 +72,26 @@ class CodecLSB(HidingModel):
 
     def __init__(self, *, num_secrets: int = 4, modulus: int = 12, codec: str = "auto", speed: int = 6):
         super().__init__()
-        for name, value, low, high in (
-            ("num_secrets", num_secrets, 1, 255),
-            ("modulus", modulus, 2, 32),
-            ("speed", speed, 0, 10),
-        ):
+        for name, value, low, high in (("num_secrets", num_secrets, 1, 255), ("speed", speed, 0, 10)):
             if not low <= value <= high:
                 raise ValueError(f"{name}: must be from {low} to {high}, got {value}")
-        self.num_secrets, self.modulus, self.speed = num_secrets, modulus, speed
+        self.num_secrets, self.speed = num_secrets, speed
         self.most_secrets = 255
         self.codecs = check_codec(codec)
+        self.modulus = modulus
+
+    @property
+    def modulus(self) -> int:
+        """M of the digits. A larger one needs a smaller cover."""
+        return self._modulus
+
+    @modulus.setter
+    def modulus(self, modulus: int) -> None:
+        if modulus not in MODULI:
+            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 32, got {modulus}")
+        self._modulus = int(modulus)
         # A cover in which as many noisy pictures of its own size still find room.
-        samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * num_secrets, modulus)
+        samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * self.num_secrets, modulus)
         side = math.ceil(math.sqrt(samples / 3))
         self.smallest = (side, side)
 
@@ -112,7 +121,7 @@ class CodecLSB(HidingModel):
         if len(header.note) != _NOTE.size:
             raise ContainerError("the header's note is not codec_lsb's")
         modulus, length = _NOTE.unpack(header.note)
-        if not 2 <= modulus <= 32 or length > bytes_that_fit(len(samples) - header.samples, modulus):
+        if modulus not in MODULI or length > bytes_that_fit(len(samples) - header.samples, modulus):
             raise ContainerError("the header's note is not codec_lsb's")
         used = samples[header.samples :][: digits_needed(length, modulus)]
         dither, _ = _dither(header.keys.dither, len(used), modulus)

@@ -10,7 +10,7 @@ from models.container import ContainerError, Key
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
-from models.layers.lattice import LatticeEmbedding
+from models.layers.lattice import MODULI, LatticeEmbedding
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, small_pictures, tile, untile
 from models.layers.quantize import quantize
@@ -119,7 +119,8 @@ class SMILENet(HidingModel):
         z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
                       deviation, fixed at reveal (some papers sample)
         embedding     imse, or lattice for SMILENet-L
-        modulus       M of the lattice, grey levels: the stego's squared error is (M^2 + 2) / 12
+        modulus       M of the lattice, 2 to 64 grey levels: the stego's squared error is (M^2 + 2) / 12. The
+                      stego says which, so the sender may take another than the one trained with
         headroom      grey levels (0 to 255): `encode` first pulls the cover into [headroom, 255 -
                       headroom]. On black or blown-out areas half of every change would be clipped
 
@@ -148,7 +149,7 @@ class SMILENet(HidingModel):
         z_std: float = 0.0,
         headroom: float = 4.0,
         embedding: str = "imse",
-        modulus: float = 12.0,
+        modulus: int = 12,
     ):
         super().__init__()
         if rows < 1 or cols < 1 or rows * cols < 2:
@@ -176,8 +177,6 @@ class SMILENet(HidingModel):
             raise ValueError(
                 f"condition: must be 0 with embedding lattice (it sees no cover), got {condition}"
             )
-        if not 2 <= modulus <= 64:
-            raise ValueError(f"modulus: must be from 2 to 64 grey levels, got {modulus}")
         if headroom > 64:
             raise ValueError(f"headroom: must be at most 64 grey levels, got {headroom}")
         self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
@@ -192,12 +191,26 @@ class SMILENet(HidingModel):
         self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
         self.icdm = ICDM(rows, cols, icdm_blocks, growth, icdm_clamp, condition)
         if self.keyed:
-            self.lattice = LatticeEmbedding(modulus)
+            self.lattice = LatticeEmbedding(12)
+            self.modulus = modulus
             self.Criterion = LatticeObjective
             self.smallest = self.lattice.smallest(rows, cols)
         else:
             self.imse = IMSE(imse_blocks, growth, imse_clamp)
         self.sde = Modulation(bands, sde_width, sde_blocks, condition) if sde_blocks else None
+
+    @property
+    def modulus(self) -> int | None:
+        """M of the lattice; None with IMSE."""
+        return self.lattice.modulus if self.keyed else None
+
+    @modulus.setter
+    def modulus(self, modulus: int) -> None:
+        if not self.keyed:
+            raise ValueError("modulus: this SMILENet hides by IMSE, which has none")
+        if modulus not in MODULI:
+            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
+        self.lattice.modulus = int(modulus)
 
     # --- the reversible part, exact ------------------------------------------------------------
 

@@ -122,6 +122,13 @@ def test_without_a_passphrase_it_is_said_who_can_reveal(run, here):
     assert sorted(os.listdir("twice")) == ["cat.png", "cat_2.png"]
 
 
+def test_the_sender_chooses_the_modulus(run, here):
+    done = hide(run, "--modulus", "4")
+    assert done.returncode == 0, done.stderr
+    assert 45 < float(done.stdout.split("PSNR to the cover ")[1].split()[0]) < 52
+    assert reveal(run).returncode == 0 and len(os.listdir("out")) == 2
+
+
 def test_mistakes(run, here):
     Image.fromarray(astronaut()[:20, :20]).save("tiny.png")
     done = hide(run, cover="tiny.png")
@@ -138,6 +145,11 @@ def test_mistakes(run, here):
     refused(reveal(run, "--damaged", weights="lsb"), "to reveal damaged: these weights of 'lsb' have no key")
     assert reveal(run, weights="lsb").returncode == 0
     assert os.listdir("out") == ["secret_01.png"]
+    refused(
+        hide(run, "--modulus", "8", weights="lsb", out="z.png", secrets=("cat.jpg",)),
+        "a modulus: these weights of 'lsb' have none",
+    )
+    refused(hide(run, "--modulus", "99", out="z.png"), "modulus: must be a whole number of grey levels")
     refused(hide(run, weights="no", out="z.png"), "without weights: lsb, codec_lsb")
 
 

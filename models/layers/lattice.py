@@ -6,43 +6,49 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.container import Key, header_samples, keystream, new_nonce, read_header, write_header
+from models.container import (
+    ContainerError,
+    Key,
+    header_samples,
+    keystream,
+    new_nonce,
+    read_header,
+    write_header,
+)
 
 COLOURS = (
     (2 / 3, 2 / 3, 2 / 3),
     (-1 / 2, -1 / 2, 1),
     (1, -1, 0),
 )  # luma, blue and red difference
+MODULI = range(2, 65)  # grey levels
 CURVE = 4.0  # k of the companding: near grey the levels are twice as fine as if they were spread evenly
 
 
 class Companding(nn.Module):
     """Small pictures <-> mosaic values that use their whole range: (B,3,h,w) <-> (B,3,h,w) in [0,1].
 
-        u = A x clamped to [-1,1],   v = 1/2 + r asinh(k u) / asinh(k),   r = 1/2 - margin
+        u = A x clamped to [-1,1],   v = 1/2 + r asinh(k u) / asinh(k),   r = 1/2 - margin(M)
 
     A is a learned matrix over the colours that starts as luma and two colour differences, each spread
     out: neighbouring colours say nearly the same, and a narrow range would waste levels. x is a small
     picture, centred. Law: inverse(forward(x)) == x where |A x| <= 1. The gradient goes straight through
     the clamp; `overshoot` says how far a picture went beyond it.
-
-    margin: distance that v keeps from 0 and 1, where a residue would wrap around.
     """
 
-    def __init__(self, margin: float):
+    def __init__(self) -> None:
         super().__init__()
-        self.range = 0.5 - margin
         self.colours = nn.Parameter(torch.tensor(COLOURS))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, modulus: float) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             u = self._spread(x)
             u = u + (u.clamp(-1, 1) - u).detach()
-            return 0.5 + self.range / math.asinh(CURVE) * torch.asinh(CURVE * u)
+            return 0.5 + (0.5 - margin(modulus)) / math.asinh(CURVE) * torch.asinh(CURVE * u)
 
-    def inverse(self, v: Tensor) -> Tensor:
+    def inverse(self, v: Tensor, modulus: float) -> Tensor:
         with torch.autocast(v.device.type, enabled=False):
-            g = (v.to(self.colours.dtype) - 0.5) / self.range
+            g = (v.to(self.colours.dtype) - 0.5) / (0.5 - margin(modulus))
             u = torch.sinh(math.asinh(CURVE) * g) / CURVE
             return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self.colours), u)
 
@@ -102,13 +108,13 @@ class LatticeEmbedding(nn.Module):
 
     `forward` is for training, `seal` and `unseal` are the real thing, with a header (models/container.py)
     in the first samples. modulus: M in grey levels, 2 to 64; larger means less noise on the mosaic and
-    more on the stego.
+    more on the stego. It may be changed before `seal`: the header says which it was.
     """
 
-    def __init__(self, modulus: float):
+    def __init__(self, modulus: int):
         super().__init__()
-        self.modulus = float(modulus)
-        self.companding = Companding(margin(modulus))
+        self.modulus = modulus
+        self.companding = Companding()
 
     def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
         """cover (B,3,H,W) in [0,1], mosaic (B,3,m*h,n*w) centred -> stego on the 8-bit grid, mosaic^.
@@ -116,7 +122,7 @@ class LatticeEmbedding(nn.Module):
         A true embedding under a random dither; the gradient goes straight from mosaic^ to mosaic, as its
         error does not depend on it.
         """
-        values = self.companding(mosaic)
+        values = self.companding(mosaic, self.modulus)
         height, width = values.shape[-2:]
         with torch.no_grad():
             dither = torch.rand(values.shape, dtype=torch.float64, device=values.device) * self.modulus
@@ -124,7 +130,7 @@ class LatticeEmbedding(nn.Module):
             error = extract(inner, dither, self.modulus) - values
             stego = (cover * 255).round()
             stego[..., :height, :width] = inner.to(stego)
-        return stego / 255, self.companding.inverse(values + error.to(values))
+        return stego / 255, self.companding.inverse(values + error.to(values), self.modulus)
 
     def smallest(self, rows: int, cols: int) -> tuple[int, int]:
         """(H, W) of the smallest cover, a square: room for the header in the first row of tiles."""
@@ -141,10 +147,11 @@ class LatticeEmbedding(nn.Module):
         about: the method's name and its weights' fingerprint. Raises ValueError where the header with this
         note would reach below the first tiles.
         """
+        note = bytes([self.modulus]) + note
         (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
         nonce = new_nonce()
         keys = key.derive(nonce)
-        values = self.companding(mosaic[None])[0].permute(1, 2, 0).cpu()
+        values = self.companding(mosaic[None], self.modulus)[0].permute(1, 2, 0).cpu()
         samples = cover.permute(1, 2, 0).cpu().contiguous()
         dither = key_dither(keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
         stego = samples.clone()
@@ -169,13 +176,16 @@ class LatticeEmbedding(nn.Module):
         h, w = size
         samples = stego.permute(1, 2, 0).cpu().contiguous()
         header = read_header(samples.reshape(-1).numpy(), (height, width), key, *about, damaged_ok)
-        dither = key_dither(header.keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
-        values = extract(samples[:h, :w], dither, self.modulus)
+        if not header.note or header.note[0] not in MODULI:  # without a passphrase anybody can write one
+            raise ContainerError("the header's note is not SMILENet-L's")
+        modulus, note = header.note[0], header.note[1:]
+        dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)
+        values = extract(samples[:h, :w], dither, modulus)
         taken = torch.arange(height * width * 3).reshape(height, width, 3)[:h, :w] < header.samples
         below = min(_header_rows(header.samples, width), h - 1)
         values = torch.where(taken, values[below], values)
         values = values.permute(2, 0, 1)[None].to(self.companding.colours)
-        return self.companding.inverse(values)[0], header.note
+        return self.companding.inverse(values, modulus)[0], note
 
 
 def _header_rows(samples: int, width: int) -> int:
@@ -184,4 +194,4 @@ def _header_rows(samples: int, width: int) -> int:
 
 def _note_bytes(num_secrets: int) -> int:
     """Of a note with the number of the secrets and the size of each, as hide.py writes it."""
-    return 4 + 4 * num_secrets
+    return 5 + 4 * num_secrets

@@ -78,6 +78,13 @@ def test_weights_of_another_method(weights):
         load_model(path, expect=("smilenet", {"rows": 1, "cols": 5}))
 
 
+def test_weights_do_not_depend_on_the_modulus(tmp_path):
+    sizes = dict(rows=1, cols=2, growth=2, icdm_blocks=1, sis_blocks=0, sde_blocks=0, condition=0)
+    save_weights(tmp_path / "l.safetensors", build_model("smilenet", embedding="lattice", **sizes))
+    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet", {"rows": 1, "modulus": 7}))
+    assert model.modulus == 7 and load_model(tmp_path / "l.safetensors")[0].modulus == 12
+
+
 def test_foreign_safetensors(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="not weights that this project wrote"):

@@ -88,14 +88,14 @@ def test_the_error_of_the_mosaic_is_uniform_and_white():
 
 
 def test_companding_inverts_and_stays_within_its_range():
-    companding = Companding(margin(12)).double()
+    companding = Companding().double()
     x = torch.rand(2, 3, 20, 20, dtype=torch.float64) - 0.5
-    v = companding(x)
+    v = companding(x, 12)
     assert v.min() >= margin(12) and v.max() <= 1 - margin(12)
-    assert (companding.inverse(v) - x).abs().max() < 1e-9 and companding.overshoot(x) == 0
-    wild = companding(x * 1e6)
+    assert (companding.inverse(v, 12) - x).abs().max() < 1e-9 and companding.overshoot(x) == 0
+    wild = companding(x * 1e6, 12)
     assert wild.min() >= margin(12) and wild.max() <= 1 - margin(12) and companding.overshoot(3 * x) > 0
-    assert companding.inverse(torch.rand_like(x)).isfinite().all()
+    assert companding.inverse(torch.rand_like(x), 12).isfinite().all()
 
 
 def test_the_keys_dither_is_uniform():
@@ -121,10 +121,10 @@ def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
     with torch.no_grad():
         h, w = net._secret_size(stego)
         small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
-        sent = net.lattice.companding(tile(small, rows, cols))[0]
+        sent = net.lattice.companding(tile(small, rows, cols), 12)[0]
         got, note = net.lattice.unseal(stego, (h, w), key, (net.method, net.fingerprint), False)
-        got = net.lattice.companding(got[None])[0]
-    rows_taken = -(-header_samples(len(note)) // (3 * size[1]))
+        got = net.lattice.companding(got[None], 12)[0]
+    rows_taken = -(-header_samples(1 + len(note)) // (3 * size[1]))
     inside = (sent - 0.5).abs() < 0.4  # where the companding's clamp plays no part
     error = (got - sent).abs()[:, rows_taken:][inside[:, rows_taken:]]
     assert error.max() <= 0.5 / 12 + 1e-5 and note == bytes([rows * cols]) + b"n" * 9
@@ -134,6 +134,28 @@ def test_as_many_secrets_come_back_as_were_given():
     net = tiny()
     revealed, note = net.unseal(net.seal(pictures(1)[0], pictures(3), Key(), b"abc"))
     assert len(revealed) == 3 and note == b"abc" and revealed[0].shape == (3, 80, 96)
+
+
+@pytest.mark.parametrize("modulus", [6, 20])
+def test_the_sender_chooses_the_modulus_and_the_stego_says_it(modulus):
+    net, cover, secrets = tiny(), photo(coffee, 96, 128), [photo(astronaut, 96, 128)] * 4
+    usual = torch.stack(net.unseal(net.seal(cover, secrets))[0]).double()
+    net.modulus = modulus
+    stego = net.seal(cover, secrets)
+    error = (stego.double() - cover).square().mean().item()
+    assert error == pytest.approx((modulus**2 + 2) / 12, rel=0.1)
+    net.modulus = 12  # what the receiver has
+    revealed = torch.stack(net.unseal(stego)[0]).double()
+    original = torch.stack(secrets)
+    errors = [(pictures - original).square().mean() for pictures in (revealed, usual)]
+    assert errors[0] < errors[1] if modulus > 12 else errors[0] > errors[1]
+
+
+def test_imse_has_no_modulus():
+    net = build_model("smilenet", rows=2, cols=2, growth=4, icdm_blocks=1, imse_blocks=1)
+    assert net.modulus is None
+    with pytest.raises(ValueError, match="hides by IMSE"):
+        net.modulus = 8
 
 
 def test_training_sees_the_same_channel_as_the_deployed_path():
@@ -252,7 +274,7 @@ def _square(side, count):
     [
         (dict(embedding="lattce"), "neither imse nor lattice"),
         (dict(condition=8), "condition: must be 0"),
-        (dict(modulus=1), "modulus: must be from 2 to 64"),
+        (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 64"),
     ],
 )
 def test_arguments_that_do_not_fit(wrong, message):
