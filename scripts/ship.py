@@ -1,0 +1,176 @@
+"""Put a trained network into experiments/pretrained/, with its checksum, its options and its card.
+
+Run from the checkout: `python scripts/ship.py --help`. Exit code 0: done; 2: a mistake in the call or a bad
+file, which one line on stderr explains; 1: anything else.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import yaml
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.images import write_beside
+from engine.checkpoint import find_weights, load_state, read_metadata
+from engine.command import Parser, run_command
+from engine.log import EXPERIMENTS
+
+LARGEST = 16 * 2**20  # bytes of a weights file in the repository
+
+PARSER = Parser(
+    prog="ship.py",
+    description="Write experiments/pretrained/NAME/: the best weights of a run (without the paths of this "
+    "machine), SHA256SUMS, options.yml and README.md, the card. Call it once, test the shipped weights, and "
+    "call it again with the results: the card then has them. Results of other weights are refused.",
+    epilog="""examples:
+  python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500"
+  python test.py -opt options/test/smilenet_l_4_nano.yml --set weights=smilenet_l_4
+  python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
+      --results experiments/smilenet_l_4_nano/results/test/metrics.json --security security/security.json""",
+)
+PARSER.add_argument("run", type=Path, metavar="RUN", help="the folder of a training run")
+PARSER.add_argument("name", metavar="NAME", help="what hide.py --weights will call it")
+PARSER.add_argument("--trained-on", required=True, metavar="TEXT", help="which pictures, and their licence")
+PARSER.add_argument(
+    "--results", nargs="*", default=[], type=Path, metavar="JSON", help="test.py's metrics.json"
+)
+PARSER.add_argument(
+    "--security", nargs="*", default=[], type=Path, metavar="JSON", help="steganalysis.py's security.json"
+)
+PARSER.add_argument(
+    "--machine", default="", metavar="TEXT", help="what it was trained on (default: env.json)"
+)
+PARSER.add_argument("--limits", default="", metavar="TEXT", help="more that its user should know")
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="holds pretrained/")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    checkpoints = arguments.run / "checkpoints"
+    if not checkpoints.is_dir():
+        raise ValueError(f"{arguments.run}: no training run, there is no folder checkpoints in it")
+    weights = find_weights(arguments.run.name, arguments.run.parent)
+    metadata = dict(read_metadata(weights))
+    options = without_paths(json.loads(metadata["options"]))
+    metadata["options"] = json.dumps(options)
+    out = arguments.experiments / "pretrained" / arguments.name
+    content = weights_file(out / f"{arguments.name}.safetensors", weights, metadata)
+    if len(content) > LARGEST:
+        raise ValueError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
+    digest = hashlib.sha256(content).hexdigest()
+    results = [read(path, digest) for path in arguments.results]
+    facts = {
+        "network": f"`{metadata['method']}`, {metadata['num_secrets']} secrets, {parameters(content):.2f} M "
+        "parameters",
+        "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
+        "training": training(metadata, options, checkpoints),
+        "machine": arguments.machine or json.loads((arguments.run / "env.json").read_text())["device"],
+        "options": f"[options.yml](options.yml), from `options/train/{options['name']}.yml`",
+        "SHA-256": f"`{digest}`",
+        "commit": metadata["git_commit"][:12],
+    }
+    security = [json.loads(path.read_text()) for path in arguments.security]
+    write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
+    write_beside(out / "README.md", card(arguments.name, facts, results, security, arguments.limits).encode())
+    write_beside(out / "SHA256SUMS", f"{digest}  {arguments.name}.safetensors\n".encode())
+    write_beside(out / f"{arguments.name}.safetensors", content)
+    print(f"{out}: {len(content) / 2**20:.1f} MiB, {digest[:12]}")
+
+
+def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> bytes:
+    """The file's bytes; those that are shipped already, where nothing changed.
+
+    Safetensors writes the metadata in an order of its own each time, so the same weights would get another
+    checksum, and what was hidden with the first would be refused.
+    """
+    tensors = safetensors.torch.load_file(weights)
+    if shipped.exists():
+        before = safetensors.torch.load_file(shipped)
+        same = before.keys() == tensors.keys() and all(torch.equal(before[k], tensors[k]) for k in tensors)
+        if same and read_metadata(shipped) == metadata:
+            return shipped.read_bytes()
+    return safetensors.torch.save(tensors, metadata)
+
+
+def without_paths(options: dict) -> dict:
+    """The options with datasets/NAME for each folder of pictures, wherever it was."""
+    for pictures in options["data"].values():
+        if isinstance(pictures, dict) and pictures.get("folder"):
+            pictures["folder"] = f"datasets/{Path(pictures['folder']).name}"
+    return options
+
+
+def read(path: Path, digest: str) -> dict:
+    """A metrics.json of the weights with this checksum."""
+    metrics = json.loads(path.read_text())
+    if metrics.get("weights_sha256") != digest:
+        raise ValueError(f"{path}: scores of other weights; test the shipped ones (SHA-256 {digest[:12]}...)")
+    return metrics
+
+
+def parameters(content: bytes) -> float:
+    """Millions of parameters."""
+    return sum(tensor.numel() for tensor in safetensors.torch.load(content).values()) / 1e6
+
+
+def training(metadata: dict, options: dict, checkpoints: Path) -> str:
+    train = options["train"]
+    minutes = load_state(checkpoints / "last.state")["seconds"] / 60
+    rates = f"lr {train['lr']:g}"
+    if train["optimizer"] == "muon":
+        rates = f"muon_lr {train['muon_lr']:g}, {rates}"
+    return (
+        f"{metadata['step']} steps of {train['batch_size']} groups, {minutes:.0f} minutes, "
+        f"{train['optimizer']} ({rates}, {train['schedule']}), seed {options['seed']}"
+    )
+
+
+def card(name: str, facts: dict[str, str], results: list[dict], security: list[dict], limits: str) -> str:
+    lines = [f"# {name}", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
+    lines += [
+        "",
+        "## Scores",
+        "",
+        "Through PNG files, by `python test.py`; mean over all pictures, PSNR in dB.",
+        "",
+    ]
+    lines += ["| pictures | | PSNR RGB | luma | SSIM | worst PSNR |", "|---|---|---:|---:|---:|---:|"]
+    for metrics in results:
+        for kind in ("cover_stego", "secret_revealed"):
+            scores = metrics[kind]
+            numbers = [scores["psnr_rgb"], scores["psnr_y"], scores["ssim_rgb"], scores["worst_psnr_rgb"]]
+            cells = [f"{float(x):.{digits}f}" for x, digits in zip(numbers, (2, 2, 4, 2), strict=True)]
+            about = f"{metrics['dataset']}, {metrics['groups']} groups"
+            lines.append(f"| {about} | {kind.replace('_', '/')} | " + " | ".join(cells) + " |")
+    if not results:
+        lines.append("| not measured | | | | | |")
+    if security:
+        lines += [
+            "",
+            "## Detection",
+            "",
+            "By `python scripts/steganalysis.py` (docs/steganalysis.md): 0.5 is chance.",
+            "",
+        ]
+        lines += ["| detector | pairs | AUC | 95 % | least error |", "|---|---:|---:|---:|---:|"]
+    for found in security:
+        low, high = found["auc_interval"]
+        how = " ".join(filter(None, (found["detector"], found.get("features"), found.get("network"))))
+        shown = f"{found['auc']:.3f} | {low:.2f} to {high:.2f} | {found['p_e']:.3f}"
+        lines.append(f"| {how} | {found['test_pairs']} | {shown} |")
+    lines += ["", "## Limits", ""]
+    lines.append(
+        "What recompresses or resizes a stego destroys what is hidden in it. "
+        "`codec_lsb` reveals better at the same stego ([docs/results.md](../../../docs/results.md))."
+    )
+    return "\n".join(lines + ([limits] if limits else [])) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

@@ -1,0 +1,62 @@
+"""scripts/ship.py: a run becomes a folder of experiments/pretrained/, and a card tells the truth about it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.checkpoint import load_model, sha256
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*words):
+    words = [sys.executable, ROOT / "scripts" / "ship.py", *words]
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def run(trainer):
+    one = trainer(overrides=["train.optimizer=muon"])
+    one.fit()
+    return one.run
+
+
+def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, tmp_path):
+    words = [run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    first = call(*words)
+    assert first.returncode == 0, first.stderr
+    folder = tmp_path / "e" / "pretrained" / "tiny_2"
+    file = folder / "tiny_2.safetensors"
+    digest = sha256(file)
+    assert (folder / "SHA256SUMS").read_text() == f"{digest}  {file.name}\n"
+    assert str(tmp_path) not in (folder / "options.yml").read_text() + load_model(file)[1]["options"]
+    card = (folder / "README.md").read_text()
+    assert "six photographs" in card and digest in card and "not measured" in card and "muon_lr 0.01" in card
+
+    scores = {"psnr_rgb": 30.123, "psnr_y": 33, "ssim_rgb": 0.91, "worst_psnr_rgb": 20}
+    metrics = {"weights_sha256": digest, "dataset": "cats", "groups": 3}
+    metrics |= {"cover_stego": scores, "secret_revealed": scores | {"psnr_rgb": "inf"}}
+    results, security = tmp_path / "metrics.json", tmp_path / "security.json"
+    results.write_text(json.dumps(metrics))
+    found = {"detector": "rich", "features": "spam", "test_pairs": 65, "auc": 0.9, "p_e": 0.1}
+    security.write_text(json.dumps(found | {"auc_interval": [0.85, 0.95]}))
+    second = call(*words, "--results", results, "--security", security, "--limits", "Not for cats.")
+    assert second.returncode == 0, second.stderr
+    card = (folder / "README.md").read_text()
+    assert "| cats, 3 groups | cover/stego | 30.12 | 33.00 | 0.9100 | 20.00 |" in card
+    assert "| secret/revealed | inf |" in card and "not measured" not in card
+    assert "| rich spam | 65 | 0.900 | 0.85 to 0.95 | 0.100 |" in card and "Not for cats." in card
+    assert sha256(file) == digest  # the same weights keep their checksum, so that stegos stay readable
+
+    results.write_text(json.dumps(metrics | {"weights_sha256": "0" * 64}))
+    third = call(*words, "--results", results)
+    assert third.returncode == 2 and "scores of other weights" in third.stderr
+    assert (folder / "README.md").read_text() == card
+
+
+def test_what_is_not_a_run(tmp_path):
+    done = call(tmp_path, "x", "--trained-on", "nothing")
+    assert done.returncode == 2 and "no training run" in done.stderr and done.stderr.count("\n") == 1
