@@ -1,0 +1,133 @@
+"""Draw docs/images/lattice.png: what shipped SMILENet-L networks reveal for each modulus, beside codec_lsb.
+
+Run from the checkout: `python scripts/plot_lattice.py --help`.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.images import write_picture
+from engine.build import set_name
+from engine.command import Parser, run_command
+from engine.log import EXPERIMENTS, ROOT
+from engine.tester import run_tests
+from metrics.capacity import capacity_bound
+from options import Network, load_test
+
+MODULI = range(6, 21, 2)
+CODED = (4, *MODULI, 24, 32)  # wider, for the bound lies beyond what M digits carry at the same stego
+
+PARSER = Parser(
+    "plot_lattice.py",
+    description="""\
+Hide by each network with every even modulus from 6 to 20 and by codec_lsb with the same, through PNG
+files, and draw revealed over stego PSNR. The bound is codec_lsb's, if it carried all bits that a stego of
+that error can carry. What --out-runs holds already is not done again. Prints the numbers as Markdown.""",
+    epilog="""examples:
+  python scripts/plot_lattice.py --test DIR
+  python scripts/plot_lattice.py --test DIR smilenet_l_4 --out l_4.png""",
+)
+PARSER.add_argument(
+    "names", nargs="*", default=["smilenet_l_4", "smilenet_l_25"], metavar="NAME", help="shipped networks"
+)
+PARSER.add_argument("--test", required=True, metavar="DIR", help="pictures, by the groups of options/test/")
+PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/lattice.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--out-runs", type=Path, default=EXPERIMENTS / "lattice", metavar="DIR", help="results of each modulus"
+)
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="holds pretrained/")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    curves: dict[str, list[dict]] = {}
+    for name in arguments.names:
+        curves[name] = [tested(name, modulus, arguments) for modulus in MODULI]
+        num_secrets = curves[name][0]["num_secrets"]
+        curves[f"codec_lsb, N = {num_secrets}"] = [
+            tested(name, modulus, arguments, coded=num_secrets) for modulus in CODED
+        ]
+    write_picture(arguments.out, drawn(curves))
+    print("| | " + " | ".join(f"M = {modulus}" for modulus in MODULI) + " |")
+    print("|---|" + "---|" * len(MODULI))
+    for name, results in curves.items():
+        shown = [result for result in results if result["modulus"] in MODULI]
+        print(f"| {name} | " + " | ".join(f"{stego(r):.1f} / {revealed(r):.1f}" for r in shown) + " |")
+    print(arguments.out)
+
+
+def tested(name: str, modulus: int, arguments: argparse.Namespace, coded: int | None = None) -> dict:
+    """The metrics of a network, or of codec_lsb for as many secrets, with one modulus."""
+    own = f"{name}_{modulus:02d}" if coded is None else f"codec_lsb_{coded}_{modulus:02d}"
+    overrides = [f"data.test.0.folder={arguments.test}", "save_images=0", "capacity=false", f"name={own}"]
+    overrides += [f"network.modulus={modulus}", f"weights={name}"]
+    options = load_test(ROOT / f"options/test/{name}_nano.yml", overrides)
+    data_set = set_name(options.data.test[0])
+    file = arguments.out_runs / own / "results" / data_set / "metrics.json"
+    if not file.exists():
+        if coded is not None:
+            network = Network(type="codec_lsb", num_secrets=coded, modulus=modulus)
+            options = options.model_copy(update={"weights": "codec_lsb", "network": network})
+        else:
+            weights = next((arguments.experiments / "pretrained" / name).glob("*.safetensors"), None)
+            if weights is None:
+                raise ValueError(f"{name}: no such network in {arguments.experiments / 'pretrained'}")
+            options = options.model_copy(update={"weights": str(weights)})
+        run_tests(options, arguments.out_runs)
+    return {"modulus": modulus, **json.loads(file.read_text())}
+
+
+def stego(result: dict) -> float:
+    return float(result["cover_stego"]["psnr_rgb"])
+
+
+def revealed(result: dict) -> float:
+    return float(result["secret_revealed"]["psnr_rgb"])
+
+
+def bound(coded: list[dict]) -> tuple[list[float], list[float]]:
+    """codec_lsb's revealed PSNR at the most bits that a stego carries: (stego PSNR, revealed PSNR), dB.
+
+    What M digits reveal is a function of their rate, 3 log2 M bits a pixel; the bound's rate at the same
+    stego is higher (docs/capacity.md).
+    """
+    rates = [3 * np.log2(result["modulus"]) for result in coded]
+    most = [capacity_bound(result["cover_stego"]["mse"]) for result in coded]
+    within = [k for k, rate in enumerate(most) if rate <= rates[-1] and coded[k]["modulus"] in MODULI]
+    reached = np.interp([most[k] for k in within], rates, [revealed(result) for result in coded])
+    return [stego(coded[k]) for k in within], reached.tolist()
+
+
+def drawn(curves: dict[str, list[dict]]) -> np.ndarray:
+    """The plot, (h,w,3) uint8."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    colours = {n: f"C{k}" for k, n in enumerate(sorted({r[0]["num_secrets"] for r in curves.values()}))}
+    for name, results in curves.items():
+        colour, coded = colours[results[0]["num_secrets"]], name.startswith("codec_lsb")
+        if coded:
+            x, y = bound(results)
+            axes.plot(x, y, ":", color=colour, label=f"bound, N = {results[0]['num_secrets']}")
+        shown = [result for result in results if result["modulus"] in MODULI]
+        x, y = [stego(result) for result in shown], [revealed(result) for result in shown]
+        axes.plot(x, y, "s--" if coded else "o-", color=colour, label=name, markersize=4)
+        for result in shown if not coded else ():
+            point = stego(result), revealed(result)
+            axes.annotate(f"{result['modulus']}", point, (0, 5), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
