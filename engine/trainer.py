@@ -28,6 +28,7 @@ from engine.interrupt import StopRequest
 from engine.log import close_log, environment, git_commit, log_to, logger
 from engine.optimizers import build_optimizers
 from engine.run_folder import changes, open_run
+from engine.trend import CALM, EXPLODED, Trend
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -66,6 +67,7 @@ class Trainer:
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
         self.bad_in_row = self.skipped = self.returns = 0
+        self.trend = Trend()
         self.phase: int | None = None
         self.lock: int | None = None
         torch.manual_seed(options.seed)
@@ -121,7 +123,7 @@ class Trainer:
                         window.append(terms)
                         progress.set_postfix(loss=f"{terms['total']:.3g}", refresh=False)
                     progress.update()
-                    if self.bad_in_row >= self.train.max_bad_steps:
+                    if self.bad_in_row >= self.train.max_bad_steps or self.trend.rise > EXPLODED:
                         self._go_back()
                         progress.n = self.step
                         progress.refresh()
@@ -181,6 +183,7 @@ class Trainer:
             )
             return None
         self.bad_in_row = 0
+        self.trend.add(losses.total.item())
         for optimizer, _ in self.optimizers:
             optimizer.step()
         terms = {name: value.item() for name, value in losses.terms.items()}
@@ -224,6 +227,8 @@ class Trainer:
         """Freeze and thaw the parts that the current phase names; its criterion."""
         k = self._phase()
         phase = self.train.phases[k]
+        if self.trend.phase != k:
+            self.trend = Trend(k)
         if k != self.phase:
             self.phase = k
             self.model.requires_grad_(True)
@@ -307,6 +312,7 @@ class Trainer:
             "bad_in_row": self.bad_in_row,
             "skipped": self.skipped,
             "returns": self.returns,
+            "trend": self.trend.state(),
             "random": random_state(),
             "options": dump(self.options),
             "git_commit": git_commit(),
@@ -322,22 +328,30 @@ class Trainer:
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
             self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
+            self.trend.restore(saved["trend"])
             set_random_state(saved["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(f"{file}: the state of another network or version: {reason}") from error
 
     def _go_back(self) -> None:
-        """After a divergence: back to the last checkpoint, with half the learning rate."""
+        """After a divergence: back to the last checkpoint with a calm loss, with half the learning rate."""
         returns, lr_factor, skipped = self.returns + 1, self.lr_factor / 2, self.skipped
         if returns > GIVE_UP_AFTER:
             raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still not finite")
+        why = f"the loss is {math.exp(self.trend.rise):.0f} times what it was" if not self.bad_in_row else ""
         file = self.run / "checkpoints" / "last.state"
         self._restore(load_state(file), file)
+        best = file.with_name("best.state")
+        if self.trend.rise > CALM and best.exists():  # saved while the loss was rising
+            self._restore(load_state(best), best)
         # Counted on from here, not from the checkpoint: a second divergence must halve once more.
         self.returns, self.lr_factor, self.skipped = returns, lr_factor, skipped
         self.bad_in_row = 0
-        logger.info(f"diverged: back to step {self.step}, learning rate x {lr_factor:g} (return {returns})")
+        logger.info(
+            f"diverged{f' ({why})' if why else ''}: back to step {self.step}, learning rate x {lr_factor:g} "
+            f"(return {returns})"
+        )
 
     def _announce(self) -> None:
         count = sum(p.numel() for p in self.model.parameters())

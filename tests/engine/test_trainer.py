@@ -123,6 +123,24 @@ def test_after_bad_steps_in_a_row_the_run_goes_back_at_half_the_rate(trainer, tm
     assert load_state(tmp_path / "runs/tiny/checkpoints/last.state")["lr_factor"] == 0.5
 
 
+def test_a_finite_explosion_is_noticed_and_undone(trainer, tmp_path):
+    run = trainer(steps=120, checkpoint_every=60, validate_every=1000, log_every=100, schedule="constant")
+    step = run._train_step
+
+    def blown_up(batch):
+        if run.step >= 70 and not run.returns:
+            with torch.no_grad():
+                for p in run.model.imse.parameters():
+                    p.mul_(1.1)
+        return step(batch)
+
+    run._train_step = blown_up
+    run.fit()
+    log = (tmp_path / "runs/tiny/train.log").read_text()
+    assert "times what it was): back to step 60, learning rate x 0.5" in log
+    assert run.step == 120 and run.returns == 1 and run.skipped == 0
+
+
 def test_a_run_that_never_recovers_gives_up(trainer):
     run = trainer(steps=6)
     run.criteria[0].forward = lambda *_: nan_losses(run)
