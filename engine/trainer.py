@@ -328,7 +328,7 @@ class Trainer:
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
             self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
-            self.trend.restore(saved["trend"])
+            self.trend.restore(saved.get("trend", {}))
             set_random_state(saved["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:300]
