@@ -22,7 +22,7 @@ class Muon(Optimizer):
     run cannot explode by a large gradient.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95):
+    def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -42,7 +42,10 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """U V^T of matrix = U S V^T, nearly: (r,c) -> (r,c) with all singular values about 0.7 to 1.2."""
+    """U V^T of matrix = U S V^T, nearly: (r,c) -> (r,c), singular values about 0.7 to 1.2.
+
+    Those below a part in 500 of the matrix's norm come out smaller.
+    """
     a, b, c = NEWTON_SCHULZ
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
@@ -55,9 +58,10 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 def build_optimizers(model: nn.Module, train: Train) -> list[tuple[Optimizer, float]]:
     """What a train section asks for: each optimiser, and its learning rate as a share of train.lr."""
-    kernels: list[nn.Parameter] = []
+    kernels: list[Tensor] = []
     if train.optimizer == "muon":
-        kernels = [p for p in model.parameters() if p.dim() == 4 and min(p.flatten(1).shape) >= FEWEST]
+        kernels = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d)]
+        kernels = [k for k in kernels if min(k.flatten(1).shape) >= FEWEST]
     taken = {id(kernel) for kernel in kernels}
     rest = [p for p in model.parameters() if id(p) not in taken]
     optimizers: list[tuple[Optimizer, float]] = []

@@ -1,6 +1,7 @@
-"""The folder of a training run, experiments/<name>/: one writer at a time, and no earlier run is lost."""
+"""Folders of runs: one writer at a time, no earlier run is lost, no results of other settings mixed in."""
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,6 +44,18 @@ def changes(before: str, now: str) -> Iterator[str]:
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key}: {old.get(key)} -> {new.get(key)}"
+
+
+def keep_settings(file: Path, settings: dict) -> None:
+    """Write what a folder's results are made with; ValueError where that was something else before."""
+    if file.exists():
+        before = json.loads(file.read_text())
+        for key, value in settings.items():
+            if before.get(key, value) != value:
+                raise ValueError(f"{file}: made with {key} {before[key]}, not {value}; choose another folder")
+        settings = before | settings
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_beside(file, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _write(run: Path, about: dict[str, str]) -> None:

@@ -125,17 +125,19 @@ class Trainer:
                     progress.update()
                     if self.bad_in_row >= self.train.max_bad_steps or self.trend.rise > EXPLODED:
                         self._go_back()
+                        window = []  # its steps are taken again
                         progress.n = self.step
                         progress.refresh()
                         break
                     if self._due(self.train.log_every):
                         self._log(board, window)
                         window = []
+                    # Before the checkpoint, which says how good the best was.
+                    if self.validation is not None and self._due(self.train.validate_every):
+                        self._validate(board, self.validation)
                     # Never amid bad steps: the checkpoint is what a diverged run goes back to.
                     if self._due(self.train.checkpoint_every) and not self.bad_in_row:
                         self._save("last")
-                    if self.validation is not None and self._due(self.train.validate_every):
-                        self._validate(board, self.validation)
                     if stop.asked or self.finished():
                         break
             if stop.asked or self.bad_in_row:
@@ -328,6 +330,7 @@ class Trainer:
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
             self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
+            self.trend = Trend()
             self.trend.restore(saved.get("trend", {}))
             set_random_state(saved["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -336,18 +339,19 @@ class Trainer:
 
     def _go_back(self) -> None:
         """After a divergence: back to the last checkpoint with a calm loss, with half the learning rate."""
-        returns, lr_factor, skipped = self.returns + 1, self.lr_factor / 2, self.skipped
+        returns, lr_factor, skipped, best = self.returns + 1, self.lr_factor / 2, self.skipped, self.best
         if returns > GIVE_UP_AFTER:
-            raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still not finite")
+            raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still diverging")
         why = f"the loss is {math.exp(self.trend.rise):.0f} times what it was" if not self.bad_in_row else ""
         file = self.run / "checkpoints" / "last.state"
         self._restore(load_state(file), file)
-        best = file.with_name("best.state")
-        if self.trend.rise > CALM and best.exists():  # saved while the loss was rising
-            self._restore(load_state(best), best)
+        calm = file.with_name("best.state")
+        if self.trend.rise > CALM and calm.exists():  # the last was saved while the loss was rising
+            self._restore(load_state(calm), calm)
         # Counted on from here, not from the checkpoint: a second divergence must halve once more.
-        self.returns, self.lr_factor, self.skipped = returns, lr_factor, skipped
+        self.returns, self.lr_factor, self.skipped, self.best = returns, lr_factor, skipped, best
         self.bad_in_row = 0
+        self._save("last")  # else a run that is stopped now would be resumed where it exploded
         logger.info(
             f"diverged{f' ({why})' if why else ''}: back to step {self.step}, learning rate x {lr_factor:g} "
             f"(return {returns})"

@@ -100,7 +100,7 @@ class HidingModel(nn.Module):
     @torch.no_grad()
     def reveal(self, stego: Tensor) -> Tensor:
         """Reveal pictures: stego (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8, from the stego alone."""
-        self._check_picture("stego", stego)
+        self._check_picture("stego", stego, any_size=self.own_sizes)
         if self.keyed:
             return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
         with _deployed(self):

@@ -91,7 +91,7 @@ class CodecLSB(HidingModel):
             raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 32, got {modulus}")
         self._modulus = int(modulus)
         # A cover in which as many noisy pictures of its own size still find room.
-        samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * self.num_secrets, modulus)
+        samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * self.num_secrets, self._modulus)
         side = math.ceil(math.sqrt(samples / 3))
         self.smallest = (side, side)
 

@@ -177,6 +177,8 @@ class SMILENet(HidingModel):
             raise ValueError(
                 f"condition: must be 0 with embedding lattice (it sees no cover), got {condition}"
             )
+        if modulus not in MODULI:
+            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
         if headroom > 64:
             raise ValueError(f"headroom: must be at most 64 grey levels, got {headroom}")
         self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
@@ -191,8 +193,7 @@ class SMILENet(HidingModel):
         self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
         self.icdm = ICDM(rows, cols, icdm_blocks, growth, icdm_clamp, condition)
         if self.keyed:
-            self.lattice = LatticeEmbedding(12)
-            self.modulus = modulus
+            self.lattice = LatticeEmbedding(int(modulus))
             self.Criterion = LatticeObjective
             self.smallest = self.lattice.smallest(rows, cols)
         else:

@@ -183,7 +183,7 @@ class Train(Section):
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="decay of Adam's two running means"
     )
-    weight_decay: float = Field(0.0, ge=0, description="weight decay")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of Adam; Muon has none")
     schedule: Literal["cosine", "halving", "constant"] = Field(
         "cosine", description="how the learning rate falls"
     )

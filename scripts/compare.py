@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures, write_beside, write_picture
 from engine.build import set_name
 from engine.command import Parser, run_command
+from engine.run_folder import keep_settings
 from engine.tester import run_tests
 from engine.trainer import Trainer
 from options import Network, TestOptions, TrainOptions, load_test, load_train
@@ -59,6 +60,9 @@ PARSER.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or
 def main(arguments: argparse.Namespace) -> None:
     names = arguments.names or sorted(path.stem for path in (ROOT / "options/train").glob("*_nano.yml"))
     # All that can be a mistake of the caller comes first, before anything is written.
+    runs = [run_name(variant) for variant in names]
+    if twice := {name for name in runs if runs.count(name) > 1}:
+        raise ValueError(f"two runs would be called {', '.join(sorted(twice))}; name each once")
     trains = {run_name(variant): train_options(variant, arguments) for variant in names}
     tests = {run_name(variant): test_options(variant, arguments) for variant in names}
     for folder in (arguments.train, arguments.test):
@@ -81,19 +85,6 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out / 'table.md'}\n{arguments.out / 'plot.png'}")
 
 
-def keep_settings(file: Path, settings: dict) -> None:
-    """Write what a folder's results are made with; ValueError where that was something else before."""
-    if file.exists():
-        before = json.loads(file.read_text())
-        for key, value in settings.items():
-            if before[key] != value:
-                raise ValueError(
-                    f"{file}: made with --{key} {before[key]}, not {value}; choose another --out"
-                )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(file, (json.dumps(settings, indent=2) + "\n").encode())
-
-
 # --- one method -------------------------------------------------------------------------------------
 
 
@@ -103,7 +94,13 @@ def run_name(variant: str) -> str:
     for change in changes:
         key, found, value = change.partition("=")
         if not found:
-            raise ValueError(f"{variant}: '{change}' is not KEY=VALUE, such as network.sde_blocks=0")
+            raise ValueError(
+                f"{variant}: '{change}' is not KEY=VALUE, such as network.sde_blocks=0 (no lists)"
+            )
+        if not key.startswith(("network.", "loss.", "train.")) or key in ("train.minutes", "train.steps"):
+            raise ValueError(
+                f"{variant}: {key} is the same for all that are compared; change network, loss or train"
+            )
         name += f"_{key.rpartition('.')[2]}_{value}"
     return name
 

@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import write_picture
+from data.images import list_pictures, write_picture
 from engine.build import set_name
+from engine.checkpoint import sha256, shipped
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
+from engine.run_folder import keep_settings
 from engine.tester import run_tests
 from metrics.capacity import capacity_bound
 from options import Network, load_test
@@ -48,6 +50,14 @@ PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DI
 
 
 def main(arguments: argparse.Namespace) -> None:
+    known = shipped(arguments.experiments)
+    for name in arguments.names:
+        if name not in known:
+            raise ValueError(f"{name}: no such network in {arguments.experiments / 'pretrained'}")
+    list_pictures(arguments.test)
+    weights = {name: sha256(known[name]) for name in arguments.names}
+    settings = {"test": str(Path(arguments.test).resolve()), **weights}
+    keep_settings(arguments.out_runs / "plot_lattice.json", settings)
     curves: dict[str, list[dict]] = {}
     for name in arguments.names:
         curves[name] = [tested(name, modulus, arguments) for modulus in MODULI]
@@ -77,10 +87,7 @@ def tested(name: str, modulus: int, arguments: argparse.Namespace, coded: int | 
             network = Network(type="codec_lsb", num_secrets=coded, modulus=modulus)
             options = options.model_copy(update={"weights": "codec_lsb", "network": network})
         else:
-            weights = next((arguments.experiments / "pretrained" / name).glob("*.safetensors"), None)
-            if weights is None:
-                raise ValueError(f"{name}: no such network in {arguments.experiments / 'pretrained'}")
-            options = options.model_copy(update={"weights": str(weights)})
+            options = options.model_copy(update={"weights": str(shipped(arguments.experiments)[name])})
         run_tests(options, arguments.out_runs)
     return {"modulus": modulus, **json.loads(file.read_text())}
 

@@ -7,6 +7,7 @@ file, which one line on stderr explains; 1: anything else.
 import argparse
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,17 +19,21 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import write_beside
-from engine.checkpoint import find_weights, load_state, read_metadata
+from engine.checkpoint import load_state, read_metadata
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from options import TrainOptions
+from options.schema import FOLDER_NAME
 
 LARGEST = 16 * 2**20  # bytes of a weights file in the repository
+FOUND = ("detector", "test_pairs", "auc", "auc_interval", "p_e")  # of a security.json
 
 PARSER = Parser(
     prog="ship.py",
     description="Write experiments/pretrained/NAME/: the best weights of a run (without the paths of this "
     "machine), SHA256SUMS, options.yml and README.md, the card. Call it once, test the shipped weights, and "
-    "call it again with the results: the card then has them. Results of other weights are refused.",
+    "call it again with the results: the card then has them. --results of other weights are refused; "
+    "whose stegos --security is about cannot be checked.",
     epilog="""examples:
   python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500"
   python test.py -opt options/test/smilenet_l_4_nano.yml --set weights=smilenet_l_4
@@ -52,32 +57,32 @@ PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DI
 
 
 def main(arguments: argparse.Namespace) -> None:
-    checkpoints = arguments.run / "checkpoints"
-    if not checkpoints.is_dir():
-        raise ValueError(f"{arguments.run}: no training run, there is no folder checkpoints in it")
-    weights = find_weights(arguments.run.name, arguments.run.parent)
+    weights = best_weights(arguments.run)
+    if not re.fullmatch(FOLDER_NAME, arguments.name):
+        raise ValueError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
     metadata = dict(read_metadata(weights))
-    options = without_paths(json.loads(metadata["options"]))
+    options = without_paths(TrainOptions.model_validate_json(metadata["options"]))
     metadata["options"] = json.dumps(options)
     out = arguments.experiments / "pretrained" / arguments.name
     content = weights_file(out / f"{arguments.name}.safetensors", weights, metadata)
     if len(content) > LARGEST:
         raise ValueError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
     digest = hashlib.sha256(content).hexdigest()
-    results = [read(path, digest) for path in arguments.results]
+    results = [scores_of(path, digest) for path in arguments.results]
+    security = [read_json(path, *FOUND) for path in arguments.security]
     facts = {
         "network": f"`{metadata['method']}`, {metadata['num_secrets']} secrets, {parameters(content):.2f} M "
         "parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
-        "training": training(metadata, options, checkpoints),
-        "machine": arguments.machine or json.loads((arguments.run / "env.json").read_text())["device"],
+        "training": training(metadata, options, weights.with_suffix(".state")),
+        "machine": arguments.machine or read_json(arguments.run / "env.json", "device")["device"],
         "options": f"[options.yml](options.yml), from `options/train/{options['name']}.yml`",
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
-    security = [json.loads(path.read_text()) for path in arguments.security]
+    text = card(arguments.name, facts, results, security, arguments.limits)
     write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
-    write_beside(out / "README.md", card(arguments.name, facts, results, security, arguments.limits).encode())
+    write_beside(out / "README.md", text.encode())
     write_beside(out / "SHA256SUMS", f"{digest}  {arguments.name}.safetensors\n".encode())
     write_beside(out / f"{arguments.name}.safetensors", content)
     print(f"{out}: {len(content) / 2**20:.1f} MiB, {digest[:12]}")
@@ -98,18 +103,40 @@ def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> byte
     return safetensors.torch.save(tensors, metadata)
 
 
-def without_paths(options: dict) -> dict:
+def without_paths(trained: TrainOptions) -> dict:
     """The options with datasets/NAME for each folder of pictures, wherever it was."""
+    options = trained.model_dump(mode="json", by_alias=True)
     for pictures in options["data"].values():
         if isinstance(pictures, dict) and pictures.get("folder"):
             pictures["folder"] = f"datasets/{Path(pictures['folder']).name}"
     return options
 
 
-def read(path: Path, digest: str) -> dict:
+def best_weights(run: Path) -> Path:
+    """The weights with the best validation; of a run without any, the last."""
+    for name in ("best", "last"):
+        file = run / "checkpoints" / f"{name}.safetensors"
+        if file.exists():
+            return file
+    raise ValueError(f"{run}: no training run, there are no weights in its folder checkpoints")
+
+
+def read_json(path: Path, *keys: str) -> dict:
+    """A JSON object that has these keys; ValueError with the file's name otherwise."""
+    try:
+        content = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: no JSON ({error})") from error
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise ValueError(f"{path}: '{key}' is missing")
+    return content
+
+
+def scores_of(path: Path, digest: str) -> dict:
     """A metrics.json of the weights with this checksum."""
-    metrics = json.loads(path.read_text())
-    if metrics.get("weights_sha256") != digest:
+    metrics = read_json(path, "weights_sha256", "dataset", "groups", "cover_stego", "secret_revealed")
+    if metrics["weights_sha256"] != digest:
         raise ValueError(f"{path}: scores of other weights; test the shipped ones (SHA-256 {digest[:12]}...)")
     return metrics
 
@@ -119,9 +146,10 @@ def parameters(content: bytes) -> float:
     return sum(tensor.numel() for tensor in safetensors.torch.load(content).values()) / 1e6
 
 
-def training(metadata: dict, options: dict, checkpoints: Path) -> str:
+def training(metadata: dict, options: dict, state: Path) -> str:
+    """How far these weights were trained. state: that was saved beside them."""
     train = options["train"]
-    minutes = load_state(checkpoints / "last.state")["seconds"] / 60
+    minutes = load_state(state)["seconds"] / 60
     rates = f"lr {train['lr']:g}"
     if train["optimizer"] == "muon":
         rates = f"muon_lr {train['muon_lr']:g}, {rates}"

@@ -141,6 +141,22 @@ def test_a_finite_explosion_is_noticed_and_undone(trainer, tmp_path):
     assert run.step == 120 and run.returns == 1 and run.skipped == 0
 
 
+def test_a_checkpoint_of_a_rising_loss_is_not_what_a_run_goes_back_to(trainer, tmp_path):
+    run = trainer(steps=110, checkpoint_every=85, validate_every=60, log_every=100, schedule="constant")
+    forward = run.criteria[0].forward
+
+    def blown_up(*inputs):
+        losses = forward(*inputs)
+        return Losses(losses.total * 1000, losses.terms) if run.step >= 75 and not run.returns else losses
+
+    run.criteria[0].forward = blown_up
+    run.fit()
+    log = (tmp_path / "runs/tiny/train.log").read_text()
+    assert "times what it was): back to step 60, learning rate x 0.5" in log  # not to 85
+    last = load_state(tmp_path / "runs/tiny/checkpoints/last.state")
+    assert run.step == 110 and run.returns == 1 and last["returns"] == 1 and last["lr_factor"] == 0.5
+
+
 def test_a_run_that_never_recovers_gives_up(trainer):
     run = trainer(steps=6)
     run.criteria[0].forward = lambda *_: nan_losses(run)

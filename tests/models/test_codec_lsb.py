@@ -275,6 +275,7 @@ def test_wrong_arguments():
     for arguments, message in (
         (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 32, got 1"),
         (dict(modulus=33), "modulus: must be a whole number of grey levels from 2 to 32, got 33"),
+        (dict(modulus=7.5), "modulus: must be a whole number of grey levels from 2 to 32, got 7.5"),
         (dict(num_secrets=256), "num_secrets: must be from 1 to 255"),
         (dict(speed=11), "speed: must be from 0 to 10"),
         (dict(codec="jpeg"), "codec: expected auto, avif or webp, got 'jpeg'"),

@@ -151,6 +151,16 @@ def test_the_sender_chooses_the_modulus_and_the_stego_says_it(modulus):
     assert errors[0] < errors[1] if modulus > 12 else errors[0] > errors[1]
 
 
+def test_a_modulus_that_was_saved_as_a_float():
+    assert (
+        type(build_model("smilenet", rows=2, cols=2, embedding="lattice", condition=0, modulus=12.0).modulus)
+        is int
+    )
+    assert type(build_model("codec_lsb", modulus=12.0).modulus) is int
+    with pytest.raises(ValueError, match="whole number of grey levels from 2 to 64, got 0"):
+        build_model("smilenet", modulus=0)
+
+
 def test_imse_has_no_modulus():
     net = build_model("smilenet", rows=2, cols=2, growth=4, icdm_blocks=1, imse_blocks=1)
     assert net.modulus is None

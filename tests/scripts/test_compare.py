@@ -56,15 +56,6 @@ def test_plot_has_something_in_it():
     assert (picture != compare.plot(RESULTS[:2])).any()
 
 
-def test_settings_of_a_folder_are_kept(tmp_path):
-    file = tmp_path / "out" / "compare.json"
-    compare.keep_settings(file, {"train": "a", "minutes": 5.0})
-    compare.keep_settings(file, {"train": "a", "minutes": 5.0})
-    with pytest.raises(ValueError, match="made with --minutes 5.0, not 6.0; choose another --out"):
-        compare.keep_settings(file, {"train": "a", "minutes": 6.0})
-    assert json.loads(file.read_text())["minutes"] == 5.0
-
-
 def call(*arguments):
     words = [sys.executable, SCRIPT, *arguments]
     return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=300)
@@ -88,6 +79,9 @@ def test_a_run_is_called_after_its_changes():
     assert compare.run_name(changed) == "isn_4_nano_growth_8_lr_1.0e-3"
     with pytest.raises(ValueError, match="'growth' is not KEY=VALUE"):
         compare.run_name("isn_4_nano,growth")
+    for key in ("name", "train.minutes", "train.steps", "data.train.crop"):
+        with pytest.raises(ValueError, match=f"{key} is the same for all"):
+            compare.run_name(f"isn_4_nano,{key}=3")
 
 
 def test_two_methods_and_a_second_call(tmp_path, large_pictures):

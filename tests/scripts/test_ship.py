@@ -24,7 +24,7 @@ def run(trainer):
     return one.run
 
 
-def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, tmp_path):
+def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pictures, tmp_path):
     words = [run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
     first = call(*words)
     assert first.returncode == 0, first.stderr
@@ -32,7 +32,8 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, tmp
     file = folder / "tiny_2.safetensors"
     digest = sha256(file)
     assert (folder / "SHA256SUMS").read_text() == f"{digest}  {file.name}\n"
-    assert str(tmp_path) not in (folder / "options.yml").read_text() + load_model(file)[1]["options"]
+    for text in ((folder / "options.yml").read_text(), load_model(file)[1]["options"]):
+        assert str(pictures.parent) not in text and f"datasets/{pictures.name}" in text
     card = (folder / "README.md").read_text()
     assert "six photographs" in card and digest in card and "not measured" in card and "muon_lr 0.01" in card
 
@@ -57,6 +58,19 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, tmp
     assert (folder / "README.md").read_text() == card
 
 
-def test_what_is_not_a_run(tmp_path):
-    done = call(tmp_path, "x", "--trained-on", "nothing")
-    assert done.returncode == 2 and "no training run" in done.stderr and done.stderr.count("\n") == 1
+def test_mistakes(run, tmp_path):
+    def refused(message, *words):
+        done = call(*words, "--trained-on", "nothing", "--experiments", tmp_path / "e")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert message in done.stderr and not (tmp_path / "e").exists()
+
+    refused("no training run", tmp_path, "x")
+    refused("NAME '../x': letters, digits", run, "../x")
+    broken = tmp_path / "broken.json"
+    for text, message in (("{", "no JSON"), ("[]", "weights_sha256"), ("{}", "weights_sha256")):
+        broken.write_text(text)
+        refused(message, run, "x", "--results", broken)
+    refused("broken.json: 'detector' is missing", run, "x", "--security", broken)
+    options = run / "env.json"
+    options.write_text("{}")
+    refused("env.json: 'device' is missing", run, "x")
