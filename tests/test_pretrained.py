@@ -10,7 +10,8 @@ SHIPPED = sorted((Path(__file__).parents[1] / "experiments" / "pretrained").glob
 
 
 def test_there_are_networks_for_a_newcomer():
-    assert {"smilenet_l_4", "smilenet_l_25"} <= {path.parent.name for path in SHIPPED}
+    wanted = {f"smilenet_l_{n}" for n in (4, 9, 16, 25)}
+    assert wanted <= {path.parent.name for path in SHIPPED}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
