@@ -94,7 +94,7 @@ def build_criteria(options: TrainOptions, model: HidingModel) -> list[nn.Module]
     for k, phase in enumerate(options.train.phases):
         key = f"train.phases.{k}"
         for name in phase.freeze:
-            if name not in parts:
+            if name not in parts and not left_out(model, name):
                 known = ", ".join(name for name, _ in model.named_children())
                 raise options.error(f"{key}.freeze", f"the network has no part '{name}'; it has: {known}")
         prefixes = tuple(f"{name}." for name in phase.freeze)
@@ -106,6 +106,11 @@ def build_criteria(options: TrainOptions, model: HidingModel) -> list[nn.Module]
         except ValueError as error:
             raise options.error(f"{key}.loss" if own else "loss", str(error)) from error
     return criteria
+
+
+def left_out(model: HidingModel, name: str) -> bool:
+    """Whether the method has a part of this name, but this network is without it (sis_blocks: 0)."""
+    return name in vars(model) and vars(model)[name] is None
 
 
 @dataclass

@@ -84,6 +84,30 @@ def load_model(
     return model.to(device).eval(), metadata
 
 
+def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPERIMENTS) -> str:
+    """Copy the tensors of a weights file into a fresh network that may have more: a line on what was done.
+
+    Raises ValueError for weights of another method, or with a tensor that this network lacks or has in
+    another shape.
+    """
+    path = find_weights(weights, experiments)
+    metadata = read_metadata(path)
+    if metadata["method"] != model.method:
+        raise ValueError(
+            f"{path}: weights of '{metadata['method']}'; start_from needs weights of '{model.method}'"
+        )
+    old, new = safetensors.torch.load_file(path), model.state_dict()
+    for name, tensor in old.items():
+        there = "x".join(map(str, tensor.shape))
+        if name not in new:
+            raise ValueError(f"{path}: it has {name} ({there}), which this network lacks")
+        if tensor.shape != new[name].shape:
+            here = "x".join(map(str, new[name].shape))
+            raise ValueError(f"{path}: {name} is {there} there and {here} in this network")
+    model.load_state_dict(new | old)
+    return f"started from {path}: {len(old)} tensors taken, {len(new) - len(old)} fresh"
+
+
 def _untrained(
     method: str, device: torch.device | str, expect: tuple[str, dict] | None
 ) -> tuple[HidingModel, dict[str, str]]:

@@ -15,13 +15,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
 from engine.board import Board
-from engine.build import build_training, choose_device, has_fast_bf16
+from engine.build import build_training, choose_device, has_fast_bf16, left_out
 from engine.checkpoint import (
     load_state,
     random_state,
     save_state,
     save_weights,
     set_random_state,
+    start_from,
 )
 from engine.evaluate import validate
 from engine.interrupt import StopRequest
@@ -52,6 +53,9 @@ class Trainer:
         parts = build_training(options)
         self.model, self.criteria = parts.model, parts.criteria
         self.groups, self.validation = parts.groups, parts.validation
+        started = None
+        if self.train.start_from and not resume:
+            started = start_from(self.model, self.train.start_from, experiments)
         self.model.to(self.device).train()
         for criterion in self.criteria:
             criterion.to(self.device)
@@ -84,6 +88,8 @@ class Trainer:
         log_to(self.run / "train.log")
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived}")
+        if started:
+            logger.info(started)
         if saved is not None:
             for change in changes(saved["options"], dump(self.options)):
                 logger.info(f"resumed with another {change}")
@@ -235,7 +241,8 @@ class Trainer:
             self.phase = k
             self.model.requires_grad_(True)
             for name in phase.freeze:
-                self.model.get_submodule(name).requires_grad_(False)
+                if not left_out(self.model, name):
+                    self.model.get_submodule(name).requires_grad_(False)
             frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
             logger.info(f"step {self.step}: phase {k + 1} '{phase.name}'{frozen}")
         return self.criteria[k]

@@ -173,6 +173,11 @@ class Train(Section):
         description="time after which the run ends, its schedule and phases with it; null: none [min]",
     )
     batch_size: int = Field(1, ge=1, description="groups in one step [groups]")
+    start_from: Text | None = Field(
+        None,
+        description="weights of the same method to start from (a run, a shipped name, a file): what the "
+        "network has beyond them, such as further blocks, starts fresh; null: all does",
+    )
     optimizer: Literal["adam", "muon"] = Field(
         "adam",
         description="muon: orthogonalised momentum for the convolutions' kernels, Adam for the rest; it "

@@ -19,6 +19,8 @@ class ModulationBlock(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
         )
+        nn.init.zeros_(self.body[2].weight)  # a fresh block is the identity: a trained network can get more
+        nn.init.zeros_(self.body[2].bias)
         self.modulate = nn.Conv2d(condition, 2 * width, 3, padding=1) if condition else None
         squeezed = max(width // 4, 4)
         self.channel_gate = nn.Sequential(
