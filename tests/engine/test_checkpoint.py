@@ -18,6 +18,7 @@ from engine.checkpoint import (
     save_state,
     save_weights,
     sha256,
+    start_from,
     weights_that_hid,
 )
 from models import build_model
@@ -76,6 +77,37 @@ def test_weights_of_another_method(weights):
         load_model(path, expect=("hinet", {}))
     with pytest.raises(ValueError, match="another 'smilenet': cols=2 instead of 5"):
         load_model(path, expect=("smilenet", {"rows": 1, "cols": 5}))
+
+
+def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
+    arguments = dict(ARGUMENTS, sis_blocks=1, sis_width=4, sde_blocks=1, sde_width=4)
+    old = build_model("smilenet", **arguments)
+    with torch.no_grad():
+        for p in old.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    save_weights(tmp_path / "old.safetensors", old)
+    new = build_model("smilenet", **arguments | {"icdm_blocks": 3, "sis_blocks": 2, "sde_blocks": 4})
+    done = start_from(new, tmp_path / "old.safetensors")
+    total, taken = len(new.state_dict()), len(old.state_dict())
+    assert done.endswith(f"{taken} tensors taken, {total - taken} fresh") and total > taken
+    cover, secrets = torch.rand(1, 3, 16, 18), torch.rand(1, 2, 3, 16, 18)
+    with torch.no_grad():
+        ours, theirs = new(cover, secrets), old(cover, secrets)
+    assert torch.equal(ours.stego, theirs.stego) and torch.equal(ours.revealed, theirs.revealed)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"growth": 6}, r"icdm.blocks.0.* is [0-9x]+ there and [0-9x]+ in this network"),
+        ({"icdm_blocks": 0}, "it has icdm.blocks.0.* which this network lacks"),
+    ],
+)
+def test_weights_that_a_network_cannot_start_from(weights, changes, message):
+    with pytest.raises(ValueError, match=message):
+        start_from(build_model("smilenet", **ARGUMENTS | changes), weights[0])
+    with pytest.raises(ValueError, match="weights of 'smilenet'; start_from needs weights of 'hinet'"):
+        start_from(build_model("hinet"), weights[0])
 
 
 def test_weights_do_not_depend_on_the_modulus(tmp_path):

@@ -117,5 +117,11 @@ def test_quantize_rounds_and_passes_the_gradient():
     x = torch.tensor([-0.5, 0.0, 0.4 / 255, 0.6 / 255, 0.5, 1.0, 3.0], requires_grad=True)
     y = quantize(x)
     assert (y * 255).tolist() == pytest.approx([0, 0, 0, 1, 128, 255, 255])
-    (y * torch.arange(7)).sum().backward()
-    assert torch.equal(x.grad, torch.arange(7.0))
+    (y * torch.arange(-1, 6)).sum().backward()
+    assert torch.equal(x.grad, torch.arange(-1.0, 6.0))  # all of these lead inwards or stay inside
+
+
+def test_quantize_pulls_values_back_but_never_pushes_them_further_out():
+    x = torch.tensor([-0.1, -0.1, 1.1, 1.1], requires_grad=True)
+    (quantize(x) * torch.tensor([-1.0, 1.0, 1.0, -1.0])).sum().backward()
+    assert x.grad.tolist() == [-1, 0, 1, 0]
