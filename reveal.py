@@ -71,6 +71,8 @@ def main(arguments: argparse.Namespace) -> None:
         places = ", ".join(str(k) for k in done.empty)
         kept = "written all the same" if arguments.all else "not written (--all writes them)"
         print(f"empty places (mid-grey): {places}; {kept}")
+    if done.damaged:
+        print("the stego was changed after hiding: nothing vouches for what was revealed")
     print(f"{len(done.written)} pictures in {arguments.out}")
 
 

@@ -21,7 +21,7 @@ from metrics.image import psnr
 from models import MODELS, HidingModel
 from models.base import EMPTY
 from models.codec_lsb import MOST_PIXELS
-from models.container import PUBLIC, ContainerError, Key, NoPayload, hidden_with
+from models.container import PUBLIC, ContainerError, Damaged, Key, NoPayload, hidden_with
 
 
 @dataclass
@@ -95,10 +95,12 @@ def hide_files(
 
 @dataclass
 class RevealedFiles:
-    """What `reveal_files` wrote, and the numbers of the places that look empty (counted from 1)."""
+    """What `reveal_files` wrote, the numbers of the places that look empty (counted from 1), and whether the
+    stego was changed after hiding (always False without a key, which alone can tell)."""
 
     written: list[Path]
     empty: list[int]
+    damaged: bool = False
 
 
 def reveal_files(
@@ -130,9 +132,15 @@ def reveal_files(
             f"{stego}: {width}x{height} pixels; a stego of these weights has at least "
             f"{model.smallest[1]}x{model.smallest[0]}"
         )
+    damaged = False
     if model.keyed:
         try:
-            revealed = _unsealed(model, picture, key, damaged_ok)
+            try:
+                revealed = _unsealed(model, picture, key)
+            except Damaged:
+                if not damaged_ok:
+                    raise
+                damaged, revealed = True, _unsealed(model, picture, key, damaged_ok)
         except ContainerError as error:
             raise type(error)(f"{stego}: {error}") from error
         paths = [out / name for name in revealed]
@@ -154,10 +162,12 @@ def reveal_files(
                 continue
         write_picture(path, array)
         written.append(path)
-    return RevealedFiles(written, empty)
+    return RevealedFiles(written, empty, damaged)
 
 
-def _unsealed(model: HidingModel, stego: np.ndarray, key: Key, damaged_ok: bool) -> dict[str, np.ndarray]:
+def _unsealed(
+    model: HidingModel, stego: np.ndarray, key: Key, damaged_ok: bool = False
+) -> dict[str, np.ndarray]:
     """The secrets of a keyed stego, (h,w,3) uint8 at their own sizes, by the names of their files."""
     secrets, content = model.unseal(to_tensor(stego), key, damaged_ok)
     arrays = [to_array(secret) for secret in secrets]
