@@ -84,7 +84,7 @@ def reveal(
     passphrase: str | None = None,
     damaged_ok: bool = False,
 ):
-    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places).
+    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places, damaged).
 
     weights None: those that the stego names, where it was hidden with a key.
     """

@@ -87,8 +87,8 @@ def load_model(
 def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPERIMENTS) -> str:
     """Copy the tensors of a weights file into a fresh network that may have more: a line on what was done.
 
-    Raises ValueError for weights of another method, or with a tensor that this network lacks or has in
-    another shape.
+    Raises ValueError for weights of another method, for another mosaic (rows, cols), or with a tensor that
+    this network lacks or has in another shape. Other arguments may differ; the line says which.
     """
     path = find_weights(weights, experiments)
     metadata = read_metadata(path)
@@ -96,6 +96,14 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
         raise ValueError(
             f"{path}: weights of '{metadata['method']}'; start_from needs weights of '{model.method}'"
         )
+    arguments = json.loads(metadata["arguments"])
+    differing = [
+        f"{key}: {arguments.get(key)} -> {value}"
+        for key, value in model.arguments.items()
+        if arguments.get(key) != value
+    ]
+    if tiling := [change for change in differing if change.startswith(("rows:", "cols:"))]:
+        raise ValueError(f"{path}: weights of another mosaic ({', '.join(tiling)})")
     old, new = safetensors.torch.load_file(path), model.state_dict()
     for name, tensor in old.items():
         there = "x".join(map(str, tensor.shape))
@@ -105,7 +113,9 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
             here = "x".join(map(str, new[name].shape))
             raise ValueError(f"{path}: {name} is {there} there and {here} in this network")
     model.load_state_dict(new | old)
-    return f"started from {path}: {len(old)} tensors taken, {len(new) - len(old)} fresh"
+    others = f"; {', '.join(differing)}" if differing else ""
+    fresh = len(new) - len(old)
+    return f"started from {path} ({sha256(path)[:12]}): {len(old)} tensors taken, {fresh} fresh{others}"
 
 
 def _untrained(

@@ -96,7 +96,7 @@ def hide_files(
 @dataclass
 class RevealedFiles:
     """What `reveal_files` wrote, the numbers of the places that look empty (counted from 1), and whether the
-    stego was changed after hiding (always False without a key, which alone can tell)."""
+    stego was changed after hiding (always False with methods that have no key)."""
 
     written: list[Path]
     empty: list[int]

@@ -38,9 +38,10 @@ GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
 class Trainer:
     """Trains a network as an option file says, in experiments/<name>/.
 
-    Everything that the weights depend on is a function of the options and the step, or is in the
-    saved state; so an interrupted run, resumed, ends with the same weights (on a CPU bit for bit). Not so
-    with `train.minutes`: then the schedule and the end depend on how fast the machine is.
+    Everything that the weights depend on is a function of the options, the weights of `start_from` and
+    the step, or is in the saved state; so an interrupted run, resumed, ends with the same weights (on a
+    CPU bit for bit). Not so with `train.minutes`: then the schedule and the end depend on how fast the
+    machine is.
     """
 
     def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False):
@@ -55,7 +56,10 @@ class Trainer:
         self.groups, self.validation = parts.groups, parts.validation
         started = None
         if self.train.start_from and not resume:
-            started = start_from(self.model, self.train.start_from, experiments)
+            try:
+                started = start_from(self.model, self.train.start_from, experiments)
+            except ValueError as error:
+                raise options.error("train.start_from", str(error)) from error
         self.model.to(self.device).train()
         for criterion in self.criteria:
             criterion.to(self.device)
@@ -92,7 +96,8 @@ class Trainer:
             logger.info(started)
         if saved is not None:
             for change in changes(saved["options"], dump(self.options)):
-                logger.info(f"resumed with another {change}")
+                unused = " (not used: the run has begun)" if change.startswith("train.start_from:") else ""
+                logger.info(f"resumed with another {change}{unused}")
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -240,10 +245,10 @@ class Trainer:
         if k != self.phase:
             self.phase = k
             self.model.requires_grad_(True)
-            for name in phase.freeze:
-                if not left_out(self.model, name):
-                    self.model.get_submodule(name).requires_grad_(False)
-            frozen = f", frozen: {', '.join(phase.freeze)}" if phase.freeze else ""
+            freeze = [name for name in phase.freeze if not left_out(self.model, name)]
+            for name in freeze:
+                self.model.get_submodule(name).requires_grad_(False)
+            frozen = f", frozen: {', '.join(freeze)}" if freeze else ""
             logger.info(f"step {self.step}: phase {k + 1} '{phase.name}'{frozen}")
         return self.criteria[k]
 

@@ -51,7 +51,7 @@ class Baluja(HidingModel):
 
     Parameters: 3.78 M.
 
-    Different from the paper: stego is rounded to 8 bits in training, with a straight-through gradient
+    Different from the paper: stego is rounded to 8 bits in training, with the gradient of `quantize`
     (there, a small amount of noise is added to it, so that the secret is not put into the lowest bits
     alone); mean squared errors where the paper writes norms; pictures are centred on 0 inside the
     networks. There is no released code.

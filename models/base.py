@@ -73,7 +73,7 @@ class HidingModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
-        """Training: encode, 8-bit quantisation with a straight-through gradient, decode, in one call."""
+        """Training: encode, 8-bit quantisation with the gradient of `quantize`, decode, in one call."""
         stego = quantize(self.encode(cover, secrets))
         return Hidden(stego, self.decode(stego))
 

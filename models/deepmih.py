@@ -165,7 +165,7 @@ class DeepMIH(HidingModel):
     at N = 4).
 
     Different from the released code: z = 0 by default (there Gaussian: z_std = 1); the last stego is
-    rounded to 8 bits in training too, with a straight-through gradient (there, it stays a float in
+    rounded to 8 bits in training too, with the gradient of `quantize` (there, it stays a float in
     training); its perceptual term (0.01, features of a VGG network trained for classification) is left
     out, since it needs that network's weights; maps start at zero instead of at random, so that the first
     stages can be trained without them by freezing `maps`; its non-local layer, which is built and never

@@ -42,7 +42,7 @@ class HiddenImage(HidingModel):
     every pixel; so the decoder ends in a 1x1 convolution, where there is a mean over the picture and a
     linear layer. The adversary (weight 0.001) is left out: it is a second network with an optimiser of its
     own, against detection, which the comparisons with picture-hiding methods do not score. No noise
-    layers between encoder and decoder but the rounding to 8 bits, with a straight-through gradient.
+    layers between encoder and decoder but the rounding to 8 bits, with the gradient of `quantize`.
     Pictures are centred on 0 inside the networks.
     """
 

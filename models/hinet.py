@@ -65,7 +65,7 @@ class HiNet(HidingModel):
 
     Different from the paper: z = 0 by default (the paper samples a Gaussian: z_std = 1, as in
     options/train/hinet_1.yml, and so that a reveal is repeatable the sample is fixed). Different from
-    the released code: stego is rounded to 8 bits in training too, with a straight-through gradient (there,
+    the released code: stego is rounded to 8 bits in training too, with the gradient of `quantize` (there,
     training and test reveal from floats); means per value instead of sums; a non-finite step is skipped
     (there, it ends the run). The same as there: LeakyReLU of slope 0.01, the order of the Haar bands, last
     layers that start at zero, so that a fresh network's stego is the cover. Its released weights load

@@ -82,8 +82,8 @@ class Weng(HidingModel):
 
     Parameters: 42.57 M at the default size.
 
-    Different from the released code: stego is rounded to 8 bits in training, with a straight-through
-    gradient; convolutions that are normalised have no bias, which would be without effect; weights start as
+    Different from the released code: stego is rounded to 8 bits in training, with the gradient of
+    `quantize`; convolutions that are normalised have no bias, which would be without effect; weights start as
     torch's layers do (there, Gaussian with a deviation of 0.02). It shrinks all pictures to 256 pixels; here
     sizes that 2^depth does not divide are extended by copies of the last row and column, and the stego is
     cut back.

@@ -104,11 +104,13 @@ def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> byte
 
 
 def without_paths(trained: TrainOptions) -> dict:
-    """The options with datasets/NAME for each folder of pictures, wherever it was."""
+    """The options with datasets/NAME for each folder of pictures, wherever it was; other files by name."""
     options = trained.model_dump(mode="json", by_alias=True)
     for pictures in options["data"].values():
         if isinstance(pictures, dict) and pictures.get("folder"):
             pictures["folder"] = f"datasets/{Path(pictures['folder']).name}"
+    if options["train"]["start_from"]:
+        options["train"]["start_from"] = Path(options["train"]["start_from"]).name
     return options
 
 
@@ -153,9 +155,10 @@ def training(metadata: dict, options: dict, state: Path) -> str:
     rates = f"lr {train['lr']:g}"
     if train["optimizer"] == "muon":
         rates = f"muon_lr {train['muon_lr']:g}, {rates}"
+    begun = f", begun from {train['start_from']}" if train["start_from"] else ""
     return (
         f"{metadata['step']} steps of {train['batch_size']} groups, {minutes:.0f} minutes, "
-        f"{train['optimizer']} ({rates}, {train['schedule']}), seed {options['seed']}"
+        f"{train['optimizer']} ({rates}, {train['schedule']}), seed {options['seed']}{begun}"
     )
 
 

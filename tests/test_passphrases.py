@@ -129,6 +129,19 @@ def test_the_sender_chooses_the_modulus(run, here):
     assert reveal(run).returncode == 0 and len(os.listdir("out")) == 2
 
 
+def test_what_was_revealed_of_a_changed_stego_is_not_vouched_for(run, here):
+    assert hide(run, "--modulus", "4").returncode == 0
+    done = reveal(run, "--damaged", out="whole")
+    assert done.returncode == 0 and "vouches" not in done.stdout
+    changed = np.array(Image.open("s.png"))
+    changed[-1, -1, 1] += 4 if changed[-1, -1, 1] < 128 else -4  # by the modulus: its digit stays
+    Image.fromarray(changed).save("c.png")
+    refused(reveal(run, stego="c.png", out="new"), "c.png: changed after hiding")
+    done = reveal(run, "--damaged", stego="c.png", out="new")
+    assert done.returncode == 0 and "nothing vouches for what was revealed" in done.stdout
+    assert len(os.listdir("new")) == 2
+
+
 def test_mistakes(run, here):
     Image.fromarray(astronaut()[:20, :20]).save("tiny.png")
     done = hide(run, cover="tiny.png")

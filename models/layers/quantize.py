@@ -13,7 +13,7 @@ class _Round8Bit(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        outwards = ((x > 1) & (gradient < 0)) | ((x < 0) & (gradient > 0))  # of a descent
+        outwards = ((x > 1) & (gradient < 0)) | ((x < 0) & (gradient > 0))  # where a step of descent would go
         return gradient.masked_fill(outwards, 0)
 
 
@@ -22,8 +22,7 @@ def quantize(x: Tensor) -> Tensor:
 
     Forward: what an 8-bit file keeps of x. Backward: the identity (straight-through, Bengio et al., 2013),
     beyond the clamp too, so that values that left the range can be pulled back; only what would push
-    those further out is dropped. It promises an effect that the clamp undoes: on blown-out covers an
-    invertible network then shouts ever louder to be heard behind the clamp, and the training
-    explodes (docs/log.md).
+    those further out is dropped. That gradient promises an effect which the clamp undoes: on blown-out
+    covers SMILENet's latents grew under it until the training exploded (docs/log.md).
     """
     return _Round8Bit.apply(x)

@@ -89,7 +89,8 @@ def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
     new = build_model("smilenet", **arguments | {"icdm_blocks": 3, "sis_blocks": 2, "sde_blocks": 4})
     done = start_from(new, tmp_path / "old.safetensors")
     total, taken = len(new.state_dict()), len(old.state_dict())
-    assert done.endswith(f"{taken} tensors taken, {total - taken} fresh") and total > taken
+    assert f"{taken} tensors taken, {total - taken} fresh; " in done and total > taken
+    assert done.endswith("icdm_blocks: 1 -> 3, sis_blocks: 1 -> 2, sde_blocks: 1 -> 4")
     cover, secrets = torch.rand(1, 3, 16, 18), torch.rand(1, 2, 3, 16, 18)
     with torch.no_grad():
         ours, theirs = new(cover, secrets), old(cover, secrets)
@@ -100,6 +101,7 @@ def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
     "changes, message",
     [
         ({"growth": 6}, r"icdm.blocks.0.* is [0-9x]+ there and [0-9x]+ in this network"),
+        ({"rows": 2, "cols": 1}, r"weights of another mosaic \(rows: 1 -> 2, cols: 2 -> 1\)"),
         ({"icdm_blocks": 0}, "it has icdm.blocks.0.* which this network lacks"),
     ],
 )

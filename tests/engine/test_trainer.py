@@ -1,12 +1,14 @@
 """The trainer: resume to the bit, phases, divergence, and never destroying an earlier run."""
 
 import math
+import shutil
 
 import pytest
 import torch
 
 from engine.checkpoint import load_model, load_state
 from models.losses import Losses
+from options import OptionsError
 
 # Loss of the tiny run of conftest.py, 20 steps, float32 on a CPU. It must not move unless the
 # network, the objective, the data order or the optimiser is changed on purpose.
@@ -232,15 +234,24 @@ def test_start_from_a_run(trainer, tmp_path):
     second.fit()
     moved = {name: value.clone() for name, value in weights(second).items()}
     second.close()
-    again = trainer(name="second", overrides=overrides, resume=True)  # not back to the start
+    first.close()
+    shutil.rmtree(tmp_path / "runs/first")  # a resumed run no longer needs it
+    again = trainer(name="second", overrides=overrides, resume=True)
     assert same(weights(again), moved)
 
 
-def test_without_sis_a_phase_may_still_freeze_it(trainer):
+def test_start_from_nothing(trainer, tmp_path):
+    with pytest.raises(OptionsError, match=r"train.start_from: weights 'frist': no such file, run"):
+        trainer(overrides=["train.start_from=frist"])
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_sis_a_phase_may_still_freeze_it(trainer, tmp_path):
     phases = [{"name": "first", "share": 0.5, "freeze": ["sis", "sde"]}, {"name": "second", "share": 0.5}]
     run = trainer(phases=phases, overrides=["network.sis_blocks=0"])
     run.fit()
     assert run.step == 4 and run.model.sis is None
+    assert "'first', frozen: sde\n" in (tmp_path / "runs/tiny/train.log").read_text()
 
 
 @pytest.mark.gpu
