@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-VERSION = 1
+VERSION = 2
 NONCE, MARK, TAG, DIGEST, FINGERPRINT = 16, 4, 16, 16, 8  # bytes
 LONGEST_NOTE = 2**16 - 1  # bytes
 NO_WEIGHTS = bytes(FINGERPRINT)  # the fingerprint of a method without weights

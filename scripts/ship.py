@@ -60,9 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     weights = best_weights(arguments.run)
     if not re.fullmatch(FOLDER_NAME, arguments.name):
         raise ValueError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
-    metadata = dict(read_metadata(weights))
-    options = without_paths(TrainOptions.model_validate_json(metadata["options"]))
-    metadata["options"] = json.dumps(options)
+    metadata, options = as_of_now(read_metadata(weights))
     out = arguments.experiments / "pretrained" / arguments.name
     content = weights_file(out / f"{arguments.name}.safetensors", weights, metadata)
     if len(content) > LARGEST:
@@ -91,16 +89,22 @@ def main(arguments: argparse.Namespace) -> None:
 def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> bytes:
     """The file's bytes; those that are shipped already, where nothing changed.
 
-    Safetensors writes the metadata in an order of its own each time, so the same weights would get another
-    checksum, and what was hidden with the first would be refused.
+    Safetensors writes the metadata in an order of its own each time, and a newer program knows more options: the
+    same weights would get another checksum, and what was hidden with the first would be refused.
     """
     tensors = safetensors.torch.load_file(weights)
     if shipped.exists():
         before = safetensors.torch.load_file(shipped)
         same = before.keys() == tensors.keys() and all(torch.equal(before[k], tensors[k]) for k in tensors)
-        if same and read_metadata(shipped) == metadata:
+        if same and as_of_now(read_metadata(shipped))[0] == metadata:
             return shipped.read_bytes()
     return safetensors.torch.save(tensors, metadata)
+
+
+def as_of_now(metadata: dict[str, str]) -> tuple[dict[str, str], dict]:
+    """The metadata with the options as this program writes them, without paths; and these options."""
+    options = without_paths(TrainOptions.model_validate_json(metadata["options"]))
+    return {**metadata, "options": json.dumps(options)}, options
 
 
 def without_paths(trained: TrainOptions) -> dict:

@@ -79,11 +79,26 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
     cover: grey levels 0..255, values in [margin, 1 - margin], dither in [0, M): one shape, any dtype ->
     float64 of whole numbers 0..255.
     """
+    return _nearest(cover, values, dither, modulus).round().clamp(0, 255)
+
+
+def embed_halved(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
+    """As `embed`, where the lowest bit belongs to the header: even grey levels 2k, of which 2k + 1/2 says the value.
+
+    It comes back with `extract(stego // 2 * 2 + 1/2, ...)` to within 1/M, or a little less well where it was nearer
+    than that to the ends of its range, and was pulled away from them.
+    """
+    values = values.clamp(1 / modulus + 1e-3, 1 - 1 / modulus - 1e-3)
+    nearest = _nearest(cover, values, dither, modulus)
+    return ((nearest + 0.5) / 2).floor().clamp(0, 127) * 2
+
+
+def _nearest(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
+    """t of `embed`, float64, between -1/2 and 255 1/2."""
     masked = (modulus * values.double() + dither).remainder(modulus)
     nearest = masked + modulus * ((cover.double() - masked) / modulus).round()
     nearest = torch.where(nearest < -0.5, nearest + modulus, nearest)
-    nearest = torch.where(nearest >= 255.5, nearest - modulus, nearest)
-    return nearest.round().clamp(0, 255)
+    return torch.where(nearest >= 255.5, nearest - modulus, nearest)
 
 
 def extract(stego: Tensor, dither: Tensor, modulus: float) -> Tensor:
@@ -133,9 +148,9 @@ class LatticeEmbedding(nn.Module):
         return stego / 255, self.companding.inverse(values + error.to(values), self.modulus)
 
     def smallest(self, rows: int, cols: int) -> tuple[int, int]:
-        """(H, W) of the smallest cover, a square: room for the header in the first row of tiles."""
-        side = 4 * max(rows, cols)
-        while _header_rows(header_samples(_note_bytes(rows * cols)), side) >= side // 2 * 2 // rows:
+        """(H, W) of the smallest cover, a square: the header lies in at most half of it."""
+        side, header = 4 * max(rows, cols), header_samples(_note_bytes(rows * cols))
+        while 3 * side**2 < 2 * header:
             side += 1
         return side, side
 
@@ -144,8 +159,8 @@ class LatticeEmbedding(nn.Module):
     ) -> Tensor:
         """cover (3,H,W) uint8, mosaic (3,h,w) centred, h <= H, w <= W -> stego (3,H,W) uint8.
 
-        about: the method's name and its weights' fingerprint. Raises ValueError where the header with this
-        note would reach below the first tiles.
+        about: the method's name and its weights' fingerprint. The samples of the header carry the mosaic too,
+        half as finely. Raises ValueError for a note that is too long.
         """
         note = bytes([self.modulus]) + note
         (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
@@ -155,13 +170,10 @@ class LatticeEmbedding(nn.Module):
         samples = cover.permute(1, 2, 0).cpu().contiguous()
         dither = key_dither(keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
         stego = samples.clone()
-        stego[:h, :w] = embed(samples[:h, :w], values, dither, self.modulus).to(torch.uint8)
-        flat, count = stego.reshape(-1), header_samples(len(note))
-        if _header_rows(count, width) >= h:
-            raise ValueError(
-                f"a note of {len(note)} bytes is too long for a cover of {width}x{height} pixels"
-            )
-        flat[:count] = samples.reshape(-1)[:count]
+        inner = samples[:h, :w], values, dither, self.modulus
+        header = _is_header(samples.shape, header_samples(len(note)))[:h, :w]
+        stego[:h, :w] = torch.where(header, embed_halved(*inner), embed(*inner)).to(torch.uint8)
+        flat = stego.reshape(-1)
         write_header(flat.numpy(), (height, width), keys, nonce, *about, note, marked)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)
 
@@ -170,7 +182,7 @@ class LatticeEmbedding(nn.Module):
     ) -> tuple[Tensor, bytes]:
         """stego (3,H,W) uint8, size (h, w) of the mosaic -> mosaic^ (3,h,w) centred, note.
 
-        Where the header lies, the mosaic is filled from the first row below it. Raises ContainerError.
+        Raises ContainerError.
         """
         height, width = stego.shape[-2:]
         h, w = size
@@ -180,16 +192,16 @@ class LatticeEmbedding(nn.Module):
             raise ContainerError("the header's note is not SMILENet-L's")
         modulus, note = header.note[0], header.note[1:]
         dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)
-        values = extract(samples[:h, :w], dither, modulus)
-        taken = torch.arange(height * width * 3).reshape(height, width, 3)[:h, :w] < header.samples
-        below = min(_header_rows(header.samples, width), h - 1)
-        values = torch.where(taken, values[below], values)
+        taken = _is_header(samples.shape, header.samples)
+        levels = torch.where(taken, samples // 2 * 2 + 0.5, samples)
+        values = extract(levels[:h, :w], dither, modulus)
         values = values.permute(2, 0, 1)[None].to(self.companding.colours)
         return self.companding.inverse(values, modulus)[0], note
 
 
-def _header_rows(samples: int, width: int) -> int:
-    return -(-samples // (3 * width))
+def _is_header(shape: tuple[int, ...], count: int) -> Tensor:
+    """Which samples of a picture (H,W,3) are the header's: bool, of that shape."""
+    return torch.arange(math.prod(shape)).reshape(shape) < count
 
 
 def _note_bytes(num_secrets: int) -> int:

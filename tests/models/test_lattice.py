@@ -17,7 +17,7 @@ from models.container import (
     new_nonce,
     write_header,
 )
-from models.layers.lattice import Companding, embed, extract, key_dither, margin
+from models.layers.lattice import Companding, embed, embed_halved, extract, key_dither, margin
 from models.layers.mosaic import tile
 
 TINY = dict(
@@ -68,6 +68,17 @@ def test_every_value_comes_back_whatever_the_cover_and_dither(modulus):
     assert (stego - cover).abs().max() <= modulus + 0.5  # at the ends of the scale; else half of it
 
 
+@pytest.mark.parametrize("modulus", [3, 8, 9, 12])
+def test_beside_the_headers_bits_values_come_back_half_as_finely(modulus):
+    values = torch.linspace(margin(modulus), 1 - margin(modulus), 101, dtype=torch.float64)[:, None]
+    cover = torch.arange(256.0).double()[:, None, None]
+    dither = torch.linspace(0, modulus, 98, dtype=torch.float64)[:-1]
+    stego = embed_halved(cover, values, dither, modulus)
+    assert stego.min() >= 0 and stego.max() <= 254 and not (stego % 2).any()
+    kept = values.clamp(1 / modulus + 1e-3, 1 - 1 / modulus - 1e-3)
+    assert (extract(stego + 0.5, dither, modulus) - kept).abs().max() <= 1 / modulus + 1e-9
+
+
 @pytest.mark.parametrize("modulus", [8, 12, 16, 20])
 def test_the_stegos_error_is_that_of_the_lattice(modulus):
     cover = photo(coffee, 400, 600).float().clamp(modulus, 255 - modulus).round()
@@ -113,7 +124,7 @@ def test_the_keys_dither_is_uniform():
 @pytest.mark.parametrize("size", [(70, 72), (81, 97), (120, 75)])
 @pytest.mark.parametrize("rows, cols", [(2, 2), (3, 3), (2, 3), (5, 5)])
 def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
-    """Receiver's mosaic against the sender's, below the header: within 1/(2M) before companding."""
+    """Receiver's mosaic against the sender's: within 1/(2M) before companding, 1/M under the header."""
     net = tiny(rows, cols)
     secrets, cover = pictures(rows * cols, *size), pictures(1, *size, seed=9)[0]
     key = Key("open sesame")
@@ -124,10 +135,11 @@ def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
         sent = net.lattice.companding(tile(small, rows, cols), 12)[0]
         got, note = net.lattice.unseal(stego, (h, w), key, (net.method, net.fingerprint), False)
         got = net.lattice.companding(got[None], 12)[0]
-    rows_taken = -(-header_samples(1 + len(note)) // (3 * size[1]))
     inside = (sent - 0.5).abs() < 0.4  # where the companding's clamp plays no part
-    error = (got - sent).abs()[:, rows_taken:][inside[:, rows_taken:]]
-    assert error.max() <= 0.5 / 12 + 1e-5 and note == bytes([rows * cols]) + b"n" * 9
+    errors, taken = (got - sent).abs(), header_samples(1 + len(note))
+    header = (torch.arange(size[0] * size[1] * 3).reshape(*size, 3) < taken)[:h, :w].permute(2, 0, 1)
+    assert errors[inside & ~header].max() <= 0.5 / 12 + 1e-5 and note == bytes([rows * cols]) + b"n" * 9
+    assert 0.5 / 12 < errors[inside & header].max() <= 1 / 12 + 1e-5
 
 
 def test_as_many_secrets_come_back_as_were_given():
@@ -271,7 +283,7 @@ def test_a_cover_that_is_too_small():
     assert len(net.unseal(net.seal(*_square(side, 25)))[0]) == 25
     with pytest.raises(ValueError, match="too small"):
         net.seal(*_square(side - 1, 25))
-    with pytest.raises(ValueError, match="note"):
+    with pytest.raises(ValueError, match="too small: the header takes"):
         net.seal(*_square(side, 25), Key(), b"x" * 5000)
 
 
