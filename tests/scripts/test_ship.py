@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
-from engine.checkpoint import load_model, sha256
+from engine.checkpoint import load_model, read_metadata, sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +57,23 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pic
     third = call(*words, "--results", results)
     assert third.returncode == 2 and "scores of other weights" in third.stderr
     assert (folder / "README.md").read_text() == card
+
+
+def test_weights_keep_their_checksum_when_the_program_has_learned_new_options(run, tmp_path):
+    words = [run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    assert call(*words).returncode == 0
+    file = tmp_path / "e" / "pretrained" / "tiny_2" / "tiny_2.safetensors"
+    metadata, tensors = dict(read_metadata(file)), safetensors.torch.load_file(file)
+    options = json.loads(metadata["options"])
+    del options["train"]["start_from"]  # as an older program would have written it
+    content = safetensors.torch.save(tensors, metadata | {"options": json.dumps(options)})
+    file.write_bytes(content)
+    (file.parent / "SHA256SUMS").write_text(f"{sha256(file)}  {file.name}\n")
+    assert call(*words).returncode == 0 and file.read_bytes() == content
+    options["seed"] += 1
+    file.write_bytes(safetensors.torch.save(tensors, metadata | {"options": json.dumps(options)}))
+    (file.parent / "SHA256SUMS").write_text(f"{sha256(file)}  {file.name}\n")
+    assert call(*words).returncode == 0 and file.read_bytes() != content
 
 
 def test_mistakes(run, tmp_path):
