@@ -1,4 +1,4 @@
-"""What every method promises, whatever its name: a loop over MODELS."""
+"""What every method promises, whatever its name: a loop over MODELS, and SMILENet with the lattice."""
 
 import pytest
 import torch
@@ -20,6 +20,18 @@ SMALL = {
         sde_blocks=1,
         condition=4,
     ),
+    "smilenet_l": dict(
+        rows=2,
+        cols=2,
+        embedding="lattice",
+        icdm_blocks=1,
+        growth=6,
+        sis_width=8,
+        sis_blocks=1,
+        sde_width=8,
+        sde_blocks=1,
+        condition=0,
+    ),
     "invmihnet": dict(num_secrets=4, iir_blocks=1, iih_blocks=2, growth=6),
     "hinet": dict(num_blocks=2, growth=6),
     "deepmih": dict(num_secrets=3, num_blocks=2, growth=6, map_width=6, clamp=1.0),
@@ -30,10 +42,11 @@ SMALL = {
     "lsb": dict(num_secrets=2, bits=3),
     "codec_lsb": dict(num_secrets=4),
 }
-METHODS = sorted(MODELS)
-TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
-KEYED = [name for name in METHODS if MODELS[name].keyed]
-INVERTIBLE = [name for name in METHODS if hasattr(MODELS[name], "embed")]
+METHODS = sorted(SMALL)
+VARIANTS = {"smilenet_l": "smilenet"}  # of which method
+TRAINABLE = [name for name in METHODS if MODELS[VARIANTS.get(name, name)].trainable]
+KEYED = ["codec_lsb", "smilenet_l"]
+INVERTIBLE = [name for name in METHODS if hasattr(MODELS.get(name), "embed")]
 ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
 
 
@@ -43,7 +56,7 @@ def small(method, shake=0.05, **changes):
     In training mode, as a fresh module is.
     """
     torch.manual_seed(0)
-    net = build_model(method, **SMALL[method], **changes)
+    net = build_model(VARIANTS.get(method, method), **SMALL[method], **changes)
     with torch.no_grad():
         for p in net.parameters():
             p.add_(torch.randn_like(p) * shake)
@@ -59,7 +72,8 @@ def group(net, height=32, width=48, batch=1, seed=0):
 
 
 def test_every_method_is_tested_here():
-    assert sorted(SMALL) == METHODS and len(INVERTIBLE) >= 3
+    assert sorted(SMALL.keys() - VARIANTS) == sorted(MODELS) and len(INVERTIBLE) >= 3
+    assert [name for name in METHODS if small(name).keyed] == KEYED
 
 
 def test_methods_without_training():
@@ -216,10 +230,15 @@ def test_seal_refuses(method):
 
 
 # Sizes and losses with which 300 steps are enough: weights of the loss as in the nano option files.
+RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 OVERFIT = {
     "smilenet": (
-        dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=3, growth=8, sis_blocks=0, sde_blocks=0, condition=0),
+        dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=3, growth=8, **RESCALING, condition=4),
         dict(latent=0.01, mosaic_recovery=0.5, readable_mosaic=0.5),
+    ),
+    "smilenet_l": (
+        dict(rows=2, cols=2, embedding="lattice", icdm_blocks=1, growth=8, **RESCALING, condition=0),
+        dict(),
     ),
     "invmihnet": (
         dict(num_secrets=4, iir_blocks=1, iih_blocks=3, growth=8),
@@ -239,7 +258,7 @@ def test_one_group_is_learned_within_300_steps(method):
     """Cover and secrets of 64 pixels: revealed at 25 dB and more through 8 bits, the stego at 25 dB too."""
     arguments, weights = OVERFIT[method]
     torch.manual_seed(0)
-    net = build_model(method, **arguments)
+    net = build_model(VARIANTS.get(method, method), **arguments)
     photos = [photo[60:124, x : x + 64] for x in (150, 250) for photo in (astronaut(), chelsea(), coffee())]
     pictures = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos])
     cover, secrets = pictures[:1], pictures[None, 1 : 1 + net.num_secrets]
