@@ -89,8 +89,8 @@ def main(arguments: argparse.Namespace) -> None:
 def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> bytes:
     """The file's bytes; those that are shipped already, where nothing changed.
 
-    Safetensors writes the metadata in an order of its own each time, and a newer program knows more options: the
-    same weights would get another checksum, and what was hidden with the first would be refused.
+    Safetensors writes the metadata in an order of its own each time, and a newer program knows more
+    options: the same weights would get another checksum, and what was hidden with the first be refused.
     """
     tensors = safetensors.torch.load_file(weights)
     if shipped.exists():

@@ -83,10 +83,10 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
 
 
 def embed_halved(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """As `embed`, where the lowest bit belongs to the header: even grey levels 2k, of which 2k + 1/2 says the value.
+    """As `embed`, but to even grey levels 2k, whose lowest bit is then the header's: 2k + 1/2 says the value.
 
-    It comes back with `extract(stego // 2 * 2 + 1/2, ...)` to within 1/M, or a little less well where it was nearer
-    than that to the ends of its range, and was pulled away from them.
+    `extract(2k + 1/2, ...)` gives it back to within 1/M, once values nearer than that to 0 or 1 are pulled
+    away from there.
     """
     values = values.clamp(1 / modulus + 1e-3, 1 - 1 / modulus - 1e-3)
     nearest = _nearest(cover, values, dither, modulus)
