@@ -1,7 +1,7 @@
 """The container of keyed methods: keys from a passphrase, and a header in the stego's first samples.
 
-A stego carries a header in the parity of its first samples, in raster order (row, column, colour); what
-follows belongs to the method. docs/container.md describes the format byte by byte.
+A stego carries a header in the lowest bit of its first samples, in raster order (row, column, colour); all
+other bits belong to the method. docs/container.md describes the format byte by byte.
 
     nonce, mark                        20 bytes, in clear; random to look at
     version, method, size, digest ..   63 bytes, encrypted and authenticated (ChaCha20-Poly1305)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from models.base import EMPTY, Hidden, HidingModel
-from models.container import ContainerError, Key
+from models.container import Key
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack
-from models.layers.lattice import MODULI, LatticeEmbedding
+from models.layers.lattice import MODULI, LatticeEmbedding, pack_about, unpack_about
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, small_pictures, tile, untile
 from models.layers.quantize import quantize
@@ -297,15 +297,15 @@ class SMILENet(HidingModel):
         small, _ = self._shrink(self._to_float(torch.stack(list(secrets) + grey))[None], None)
         (mosaic,) = tile(small, self.rows, self.cols)
         about = self.method, self.fingerprint
-        return self.lattice.seal(cover, mosaic, key, bytes([len(secrets)]) + note, about, marked)
+        note = pack_about(len(secrets), note, self.num_secrets)
+        return self.lattice.seal(cover, mosaic, key, note, about, marked)
 
     def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
         size, about = self._secret_size(stego), (self.method, self.fingerprint)
         mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
-        if not note or not 1 <= note[0] <= self.num_secrets:  # without a passphrase anybody can write one
-            raise ContainerError("the header's note is not SMILENet-L's")
+        count, note = unpack_about(note, self.num_secrets)
         revealed = self._grow(mosaic[None], None, like=stego[None])
-        return list(self._to_uint8(revealed[0]).to(stego.device)[: note[0]]), note[1:]
+        return list(self._to_uint8(revealed[0]).to(stego.device)[:count]), note
 
     # --- parts of all -----------------------------------------------------------------------------
 

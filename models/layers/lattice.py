@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.container import (
+    LONGEST_NOTE,
     ContainerError,
     Key,
     header_samples,
@@ -83,14 +84,24 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
 
 
 def embed_halved(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """As `embed`, but to even grey levels 2k, whose lowest bit is then the header's: 2k + 1/2 says the value.
+    """As `embed` where the lowest bit is the header's: to even grey levels 2k, of which 2k + 1/2 says the value.
 
-    `extract(2k + 1/2, ...)` gives it back to within 1/M, once values nearer than that to 0 or 1 are pulled
-    away from there.
+    values anywhere in [0,1] -> float64, even, 0..254. `extract_halved` gives them back to within 1/M, once
+    they are `pulled`.
     """
-    values = values.clamp(1 / modulus + 1e-3, 1 - 1 / modulus - 1e-3)
-    nearest = _nearest(cover, values, dither, modulus)
-    return ((nearest + 0.5) / 2).floor().clamp(0, 127) * 2
+    nearest = _nearest(cover, pulled(values, modulus), dither, modulus)
+    return ((nearest + 0.5) / 2).floor() * 2
+
+
+def extract_halved(stego: Tensor, dither: Tensor, modulus: float) -> Tensor:
+    """The values that `embed_halved` was given, whatever the lowest bit is by now; see `extract`."""
+    return pulled(extract(stego // 2 * 2 + 0.5, dither, modulus), modulus)
+
+
+def pulled(values: Tensor, modulus: float) -> Tensor:
+    """Values clamped to [1/M, 1 - 1/M] (1/2 for M = 2): an error of 1/M would else wrap around at 0 or 1."""
+    low = min(1 / modulus + 1e-3, 0.5)
+    return values.clamp(low, 1 - low)
 
 
 def _nearest(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
@@ -148,10 +159,9 @@ class LatticeEmbedding(nn.Module):
         return stego / 255, self.companding.inverse(values + error.to(values), self.modulus)
 
     def smallest(self, rows: int, cols: int) -> tuple[int, int]:
-        """(H, W) of the smallest cover, a square: the header lies in at most half of it."""
-        side, header = 4 * max(rows, cols), header_samples(_note_bytes(rows * cols))
-        while 3 * side**2 < 2 * header:
-            side += 1
+        """(H, W) of the smallest cover, a square: the header with hide.py's note takes at most half of it."""
+        header = header_samples(1 + NOTE_ABOUT + longest_note(rows * cols))
+        side = max(4 * max(rows, cols), math.ceil(math.sqrt(2 * header / 3)))
         return side, side
 
     def seal(
@@ -169,12 +179,12 @@ class LatticeEmbedding(nn.Module):
         values = self.companding(mosaic[None], self.modulus)[0].permute(1, 2, 0).cpu()
         samples = cover.permute(1, 2, 0).cpu().contiguous()
         dither = key_dither(keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
-        stego = samples.clone()
-        inner = samples[:h, :w], values, dither, self.modulus
+        inner = samples[:h, :w], values, dither
         header = _is_header(samples.shape, header_samples(len(note)))[:h, :w]
-        stego[:h, :w] = torch.where(header, embed_halved(*inner), embed(*inner)).to(torch.uint8)
-        flat = stego.reshape(-1)
-        write_header(flat.numpy(), (height, width), keys, nonce, *about, note, marked)
+        stego = samples.clone()
+        stego[:h, :w] = embed(*inner, self.modulus)
+        stego[:h, :w][header] = embed_halved(*(x[header] for x in inner), self.modulus).to(torch.uint8)
+        write_header(stego.reshape(-1).numpy(), (height, width), keys, nonce, *about, note, marked)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)
 
     def unseal(
@@ -192,18 +202,44 @@ class LatticeEmbedding(nn.Module):
             raise ContainerError("the header's note is not SMILENet-L's")
         modulus, note = header.note[0], header.note[1:]
         dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)
-        taken = _is_header(samples.shape, header.samples)
-        levels = torch.where(taken, samples // 2 * 2 + 0.5, samples)
-        values = extract(levels[:h, :w], dither, modulus)
+        values = extract(samples[:h, :w], dither, modulus)
+        taken = _is_header(samples.shape, header.samples)[:h, :w]
+        values[taken] = extract_halved(samples[:h, :w][taken], dither[taken], modulus)
         values = values.permute(2, 0, 1)[None].to(self.companding.colours)
         return self.companding.inverse(values, modulus)[0], note
 
 
 def _is_header(shape: tuple[int, ...], count: int) -> Tensor:
     """Which samples of a picture (H,W,3) are the header's: bool, of that shape."""
-    return torch.arange(math.prod(shape)).reshape(shape) < count
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask.view(-1)[:count] = True
+    return mask
 
 
-def _note_bytes(num_secrets: int) -> int:
-    """Of a note with the number of the secrets and the size of each, as hide.py writes it."""
-    return 5 + 4 * num_secrets
+# --- the note ---------------------------------------------------------------------------------------
+
+NOTE_ABOUT = 3  # bytes before the sender's note: number of secrets, length of the note
+
+
+def pack_about(count: int, note: bytes, num_secrets: int) -> bytes:
+    """The number of secrets (1 byte), the note's length (2), the note; as long for one secret as for all.
+
+    Otherwise the header's length, which shows to whoever has the cover, would tell their number. Raises
+    ValueError for a note that is too long.
+    """
+    if len(note) > LONGEST_NOTE - 1 - NOTE_ABOUT:
+        raise ValueError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE - 1 - NOTE_ABOUT} can be kept")
+    return bytes([count]) + len(note).to_bytes(2) + note.ljust(longest_note(num_secrets), b"\0")
+
+
+def unpack_about(content: bytes, num_secrets: int) -> tuple[int, bytes]:
+    """The inverse: (number of secrets, note). Without a passphrase anybody can write one: ContainerError."""
+    count, length = content[:1], int.from_bytes(content[1:NOTE_ABOUT])
+    if not count or not 1 <= count[0] <= num_secrets or len(content) < NOTE_ABOUT + length:
+        raise ContainerError("the header's note is not SMILENet-L's")
+    return count[0], content[NOTE_ABOUT:][:length]
+
+
+def longest_note(num_secrets: int) -> int:
+    """Bytes of a note with the size of each secret, as hide.py writes it."""
+    return 3 + 4 * num_secrets

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import container
 from models.container import (
     NO_WEIGHTS,
     PUBLIC,
@@ -45,6 +46,14 @@ def opened(samples, key=PUBLIC, size=SIZE, method="codec_lsb", weights=NO_WEIGHT
 
 
 STEGO = sealed()
+
+
+def test_a_container_of_another_version(monkeypatch):
+    monkeypatch.setattr(container, "VERSION", 1)
+    samples = sealed()
+    monkeypatch.undo()
+    with pytest.raises(ContainerError, match="a container of version 1, this program reads version 2"):
+        opened(samples)
 
 
 @pytest.mark.parametrize("passphrase", [None, "Grüße, 世界"])

@@ -17,7 +17,16 @@ from models.container import (
     new_nonce,
     write_header,
 )
-from models.layers.lattice import Companding, embed, embed_halved, extract, key_dither, margin
+from models.layers.lattice import (
+    Companding,
+    embed,
+    embed_halved,
+    extract,
+    extract_halved,
+    key_dither,
+    longest_note,
+    margin,
+)
 from models.layers.mosaic import tile
 
 TINY = dict(
@@ -68,15 +77,18 @@ def test_every_value_comes_back_whatever_the_cover_and_dither(modulus):
     assert (stego - cover).abs().max() <= modulus + 0.5  # at the ends of the scale; else half of it
 
 
-@pytest.mark.parametrize("modulus", [3, 8, 9, 12])
+@pytest.mark.parametrize("modulus", [2, 3, 8, 9, 12, 64])
 def test_beside_the_headers_bits_values_come_back_half_as_finely(modulus):
-    values = torch.linspace(margin(modulus), 1 - margin(modulus), 101, dtype=torch.float64)[:, None]
+    values = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
     cover = torch.arange(256.0).double()[:, None, None]
     dither = torch.linspace(0, modulus, 98, dtype=torch.float64)[:-1]
     stego = embed_halved(cover, values, dither, modulus)
     assert stego.min() >= 0 and stego.max() <= 254 and not (stego % 2).any()
-    kept = values.clamp(1 / modulus + 1e-3, 1 - 1 / modulus - 1e-3)
-    assert (extract(stego + 0.5, dither, modulus) - kept).abs().max() <= 1 / modulus + 1e-9
+    assert (stego + 0.5 - cover).abs().max() <= modulus + 1.5  # at the ends of the scale; else half of it
+    assert (stego + 0.5 - cover)[modulus:-modulus].abs().max() <= modulus / 2 + 1
+    for bit in (0, 1):
+        error = extract_halved(stego + bit, dither, modulus) - values.clamp(1 / modulus, 1 - 1 / modulus)
+        assert error.abs().max() <= 1 / modulus + 2e-3
 
 
 @pytest.mark.parametrize("modulus", [8, 12, 16, 20])
@@ -136,9 +148,10 @@ def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
         got, note = net.lattice.unseal(stego, (h, w), key, (net.method, net.fingerprint), False)
         got = net.lattice.companding(got[None], 12)[0]
     inside = (sent - 0.5).abs() < 0.4  # where the companding's clamp plays no part
+    assert b"n" * 9 in note
     errors, taken = (got - sent).abs(), header_samples(1 + len(note))
     header = (torch.arange(size[0] * size[1] * 3).reshape(*size, 3) < taken)[:h, :w].permute(2, 0, 1)
-    assert errors[inside & ~header].max() <= 0.5 / 12 + 1e-5 and note == bytes([rows * cols]) + b"n" * 9
+    assert errors[inside & ~header].max() <= 0.5 / 12 + 1e-5
     assert 0.5 / 12 < errors[inside & header].max() <= 1 / 12 + 1e-5
 
 
@@ -211,23 +224,29 @@ def test_the_loss_reaches_every_part():
 # --- what an observer sees --------------------------------------------------------------------------
 
 
-def residues(stego, modulus=12):
-    return (stego.permute(1, 2, 0).reshape(-1)[4000:].long() % modulus).numpy()
+HEADER = header_samples(1 + 3 + longest_note(4))
+PARTS = {"under the header": slice(0, HEADER), "below it": slice(HEADER, None)}
 
 
-def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key():
+def samples_of(picture, part):
+    return picture.permute(1, 2, 0).reshape(-1)[PARTS[part]].double()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key(part):
     net = tiny()
     flat = [torch.full((3, 256, 256), level, dtype=torch.uint8) for level in (0, 80, 200, 255)]
     cover = torch.full((3, 256, 256), 77, dtype=torch.uint8)  # not a photograph, whose levels are not uniform
     for secrets in (flat, [photo(astronaut, 256, 256)] * 4):
-        stego = net.seal(cover, secrets, Key("open sesame"))
-        counts = np.bincount(residues(stego), minlength=12)
+        times = 1 if part == "below it" else 20
+        stegos = [net.seal(cover, secrets, Key("open sesame")) for _ in range(times)]
+        seen = torch.cat([samples_of(stego, part) % 12 for stego in stegos]).numpy()
+        counts = np.bincount(seen.astype(int), minlength=12)
         expected = counts.sum() / 12
         assert ((counts - expected) ** 2 / expected).sum() < 50  # 11 degrees of freedom: once in a million
-        seen = residues(stego).astype(float)
         with torch.no_grad():
             small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
-        mosaic = tile(small, 2, 2)[0].permute(1, 2, 0).reshape(-1)[4000:].numpy()
+        mosaic = np.tile(samples_of(tile(small, 2, 2)[0], part).numpy(), len(stegos))
         if mosaic.std() > 1e-6:
             assert abs(np.corrcoef(seen, mosaic)[0, 1]) < 4 / np.sqrt(len(seen))
 
@@ -236,9 +255,22 @@ def test_the_same_secrets_twice_share_no_dither():
     net = tiny()
     cover, secrets = photo(coffee, 128, 128), [photo(astronaut, 128, 128)] * 4
     first, second = (net.seal(cover, secrets, Key("open sesame")) for _ in range(2))
-    difference = (first.long() - second.long()).permute(1, 2, 0).reshape(-1)[4000:]
     # Under one dither the residues would be equal; independent ones differ in 11 of 12 samples.
-    assert (difference % 12 != 0).double().mean().item() == pytest.approx(11 / 12, abs=0.02)
+    for part, tolerance in (("under the header", 0.05), ("below it", 0.02)):
+        differ = (samples_of(first, part) - samples_of(second, part)) % 12 != 0
+        assert differ.double().mean().item() == pytest.approx(11 / 12, abs=tolerance)
+
+
+def test_the_headers_length_does_not_tell_how_many_secrets_there_are():
+    net, seen = tiny(), set()
+    for count in (1, 4):
+        note = b"s" * longest_note(count)  # hide.py's
+        stego = net.seal(pictures(1)[0], pictures(count), Key("k"), note)
+        about = net.method, net.fingerprint
+        packed = net.lattice.unseal(stego, net._secret_size(stego), Key("k"), about, False)[1]
+        seen.add(len(packed))
+        assert net.unseal(stego, Key("k"))[1] == note
+    assert len(seen) == 1
 
 
 # --- what can go wrong ------------------------------------------------------------------------------
@@ -260,15 +292,23 @@ def test_what_is_wrong_is_told_apart():
     with pytest.raises(Damaged):
         net.unseal(changed, Key("right"))
     assert len(net.unseal(changed, Key("right"), damaged_ok=True)[0]) == 4
+    bit = stego.clone()
+    bit[0, 0, 70] ^= 1  # the header's, in which the mosaic has no part: mended
+    with pytest.raises(Damaged):
+        net.unseal(bit, Key("right"))
+    for ours, theirs in zip(
+        net.unseal(bit, Key("right"), damaged_ok=True)[0], net.unseal(stego, Key("right"))[0], strict=True
+    ):
+        assert torch.equal(ours, theirs)
     other = tiny()
     other.fingerprint = b"12345678"
     with pytest.raises(OtherWeights):
         other.unseal(stego, Key("right"))
 
 
-@pytest.mark.parametrize("note", [b"", b"\x00", b"\x05"])
+@pytest.mark.parametrize("note", [b"", b"\x0c", b"\x0c\0\0\0", b"\x0c\5\0\0", b"\x0c\1\0\1", b"\0\1\0\0"])
 def test_a_foreign_header_under_the_public_key(note):
-    """Anybody can write one: no note, no secrets, more secrets than places."""
+    """Anybody can write one: no note, no secrets, more than places, a note beyond its end, M = 0."""
     net, nonce = tiny(), new_nonce()
     samples = np.random.default_rng(0).integers(0, 256, 80 * 96 * 3, dtype=np.uint8)
     write_header(samples, (80, 96), Key().derive(nonce), nonce, "smilenet", net.fingerprint, note)
@@ -285,6 +325,17 @@ def test_a_cover_that_is_too_small():
         net.seal(*_square(side - 1, 25))
     with pytest.raises(ValueError, match="too small: the header takes"):
         net.seal(*_square(side, 25), Key(), b"x" * 5000)
+    with pytest.raises(ValueError, match="note of 70000 bytes"):
+        net.seal(*_square(side, 25), Key(), b"x" * 70_000)
+
+
+def test_a_header_that_takes_every_sample():
+    net, cover, secrets = tiny(), pictures(1, 41, 40)[0], pictures(4, 41, 40)
+    room = (41 * 40 * 3 - header_samples(1)) // 8 - 3  # a note of one byte pays for the tag
+    revealed, note = net.unseal(net.seal(cover, secrets, Key(), b"x" * room))
+    assert note == b"x" * room and len(revealed) == 4
+    with pytest.raises(ValueError, match="too small: the header takes"):
+        net.seal(cover, secrets, Key(), b"x" * (room + 1))
 
 
 def _square(side, count):

@@ -7,30 +7,11 @@ from skimage.data import astronaut, chelsea, coffee
 from models import MODELS, build_model
 from models.container import Key, WrongKey
 
+RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {
-    "smilenet": dict(
-        rows=2,
-        cols=2,
-        icdm_blocks=1,
-        imse_blocks=2,
-        growth=6,
-        sis_width=8,
-        sis_blocks=1,
-        sde_width=8,
-        sde_blocks=1,
-        condition=4,
-    ),
+    "smilenet": dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=2, growth=6, **RESCALING, condition=4),
     "smilenet_l": dict(
-        rows=2,
-        cols=2,
-        embedding="lattice",
-        icdm_blocks=1,
-        growth=6,
-        sis_width=8,
-        sis_blocks=1,
-        sde_width=8,
-        sde_blocks=1,
-        condition=0,
+        rows=2, cols=2, embedding="lattice", icdm_blocks=1, growth=6, **RESCALING, condition=0
     ),
     "invmihnet": dict(num_secrets=4, iir_blocks=1, iih_blocks=2, growth=6),
     "hinet": dict(num_blocks=2, growth=6),
@@ -230,7 +211,6 @@ def test_seal_refuses(method):
 
 
 # Sizes and losses with which 300 steps are enough: weights of the loss as in the nano option files.
-RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 OVERFIT = {
     "smilenet": (
         dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=3, growth=8, **RESCALING, condition=4),
