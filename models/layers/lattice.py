@@ -84,7 +84,7 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
 
 
 def embed_halved(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """As `embed` where the lowest bit is the header's: to even grey levels 2k, of which 2k + 1/2 says the value.
+    """As `embed` where the lowest bit is the header's: to even levels 2k, of which 2k + 1/2 says the value.
 
     values anywhere in [0,1] -> float64, even, 0..254. `extract_halved` gives them back to within 1/M, once
     they are `pulled`.
