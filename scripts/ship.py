@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import write_beside
 from engine.checkpoint import load_state, read_metadata
 from engine.command import Parser, run_command
-from engine.log import EXPERIMENTS
+from engine.log import EXPERIMENTS, ROOT
 from options import TrainOptions
 from options.schema import FOLDER_NAME
 
@@ -52,6 +52,9 @@ PARSER.add_argument(
 PARSER.add_argument(
     "--machine", default="", metavar="TEXT", help="what it was trained on (default: env.json)"
 )
+PARSER.add_argument(
+    "--before", default="", metavar="TEXT", help="how the weights came about that train.start_from names"
+)
 PARSER.add_argument("--limits", default="", metavar="TEXT", help="more that its user should know")
 PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="holds pretrained/")
 
@@ -72,9 +75,9 @@ def main(arguments: argparse.Namespace) -> None:
         "network": f"`{metadata['method']}`, {metadata['num_secrets']} secrets, {parameters(content):.2f} M "
         "parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
-        "training": training(metadata, options, weights.with_suffix(".state")),
+        "training": training(metadata, options, weights.with_suffix(".state"), arguments.before),
         "machine": arguments.machine or read_json(arguments.run / "env.json", "device")["device"],
-        "options": f"[options.yml](options.yml), from `options/train/{options['name']}.yml`",
+        "options": "[options.yml](options.yml)" + option_file(options["name"]),
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
@@ -152,14 +155,20 @@ def parameters(content: bytes) -> float:
     return sum(tensor.numel() for tensor in safetensors.torch.load(content).values()) / 1e6
 
 
-def training(metadata: dict, options: dict, state: Path) -> str:
+def option_file(name: str) -> str:
+    """Where a run of this name has its options from; nothing where it was named by hand."""
+    file = Path("options", "train", f"{name}.yml")
+    return f", from `{file}`" if (ROOT / file).exists() else ""
+
+
+def training(metadata: dict, options: dict, state: Path, before: str) -> str:
     """How far these weights were trained. state: that was saved beside them."""
     train = options["train"]
     minutes = load_state(state)["seconds"] / 60
     rates = f"lr {train['lr']:g}"
     if train["optimizer"] == "muon":
         rates = f"muon_lr {train['muon_lr']:g}, {rates}"
-    begun = f", begun from {train['start_from']}" if train["start_from"] else ""
+    begun = f", begun from {before or train['start_from']}" if train["start_from"] else ""
     return (
         f"{metadata['step']} steps of {train['batch_size']} groups, {minutes:.0f} minutes, "
         f"{train['optimizer']} ({rates}, {train['schedule']}), seed {options['seed']}{begun}"

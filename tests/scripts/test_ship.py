@@ -77,6 +77,19 @@ def test_weights_keep_their_checksum_when_the_program_has_learned_new_options(ru
     assert json.loads(read_metadata(file)["options"])["seed"] == options["seed"] - 1
 
 
+def test_the_card_says_what_came_before(run, trainer, tmp_path):
+    first = run / "checkpoints" / "last.safetensors"
+    two = trainer(overrides=[f"train.start_from={first}", "name=second"])
+    two.fit()
+    words = [two.run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    card = tmp_path / "e" / "pretrained" / "tiny_2" / "README.md"
+    assert call(*words).returncode == 0 and "begun from last.safetensors" in card.read_text()
+    assert call(*words, "--before", "a first run of 9 steps").returncode == 0
+    assert "begun from a first run of 9 steps |" in card.read_text()
+    assert str(run) not in card.with_name("options.yml").read_text()
+    assert "from `options/train/" not in card.read_text()  # there is no second.yml
+
+
 def test_mistakes(run, tmp_path):
     def refused(message, *words):
         done = call(*words, "--trained-on", "nothing", "--experiments", tmp_path / "e")
