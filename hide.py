@@ -17,7 +17,7 @@ PARSER = Parser(
     epilog="""examples:
   python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
-  python hide.py --weights smilenet_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
+  python hide.py --weights smilenet_l_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
   python hide.py --weights codec_lsb --cover beach.jpg --secrets holiday/ --out stego.png --passphrase
   python reveal.py --stego stego.png --out revealed --passphrase
 
@@ -55,8 +55,8 @@ PARSER.add_argument(
     type=int,
     metavar="M",
     help="how coarsely samples are moved, in grey levels: a small M is kinder to the cover, a large one to "
-    "the secrets (PSNR of the stego: 41 dB at 8, 37 at 12, 35 at 16). Default: 12, or the weights' own "
-    "(methods with a key)",
+    "the secrets (PSNR of the stego: 41 dB at 8, 37 at 12, 35 at 16). 2 to 64, with codec_lsb 2 to 32; "
+    "default: 12, or the weights' own (methods with a key)",
 )
 PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -73,7 +73,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_output(arguments.out, arguments.force)  # before any work
     device = choose_device(arguments.device)
     weights = arguments.weights or default_weights(len(listed(arguments.secrets)), arguments.experiments)
-    model, _ = load_model(weights, device, arguments.experiments)
+    model, _ = load_model(str(weights), device, arguments.experiments)
     secret = arguments.passphrase or arguments.passphrase_file is not None
     set_modulus(model, arguments.modulus)
     marked = not arguments.unmarked
@@ -89,7 +89,8 @@ def main(arguments: argparse.Namespace) -> None:
         marked,
     )
     if not arguments.weights:
-        print(f"weights:   {weights}, the smallest shipped network that holds {len(done.secrets)}")
+        name = Path(weights).parent.name
+        print(f"weights:   {name}, the smallest shipped network that holds {len(done.secrets)}")
     for k, file in enumerate(done.secrets, 1):
         fitted = {"stretch": "stretched", "pad": "padded"}[arguments.fit]
         note = f" ({fitted} to the cover's size)" if file in done.resized else ""

@@ -69,8 +69,7 @@ def hide(
     from engine.pictures import hide_files, listed, set_modulus
     from models.container import Key
 
-    weights = weights or default_weights(len(listed(secrets)))
-    model = load(weights)
+    model = load(str(weights or default_weights(len(listed(secrets)))))
     set_modulus(model, modulus)
     return hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
 

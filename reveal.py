@@ -13,7 +13,7 @@ PARSER = Parser(
     prog="reveal.py",
     description="Reveal the pictures that hide.py hid, from the stego file and the weights alone. They are "
     "written as secret_01.png and so on, at the stego's size; methods with a key give them back "
-    "at their own.",
+    "at their own (networks by enlarging).",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
@@ -27,7 +27,9 @@ PARSER.add_argument(
 )
 PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
 PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")
-PARSER.add_argument("--all", action="store_true", help="write the empty (mid-grey) places too")
+PARSER.add_argument(
+    "--all", action="store_true", help="write the empty (mid-grey) places too (methods without a key)"
+)
 add_passphrase(PARSER)
 PARSER.add_argument(
     "--damaged",

@@ -179,8 +179,8 @@ def shipped(experiments: Path = EXPERIMENTS) -> dict[str, Path]:
     return {path.parent.name: path for path in files}
 
 
-def default_weights(count: int, experiments: Path = EXPERIMENTS) -> str:
-    """The name of the smallest shipped SMILENet-L that holds `count` secrets.
+def default_weights(count: int, experiments: Path = EXPERIMENTS) -> Path:
+    """The file of the smallest shipped SMILENet-L that holds `count` secrets, whatever runs there are.
 
     Raises ValueError where there is none, naming those that there are.
     """
@@ -189,7 +189,7 @@ def default_weights(count: int, experiments: Path = EXPERIMENTS) -> str:
         for name, path in shipped(experiments).items()
         if name.startswith(DEFAULT_FAMILY)
     }
-    large_enough = [(n, name) for name, n in held.items() if n >= count]
+    large_enough = [(n, shipped(experiments)[name]) for name, n in held.items() if n >= count]
     if not large_enough:
         there = ", ".join(f"{name} ({n})" for name, n in held.items()) or "none"
         raise ValueError(
@@ -200,13 +200,12 @@ def default_weights(count: int, experiments: Path = EXPERIMENTS) -> str:
 
 
 def weights_that_hid(method: str, fingerprint: bytes, experiments: Path = EXPERIMENTS) -> str:
-    """The name of the weights with this fingerprint, among the shipped ones and those of runs."""
+    """The file with this fingerprint, shipped or of a run; the method's name where it has no weights."""
     if method in UNTRAINED:
         return method
-    runs = {f"{p.parents[1].name}/{p.name}": p for p in experiments.glob("*/checkpoints/*.safetensors")}
-    for name, path in {**shipped(experiments), **runs}.items():
+    for path in (*shipped(experiments).values(), *sorted(experiments.glob("*/checkpoints/*.safetensors"))):
         if sha256(path).startswith(fingerprint.hex()):
-            return name
+            return str(path)
     raise ValueError(
         f"hidden with weights of '{method}' (SHA-256 {fingerprint.hex()}...) that are not in {experiments}; "
         "say where they are with --weights"

@@ -216,11 +216,12 @@ def plot(results: list[dict]) -> np.ndarray:
         if curve:
             x, y = ([_psnr(r, kind) for r in curve] for kind in ("cover_stego", "secret_revealed"))
             axes.plot(x, y, ".-", color=f"C{colour}", label=f"codec_lsb, N = {count}")
-        for result in chosen:
-            if "modulus" not in result:
-                point = _psnr(result, "cover_stego"), _psnr(result, "secret_revealed")
-                axes.plot(*point, "o", color=f"C{colour}")
-                axes.annotate(f" {_label(result)}", point, va="center", fontsize=9)
+        networks = [result for result in chosen if "modulus" not in result]
+        # Neighbours are named on either side of their points, or the names would lie on each other.
+        for k, result in enumerate(sorted(networks, key=lambda r: _psnr(r, "secret_revealed"))):
+            point, side = (_psnr(result, "cover_stego"), _psnr(result, "secret_revealed")), k % 2
+            axes.plot(*point, "o", color=f"C{colour}")
+            axes.annotate(f" {_label(result)} ", point, va="center", ha=("left", "right")[side], fontsize=9)
     axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3)

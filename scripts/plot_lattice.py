@@ -115,7 +115,7 @@ def bound(coded: list[dict]) -> tuple[list[float], list[float]]:
 
 def drawn(curves: dict[str, list[dict]]) -> np.ndarray:
     """The plot, (h,w,3) uint8."""
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.5), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     colours = {n: f"C{k}" for k, n in enumerate(sorted({r[0]["num_secrets"] for r in curves.values()}))}
     for name, results in curves.items():
@@ -131,7 +131,7 @@ def drawn(curves: dict[str, list[dict]]) -> np.ndarray:
             axes.annotate(f"{result['modulus']}", point, (0, 5), textcoords="offset points", fontsize=8)
     axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

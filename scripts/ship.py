@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import safetensors.torch
@@ -72,16 +73,17 @@ def main(arguments: argparse.Namespace) -> None:
     results = [scores_of(path, digest) for path in arguments.results]
     security = [read_json(path, *FOUND) for path in arguments.security]
     facts = {
-        "network": f"`{metadata['method']}`, {metadata['num_secrets']} secrets, {parameters(content):.2f} M "
-        "parameters",
+        "network": f"{called(metadata)}, {metadata['num_secrets']} secrets, "
+        f"{parameters(content):.2f} M parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
         "training": training(metadata, options, weights.with_suffix(".state"), arguments.before),
         "machine": arguments.machine or read_json(arguments.run / "env.json", "device")["device"],
-        "options": "[options.yml](options.yml)" + option_file(options["name"]),
+        "options": "[options.yml](options.yml)" + origin(options),
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
     text = card(arguments.name, facts, results, security, arguments.limits)
+    options["name"] = arguments.name
     write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
     write_beside(out / "README.md", text.encode())
     write_beside(out / "SHA256SUMS", f"{digest}  {arguments.name}.safetensors\n".encode())
@@ -155,9 +157,19 @@ def parameters(content: bytes) -> float:
     return sum(tensor.numel() for tensor in safetensors.torch.load(content).values()) / 1e6
 
 
-def option_file(name: str) -> str:
-    """Where a run of this name has its options from; nothing where it was named by hand."""
-    file = Path("options", "train", f"{name}.yml")
+def called(metadata: dict) -> str:
+    """What network it is, in a card's words."""
+    arguments = json.loads(metadata["arguments"])
+    if arguments.get("embedding") != "lattice":
+        return f"`{metadata['method']}`"
+    return f"SMILENet-L ([docs/lattice.md](../../../docs/lattice.md)), M = {arguments['modulus']}"
+
+
+def origin(options: dict) -> str:
+    """Where a run has its options from; nothing where it was named by hand."""
+    if options["train"]["start_from"]:
+        return ", of the last stage: the weights that its `start_from` names are not shipped"
+    file = Path("options", "train", f"{options['name']}.yml")
     return f", from `{file}`" if (ROOT / file).exists() else ""
 
 
@@ -169,14 +181,24 @@ def training(metadata: dict, options: dict, state: Path, before: str) -> str:
     if train["optimizer"] == "muon":
         rates = f"muon_lr {train['muon_lr']:g}, {rates}"
     begun = f", begun from {before or train['start_from']}" if train["start_from"] else ""
+    groups = f"{train['batch_size']} group" + "s" * (train["batch_size"] > 1)
     return (
-        f"{metadata['step']} steps of {train['batch_size']} groups, {minutes:.0f} minutes, "
+        f"{metadata['step']} steps of {groups}, {minutes:.0f} minutes, "
         f"{train['optimizer']} ({rates}, {train['schedule']}), seed {options['seed']}{begun}"
     )
 
 
 def card(name: str, facts: dict[str, str], results: list[dict], security: list[dict], limits: str) -> str:
-    lines = [f"# {name}", "", "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
+    lines = [
+        f"# {name}",
+        "",
+        f"    python hide.py --weights {name} --cover cover.jpg --secrets a.png b.png --out stego.png",
+        f"    python reveal.py --weights {name} --stego stego.png --out revealed",
+        "",
+        "A stego opens only with this very weights file: keep it.",
+        "",
+    ]
+    lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
     lines += [
         "",
         "## Scores",
@@ -213,7 +235,7 @@ def card(name: str, facts: dict[str, str], results: list[dict], security: list[d
         "What recompresses or resizes a stego destroys what is hidden in it. "
         "`codec_lsb` reveals better at the same stego ([docs/results.md](../../../docs/results.md))."
     )
-    return "\n".join(lines + ([limits] if limits else [])) + "\n"
+    return "\n".join(lines + textwrap.wrap(limits, 118)) + "\n"
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tens
         stego = round(t)
 
     Dither modulation: B. Chen, G. W. Wornell, "Quantization index modulation", IEEE Trans. IT 47(4), 2001.
-    The squared error is (M^2 + 2) / 12 whatever cover and values are, a little more where a cover is at
-    the end of the scale.
+    The squared error is (M^2 + 2) / 12 for even M, (M^2 - 1) / 12 for odd M, whatever cover and values are, a
+    little more where a cover is at the end of the scale.
 
     cover: grey levels 0..255, values in [margin, 1 - margin], dither in [0, M): one shape, any dtype ->
     float64 of whole numbers 0..255.

@@ -184,17 +184,29 @@ def pretrained(tmp_path):
 
 
 def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_path):
-    assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == ["smilenet_l_2"] * 2 + ["smilenet_l_4"] * 2
+    two, four = pretrained.values()
+    assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == [two, two, four, four]
     with pytest.raises(ValueError, match=r"secrets: 5; .*smilenet_l_4 \(4\).*codec_lsb"):
         default_weights(5, tmp_path)
 
 
 def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
     model, _ = load_model("smilenet_l_4", experiments=tmp_path)
-    assert weights_that_hid("smilenet", model.fingerprint, tmp_path) == "smilenet_l_4"
+    assert weights_that_hid("smilenet", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_4"])
     assert weights_that_hid("codec_lsb", bytes(8), tmp_path) == "codec_lsb"
     with pytest.raises(ValueError, match="not in .*--weights"):
         weights_that_hid("smilenet", b"12345678", tmp_path)
+
+
+def test_a_run_of_the_same_name_does_not_stand_in_for_shipped_weights(pretrained, tmp_path):
+    shipped_model, _ = load_model(default_weights(3, tmp_path))
+    run = tmp_path / "smilenet_l_4" / "checkpoints" / "best.safetensors"
+    save_weights(run, build_model("smilenet", rows=2, cols=2, embedding="lattice", condition=0))
+    assert load_model(default_weights(3, tmp_path))[0].fingerprint == shipped_model.fingerprint
+    hid = load_model("smilenet_l_4", experiments=tmp_path)[0].fingerprint
+    assert hid != shipped_model.fingerprint  # by name the run is meant
+    for fingerprint, path in ((shipped_model.fingerprint, pretrained["smilenet_l_4"]), (hid, run)):
+        assert weights_that_hid("smilenet", fingerprint, tmp_path) == str(path)
 
 
 def test_weights_with_a_wrong_checksum_are_refused(pretrained, tmp_path):
