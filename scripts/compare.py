@@ -210,18 +210,25 @@ def plot(results: list[dict]) -> np.ndarray:
     figure = Figure(figsize=(9, 6), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     counts = sorted({result["num_secrets"] for result in results})
+    places = {
+        r["name"]: (_psnr(r, "cover_stego"), _psnr(r, "secret_revealed"))
+        for r in results
+        if "modulus" not in r
+    }
     for colour, count in enumerate(counts):
         chosen = [r for r in results if r["num_secrets"] == count]
         curve = sorted((r for r in chosen if "modulus" in r), key=lambda r: r["modulus"])
         if curve:
             x, y = ([_psnr(r, kind) for r in curve] for kind in ("cover_stego", "secret_revealed"))
             axes.plot(x, y, ".-", color=f"C{colour}", label=f"codec_lsb, N = {count}")
-        networks = [result for result in chosen if "modulus" not in result]
-        # Neighbours are named on either side of their points, or the names would lie on each other.
-        for k, result in enumerate(sorted(networks, key=lambda r: _psnr(r, "secret_revealed"))):
-            point, side = (_psnr(result, "cover_stego"), _psnr(result, "secret_revealed")), k % 2
-            axes.plot(*point, "o", color=f"C{colour}")
-            axes.annotate(f" {_label(result)} ", point, va="center", ha=("left", "right")[side], fontsize=9)
+        for result in chosen:
+            if "modulus" not in result:
+                point = places[result["name"]]
+                # A name goes to the left where another point is as high and further right.
+                left = any(abs(point[1] - y) < 1 and point[0] < x for x, y in places.values())
+                axes.plot(*point, "o", color=f"C{colour}")
+                side = "right" if left else "left"
+                axes.annotate(f" {_label(result)} ", point, va="center", ha=side, fontsize=9)
     axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
     axes.margins(x=0.15)
     axes.grid(alpha=0.3)
