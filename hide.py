@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
-from engine.passphrase import add_passphrase, asked_key
+from engine.own.passphrase import add_passphrase, asked_key
 
 PARSER = Parser(
     prog="hide.py",
@@ -68,7 +68,7 @@ PARSER.add_argument(
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import default_weights, load_model
-    from engine.pictures import check_keyed, check_output, hide_files, listed, set_modulus
+    from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_modulus
 
     check_output(arguments.out, arguments.force)  # before any work
     device = choose_device(arguments.device)

@@ -61,13 +61,13 @@ def hide(
     marked: bool = True,
     modulus: int | None = None,
 ):
-    """Hide picture files, as hide.py does: -> engine.pictures.HiddenFile (path, PSNR, places).
+    """Hide picture files, as hide.py does: -> engine.own.hiding.HiddenFile (path, PSNR, places).
 
     weights None: the smallest shipped smilenet_l that holds the secrets.
     """
+    from container.header import Key
     from engine.checkpoint import default_weights
-    from engine.pictures import hide_files, listed, set_modulus
-    from models.container import Key
+    from engine.own.hiding import hide_files, listed, set_modulus
 
     model = load(str(weights or default_weights(len(listed(secrets)))))
     set_modulus(model, modulus)
@@ -83,13 +83,13 @@ def reveal(
     passphrase: str | None = None,
     damaged_ok: bool = False,
 ):
-    """Reveal to a folder, as reveal.py does: -> engine.pictures.RevealedFiles (paths, empty places, damaged).
+    """Reveal to a folder, as reveal.py does: -> engine.own.hiding.RevealedFiles.
 
     weights None: those that the stego names, where it was hidden with a key.
     """
+    from container.header import Key
     from engine.checkpoint import weights_that_hid
-    from engine.pictures import hider_of, reveal_files
-    from models.container import Key
+    from engine.own.hiding import hider_of, reveal_files
 
     key = Key(passphrase)
     weights = weights or weights_that_hid(*hider_of(stego, key))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
-from engine.passphrase import add_passphrase, asked_key
+from engine.own.passphrase import add_passphrase, asked_key
 
 PARSER = Parser(
     prog="reveal.py",
@@ -46,7 +46,7 @@ PARSER.add_argument(
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import load_model, weights_that_hid
-    from engine.pictures import check_keyed, hider_of, reveal_files
+    from engine.own.hiding import check_keyed, hider_of, reveal_files
 
     device = choose_device(arguments.device)
     if arguments.weights:

@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.opt:
         raise ValueError("say what to test: -opt options/test/quickstart.yml (see --help)")
     options = load_test(arguments.opt, arguments.overrides)
-    from engine.tester import run_tests  # after the options: a misspelt key is told at once
+    from engine.testing.tester import run_tests  # after the options: a misspelt key is told at once
 
     chosen = arguments.datasets.split(",") if arguments.datasets else None
     run_tests(options, arguments.experiments, chosen)

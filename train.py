@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.opt:
         raise ValueError("say what to train: -opt options/train/quickstart.yml (see --help)")
     options = load_train(arguments.opt, arguments.overrides)
-    from engine.trainer import Trainer  # after the options: a misspelt key is told at once
+    from engine.training.trainer import Trainer  # after the options: a misspelt key is told at once
 
     trainer = Trainer(options, arguments.experiments, resume=arguments.resume)
     try:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from channel.attacks import ATTACKS, Attack, label
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, picture_size
 from data.loader import EvaluationGroups, TrainingGroups
 from data.presets import PRESETS
 from data.transforms import usable_pictures
 from engine.log import logger
-from metrics.attacks import ATTACKS, Attack, label
 from models import MODELS, HidingModel, build_model
 from options import (
     GroupPictures,

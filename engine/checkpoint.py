@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
+from container.header import FINGERPRINT
 from data.images import write_beside
 from engine.log import EXPERIMENTS
 from models import MODELS, HidingModel, build_model
-from models.container import FINGERPRINT
 
 FORMAT = "1"
 SENDERS = ("modulus",)  # arguments that no weights depend on: the sender chooses, the stego says

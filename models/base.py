@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from models.container import NO_WEIGHTS, PUBLIC, Key
+from container.header import NO_WEIGHTS, PUBLIC, Key
 from models.layers.quantize import quantize
 
 EMPTY = 128  # grey level that fills the places of secrets that were not given
@@ -38,7 +38,7 @@ class HidingModel(nn.Module):
     Criterion       the class of its training objective (models/losses.py)
     trainable       False: it has no parameters, its name stands for weights
     keyed           True: what it hides is encrypted, under a passphrase or the public key, in a container
-                    that notices every change (models/container.py); it has `seal` and `unseal`
+                    that notices every change (container/header.py); it has `seal` and `unseal`
     own_sizes       True: `seal` takes secrets of any size; else they have the cover's
     most_secrets    how many secrets `seal` takes, where that is not num_secrets
     modulus         M, grey levels: how coarsely `seal` moves the cover's samples. May be set before it, a
@@ -145,7 +145,7 @@ class HidingModel(nn.Module):
     ) -> tuple[list[Tensor], bytes]:
         """Reveal under a key: stego (3,H,W) uint8 -> (the secrets that were given, (3,h,w) uint8, and note).
 
-        Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (models/container.py).
+        Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (container/header.py).
         damaged_ok: reveal what can be revealed of a stego that was changed.
         """
         self._check_picture("stego", stego[None], any_size=self.own_sizes)

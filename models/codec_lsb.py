@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.base import HidingModel
-from models.container import (
+from container.codecs import LARGEST, RUNGS, Coded, check_codec, decode, encode, resized
+from container.digits import bytes_that_fit, digits_needed, from_digits, nearest_congruent, to_digits
+from container.header import (
     TAG,
     ContainerError,
     Damaged,
@@ -23,8 +24,7 @@ from models.container import (
     read_header,
     write_header,
 )
-from models.layers.codecs import LARGEST, RUNGS, Coded, check_codec, decode, encode, resized
-from models.layers.digits import bytes_that_fit, digits_needed, from_digits, nearest_congruent, to_digits
+from models.base import HidingModel
 
 # Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
 # picture of half the side, enlarged again, scores the same as a coarser one of full size (to 0.1 dB), takes

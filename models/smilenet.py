@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from container.header import Key
 from models.base import EMPTY, Hidden, HidingModel
-from models.container import Key
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
 from models.layers.latent import pack, stand_in, unpack

@@ -263,7 +263,7 @@ class Attack(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    # The names and arguments of metrics.attacks (a test compares them: leaves do not import each other).
+    # The names and arguments of channel.attacks (a test compares them: leaves do not import each other).
     type: Literal["mean", "gaussian", "sharpen", "noise", "flip", "jpeg", "webp", "resize", "crop"] = Field(
         description="the attack; its strength (docs/evaluation.md) stands beside it"
     )

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures, write_beside, write_picture
 from engine.build import set_name
 from engine.command import Parser, run_command
-from engine.run_folder import keep_settings
-from engine.tester import run_tests
-from engine.trainer import Trainer
+from engine.testing.tester import run_tests
+from engine.training.run_folder import keep_settings
+from engine.training.trainer import Trainer
 from options import Network, TestOptions, TrainOptions, load_test, load_train
 
 ROOT = Path(__file__).resolve().parents[1]

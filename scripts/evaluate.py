@@ -67,8 +67,8 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.save_images < 0:
         raise ValueError(f"--save-images {arguments.save_images}: expected 0 or more")
     log_to()
-    from engine.folders import match_folders, read_folders
-    from engine.results import replaced_folder, table, write_results
+    from engine.testing.folders import match_folders, read_folders
+    from engine.testing.results import replaced_folder, table, write_results
 
     groups = match_folders(*inputs)
     summary = {

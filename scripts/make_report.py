@@ -24,7 +24,7 @@ PARSER.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="result
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from engine.report import write_report
+    from engine.testing.report import write_report
 
     for folder in arguments.folders:
         print(write_report(folder))

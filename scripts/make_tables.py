@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import write_beside
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
-from engine.published import Result, read_published, read_results
+from engine.testing.published import Result, read_published, read_results
 
 KINDS = {"cover/stego": "cover_stego", "secret/revealed": "secret_revealed"}
 HEADS = {

@@ -19,7 +19,7 @@ from data.images import list_pictures, read_picture, to_array, to_tensor, write_
 from data.transforms import fit_picture
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
-from engine.published import read_published, read_results
+from engine.testing.published import read_published, read_results
 from metrics.capacity import capacity_bound, cdt_efficiency, payload
 
 PARSER = Parser(

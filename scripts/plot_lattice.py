@@ -20,8 +20,8 @@ from engine.build import set_name
 from engine.checkpoint import sha256, shipped
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
-from engine.run_folder import keep_settings
-from engine.tester import run_tests
+from engine.testing.tester import run_tests
+from engine.training.run_folder import keep_settings
 from metrics.capacity import capacity_bound
 from options import Network, load_test
 

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures
 from data.pairs import lossy_pictures, paired_pictures
 from engine.command import Parser, run_command
-from engine.steganalysis import DETECTORS, analyse, without, write_analysis
-from engine.steganalysis_cnn import Training
+from engine.testing.steganalysis import DETECTORS, analyse, without, write_analysis
+from engine.testing.steganalysis_cnn import Training
 from metrics.steganalysis.cnn import NETWORKS
 from metrics.steganalysis.rich import FEATURES
 

@@ -67,7 +67,7 @@ def train_file(tmp_path, pictures):
 @pytest.fixture
 def trainer(train_file, tmp_path):
     """Build a Trainer: trainer(resume=False, name="tiny", **changes of the train section)."""
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
     from options import load_train
 
     built = []

@@ -1,4 +1,4 @@
-"""Imports go one way: options, data, models, metrics are leaves; engine imports them; commands import all."""
+"""Imports go downwards only: the ground, then models, then engine, then the commands."""
 
 import ast
 from pathlib import Path
@@ -6,34 +6,58 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"options", "data", "models", "metrics"}
-PACKAGES = LEAVES | {"engine"}
-COMMANDS = {path.stem for path in ROOT.glob("*.py")} | {"scripts", "tests"}
+GROUND = {"options", "data", "metrics", "channel", "container"}  # these never import each other
+MAY_IMPORT = {
+    **{name: {name} for name in GROUND},
+    "models": {"models", "channel", "container"},
+    "engine": {"engine", "models", *GROUND},
+}
+PACKAGES = set(MAY_IMPORT)
+COMMANDS = {path.stem for path in ROOT.glob("*.py")} - {"mistakes"} | {"scripts", "tests"}
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
+    """The modules that a file imports, anywhere in it, by their full names."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add((node.module or "").split(".")[0])
+            names.add(node.module or "")
     return names
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_arrows(path):
     package = path.relative_to(ROOT).parts[0]
-    allowed = PACKAGES if package == "engine" else {package}
-    wrong = imported(path) & ((PACKAGES | COMMANDS) - allowed)
+    wrong = tops(path) & ((PACKAGES | COMMANDS) - MAY_IMPORT[package])
     assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "container").glob("*.py")), ids=lambda p: p.name)
+def test_the_container_is_bytes_and_numpy(path):
+    assert not tops(path) & {"torch", "torchvision"}
+
+
+def test_rooms_of_the_engine():
+    """Testing and own pictures never need a training; what training needs of testing is its validation."""
+    for path in (ROOT / "engine").rglob("*.py"):
+        room = path.relative_to(ROOT / "engine").parts[0]
+        if room in ("testing", "own"):
+            others = {"testing", "own", "training"} - {room}
+            wrong = [name for name in imported(path) if name.startswith(tuple(f"engine.{o}" for o in others))]
+            assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
 def test_the_walk_sees_imports():
-    assert {"models", "data", "options"} <= imported(ROOT / "engine" / "build.py")
-    assert len(FILES) > 20
+    assert {"models", "data", "options"} <= tops(ROOT / "engine" / "build.py")
+    assert len(FILES) > 40
 
 
 def test_nothing_is_packaged_under_a_common_name():

@@ -13,11 +13,11 @@ from skimage.data import astronaut, chelsea, coffee
 
 import hide as hide_py
 import reveal as reveal_py
+from container.header import Damaged, Key, new_nonce, read_header, write_header
 from engine.command import MISTAKES, one_line
-from engine.pictures import hide_files, reveal_files
+from engine.own.hiding import hide_files, reveal_files
 from models import build_model
 from models.base import HidingModel
-from models.container import Damaged, Key, new_nonce, read_header, write_header
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

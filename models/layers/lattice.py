@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.container import (
+from container.header import (
     LONGEST_NOTE,
     ContainerError,
     Key,
@@ -132,7 +132,7 @@ def key_dither(key: bytes, count: int, modulus: float) -> Tensor:
 class LatticeEmbedding(nn.Module):
     """A mosaic into and out of a stego, under a key: what stands in IMSE's place in SMILENet-L.
 
-    `forward` is for training, `seal` and `unseal` are the real thing, with a header (models/container.py)
+    `forward` is for training, `seal` and `unseal` are the real thing, with a header (container/header.py)
     in the first samples. modulus: M in grey levels, 2 to 64; larger means less noise on the mosaic and
     more on the stego. It may be changed before `seal`: the header says which it was.
     """

@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from channel.attacks import ATTACKS, Mean, Noise
 from engine.build import (
     build_attacks,
     build_criteria,
@@ -14,7 +15,6 @@ from engine.build import (
     method_arguments,
     training_groups,
 )
-from metrics.attacks import ATTACKS, Mean, Noise
 from options import OptionsError, TrainOptions, load_test, load_train
 from options.schema import Attack
 

@@ -11,11 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut, cat, chelsea, coffee, rocket
 
-from models import build_model
-from models.codec_lsb import pack, unpack
-from models.container import ContainerError, Damaged, Key, NoPayload, WrongKey, header_samples
-from models.layers.codecs import CODECS, RUNGS, encode
-from models.layers.digits import (
+from container.codecs import CODECS, RUNGS, encode
+from container.digits import (
     block_sizes,
     bytes_that_fit,
     digits_needed,
@@ -23,6 +20,9 @@ from models.layers.digits import (
     nearest_congruent,
     to_digits,
 )
+from container.header import ContainerError, Damaged, Key, NoPayload, WrongKey, header_samples
+from models import build_model
+from models.codec_lsb import pack, unpack
 
 PHOTOS = [photo() for photo in (astronaut, chelsea, coffee, rocket, cat)]
 HEADER = header_samples(5)

@@ -5,8 +5,7 @@ import pytest
 import torch
 from skimage.data import astronaut, coffee
 
-from models import build_model
-from models.container import (
+from container.header import (
     ContainerError,
     Damaged,
     Key,
@@ -17,6 +16,7 @@ from models.container import (
     new_nonce,
     write_header,
 )
+from models import build_model
 from models.layers.lattice import (
     Companding,
     embed,

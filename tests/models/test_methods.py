@@ -4,8 +4,8 @@ import pytest
 import torch
 from skimage.data import astronaut, chelsea, coffee
 
+from container.header import Key, WrongKey
 from models import MODELS, build_model
-from models.container import Key, WrongKey
 
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {

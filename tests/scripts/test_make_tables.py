@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.published import read_published, read_results
+from engine.testing.published import read_published, read_results
 from scripts.make_tables import page
 
 TABLES = read_published()

@@ -13,9 +13,9 @@ from scipy.integrate import trapezoid
 from data.images import read_picture
 from data.pairs import paired_pictures
 from data.samples import sample_pictures
-from engine import steganalysis_cnn
-from engine.steganalysis import analyse, split
-from engine.steganalysis_cnn import Training
+from engine.testing import steganalysis_cnn
+from engine.testing.steganalysis import analyse, split
+from engine.testing.steganalysis_cnn import Training
 from metrics.steganalysis import rich
 from scripts.steganalysis import PARSER, main
 

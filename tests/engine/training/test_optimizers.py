@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.optimizers import Muon, build_optimizers, orthogonalised
+from engine.training.optimizers import Muon, build_optimizers, orthogonalised
 from models import build_model
 from options.schema import Train
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from data.images import write_beside, write_picture
-from engine.figures import group_figure, histogram
-from engine.report import DIGITS, KINDS, write_report
+from engine.testing.figures import group_figure, histogram
+from engine.testing.report import DIGITS, KINDS, write_report
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
 from metrics.image import FIELDS, psnr, score_pair
 from models.base import EMPTY

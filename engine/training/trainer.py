@@ -14,7 +14,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
-from engine.board import Board
 from engine.build import build_training, choose_device, has_fast_bf16, left_out
 from engine.checkpoint import (
     load_state,
@@ -24,12 +23,13 @@ from engine.checkpoint import (
     set_random_state,
     start_from,
 )
-from engine.evaluate import validate
 from engine.interrupt import StopRequest
 from engine.log import close_log, environment, git_commit, log_to, logger
-from engine.optimizers import build_optimizers
-from engine.run_folder import changes, open_run
-from engine.trend import CALM, EXPLODED, Trend
+from engine.testing.evaluate import validate
+from engine.training.board import Board
+from engine.training.optimizers import build_optimizers
+from engine.training.run_folder import changes, open_run
+from engine.training.trend import CALM, EXPLODED, Trend
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run

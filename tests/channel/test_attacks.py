@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage.data import astronaut
 
-from metrics.attacks import ATTACKS, Crop, Flip, Gaussian, Jpeg, Mean, Noise, Resize, Sharpen, Webp, label
+from channel.attacks import ATTACKS, Crop, Flip, Gaussian, Jpeg, Mean, Noise, Resize, Sharpen, Webp, label
 from metrics.image import psnr
 
 PICTURE = astronaut()[:61, 100:178].copy()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import read_picture, write_beside
-from engine.figures import panels
+from engine.testing.figures import panels
 from metrics.image import FIELDS
 
 GROUPS = 4  # whose pictures are shown: some 0.3 MB each

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.images import picture_size, read_picture, write_beside
 from engine.build import choose_device
 from engine.log import git_commit
-from engine.steganalysis_cnn import Training, network_scores, train_network
+from engine.testing.steganalysis_cnn import Training, network_scores, train_network
 from metrics.steganalysis.library import sealwatch
 from metrics.steganalysis.lsb import THRESHOLD, lsb_scores
 from metrics.steganalysis.rich import FEATURES, Ensemble, rich_features

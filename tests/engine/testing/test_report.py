@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from engine.report import write_report
-from engine.results import Attacked, HiddenGroup, write_results
+from engine.testing.report import write_report
+from engine.testing.results import Attacked, HiddenGroup, write_results
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "img", "br"}

@@ -26,8 +26,8 @@ def bytes_that_fit(samples: int, modulus: int) -> int:
 def to_digits(content: bytes, modulus: int) -> np.ndarray:
     """Bytes -> base-M digits (count,) int64, whole blocks of `block_sizes`, filled up with zero bits."""
     digits, bits = block_sizes(modulus)
-    stream = np.unpackbits(np.frombuffer(content, np.uint8))
-    stream = np.pad(stream, (0, -len(stream) % bits)).reshape(-1, bits)
+    flat = np.unpackbits(np.frombuffer(content, np.uint8))
+    stream = np.pad(flat, (0, -len(flat) % bits)).reshape(-1, bits)
     values = np.zeros(len(stream), np.int64)
     for column in stream.T:  # the first bit is the highest
         values = values << 1 | column

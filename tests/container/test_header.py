@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import container
-from models.container import (
+from container import header
+from container.header import (
     NO_WEIGHTS,
     PUBLIC,
     ContainerError,
@@ -49,7 +49,7 @@ STEGO = sealed()
 
 
 def test_a_container_of_another_version(monkeypatch):
-    monkeypatch.setattr(container, "VERSION", 1)
+    monkeypatch.setattr(header, "VERSION", 1)
     samples = sealed()
     monkeypatch.undo()
     with pytest.raises(ContainerError, match="a container of version 1, this program reads version 2"):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engine.run_folder import keep_settings
+from engine.training.run_folder import keep_settings
 
 
 def test_settings_of_a_folder_are_kept(tmp_path):

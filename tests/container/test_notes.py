@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.notes import Note, file_names, pack_note, unpack_note
+from container.notes import Note, file_names, pack_note, unpack_note
 
 NOTES = [
     Note("own", [], ["a.png", "Über mich.jpg", ""]),

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from container.header import PUBLIC, ContainerError, Damaged, Key, NoPayload, hidden_with
+from container.notes import Note, file_names, pack_note, unpack_note
 from data.images import (
     LOSSLESS_FORMATS,
     list_pictures,
@@ -16,12 +18,10 @@ from data.images import (
     write_picture,
 )
 from data.transforms import fit_secret, unfit_secret
-from engine.notes import Note, file_names, pack_note, unpack_note
 from metrics.image import psnr
 from models import MODELS, HidingModel
 from models.base import EMPTY
 from models.codec_lsb import MOST_PIXELS
-from models.container import PUBLIC, ContainerError, Damaged, Key, NoPayload, hidden_with
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.container import Key
+    from container.header import Key
 
 
 def add_passphrase(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def asked_key(arguments: argparse.Namespace, twice: bool) -> "Key":
 
     Raises ValueError for an empty passphrase, two that differ, a file that is not text, no terminal.
     """
-    from models.container import PUBLIC, Key  # here: the options need not wait for torch
+    from container.header import PUBLIC, Key  # here: the options need not wait for torch
 
     if arguments.passphrase_file is not None:
         return Key(_first_line(arguments.passphrase_file))

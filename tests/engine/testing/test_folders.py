@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.folders import match_folders, read_folders
+from engine.testing.folders import match_folders, read_folders
 
 
 @pytest.fixture

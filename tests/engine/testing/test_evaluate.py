@@ -9,13 +9,13 @@ import pytest
 import torch
 from skimage.data import astronaut, chelsea, coffee, rocket
 
+from channel.attacks import Flip, Noise, label
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture, write_picture
 from data.loader import EvaluationGroups
-from engine.evaluate import evaluate, validate
-from engine.figures import group_figure, residual
-from engine.results import HiddenGroup, mean_finite, summarise, table, write_results
-from metrics.attacks import Flip, Noise, label
+from engine.testing.evaluate import evaluate, validate
+from engine.testing.figures import group_figure, residual
+from engine.testing.results import HiddenGroup, mean_finite, summarise, table, write_results
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
 from models import HidingModel, build_model

@@ -321,7 +321,7 @@ def clock(monkeypatch):
         now[0] += 10
         return now[0]
 
-    monkeypatch.setattr("engine.trainer.time.monotonic", monotonic)
+    monkeypatch.setattr("engine.training.trainer.time.monotonic", monotonic)
 
 
 LONG = dict(

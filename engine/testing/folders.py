@@ -10,7 +10,7 @@ from tqdm import tqdm
 from data.images import read_picture
 from data.pairs import lossy_pictures, named_pairs
 from engine.log import logger
-from engine.results import HiddenGroup
+from engine.testing.results import HiddenGroup
 
 LISTED = 10  # of many mistakes, so many are told
 

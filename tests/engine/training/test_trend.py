@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from engine.trend import CALM, EXPLODED, FIRST, Trend
+from engine.training.trend import CALM, EXPLODED, FIRST, Trend
 
 
 def highest_rise(losses):

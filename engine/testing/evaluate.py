@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from channel.attacks import Attack, label
 from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
-from engine.figures import group_figure
-from engine.results import Attacked, HiddenGroup, mean_finite, replaced_folder, write_results
-from metrics.attacks import Attack, label
+from engine.testing.figures import group_figure
+from engine.testing.results import Attacked, HiddenGroup, mean_finite, replaced_folder, write_results
 from metrics.image import psnr
 from models import HidingModel
 
@@ -61,7 +61,7 @@ def evaluate(
 
     hide -> stego.png on disk -> a fresh read of that file -> reveal; and once more from the stego
     after each attack (its random choices from `seed` and the group's number). Writes groups.csv and what
-    engine/results.py tells of, and returns the metrics. All appears together at the end, in place
+    engine/testing/results.py tells of, and returns the metrics. All appears together at the end, in place
     of earlier results: a test that fails leaves those as they were.
     """
     with replaced_folder(out) as new:

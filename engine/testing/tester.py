@@ -5,9 +5,9 @@ from pathlib import Path
 from data.images import write_beside
 from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
-from engine.evaluate import evaluate
 from engine.log import device_name, environment, log_to, logger
-from engine.results import table
+from engine.testing.evaluate import evaluate
+from engine.testing.results import table
 from options import TestOptions, dump
 
 

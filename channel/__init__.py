@@ -1,0 +1,1 @@
+"""What happens to a stego between sender and receiver."""

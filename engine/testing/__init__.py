@@ -1,0 +1,1 @@
+"""Scoring: hide and reveal through files, results, reports and steganalysis."""

@@ -1,0 +1,1 @@
+"""A training run: the loop, its optimisers, its folder and its log."""
