@@ -34,7 +34,7 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy train.py test.py hide.py reveal.py hubconf.py engine models metrics channel container data options scripts
+	$(BIN)/mypy train.py test.py hide.py reveal.py hubconf.py errors.py engine models metrics channel container data options scripts
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -12,6 +12,8 @@ and for files, what hide.py and reveal.py do:
 "codec_lsb" and "lsb" need no weights: their name stands for them.
 """
 
+from errors import UserError
+
 dependencies = [
     "torch",
     "torchvision",
@@ -46,7 +48,7 @@ def smilenet_25(weights: str | None = None, device: str = "auto"):
         return smilenet(rows=5, cols=5)
     model = load(weights, device)
     if model.num_secrets != 25:
-        raise ValueError(f"weights '{weights}' hide {model.num_secrets} secrets, expected 25")
+        raise UserError(f"weights '{weights}' hide {model.num_secrets} secrets, expected 25")
     return model
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from errors import UserError
 from options import TestOptions, describe, load_test
 
 PARSER = Parser(
@@ -47,7 +48,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(describe(TestOptions))
         return
     if not arguments.opt:
-        raise ValueError("say what to test: -opt options/test/quickstart.yml (see --help)")
+        raise UserError("say what to test: -opt options/test/quickstart.yml (see --help)")
     options = load_test(arguments.opt, arguments.overrides)
     from engine.testing.tester import run_tests  # after the options: a misspelt key is told at once
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
+from errors import UserError
 from options import TrainOptions, describe, load_train
 
 PARSER = Parser(
@@ -51,7 +52,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(describe(TrainOptions))
         return
     if not arguments.opt:
-        raise ValueError("say what to train: -opt options/train/quickstart.yml (see --help)")
+        raise UserError("say what to train: -opt options/train/quickstart.yml (see --help)")
     options = load_train(arguments.opt, arguments.overrides)
     from engine.training.trainer import Trainer  # after the options: a misspelt key is told at once
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from errors import UserError
+
 OUTSIDE = 128  # grey level of what a crop took away
 
 
@@ -181,7 +183,7 @@ def label(attack) -> str:
 
 def _expect(right: bool, name: str, value, words: str) -> None:
     if not right:
-        raise ValueError(f"{name}: expected {words}, got {value}")
+        raise UserError(f"{name}: expected {words}, got {value}")
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, features
 
+from errors import UserError
+
 CODECS = ("avif", "webp")
 LARGEST = 178_956_970  # pixels; Pillow refuses to decode more
 
@@ -50,7 +52,7 @@ def encode(picture: np.ndarray, codec: str, rung: int, speed: int) -> Coded:
 
 
 def decode(codec: str, content: bytes) -> np.ndarray:
-    """A coded picture -> (h,w,3) uint8. Raises ValueError for bytes that are none, or too many pixels."""
+    """A coded picture -> (h,w,3) uint8. Raises UserError for bytes that are none, or too many pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -59,7 +61,7 @@ def decode(codec: str, content: bytes) -> np.ndarray:
             with Image.open(io.BytesIO(content), formats=[codec.upper()]) as picture:
                 return np.array(picture.convert("RGB"))
     except Exception as error:  # decoders meet foreign bytes with nearly every type of exception
-        raise ValueError(f"not a whole {codec} picture") from error
+        raise UserError(f"not a whole {codec} picture") from error
 
 
 def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -70,11 +72,11 @@ def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def check_codec(codec: str) -> tuple[str, ...]:
-    """The codecs that "auto", "avif" or "webp" may use here. Raises ValueError for one that is not there."""
+    """The codecs that "auto", "avif" or "webp" may use here. Raises UserError for one that is not there."""
     if codec not in ("auto", *CODECS):
-        raise ValueError(f"codec: expected auto, {' or '.join(CODECS)}, got '{codec}'")
+        raise UserError(f"codec: expected auto, {' or '.join(CODECS)}, got '{codec}'")
     wanted = CODECS if codec == "auto" else (codec,)
     missing = [name for name in wanted if not features.check(name)]
     if missing:
-        raise ValueError(f"codec: this Pillow was built without {', '.join(missing)}; install pillow >= 11.3")
+        raise UserError(f"codec: this Pillow was built without {', '.join(missing)}; install pillow >= 11.3")
     return wanted

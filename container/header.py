@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from errors import UserError
+
 VERSION = 2
 NONCE, MARK, TAG, DIGEST, FINGERPRINT = 16, 4, 16, 16, 8  # bytes
 LONGEST_NOTE = 2**16 - 1  # bytes
@@ -39,7 +41,7 @@ _NAME = b"smilenet-framework container"  # sets this project's keys and marks ap
 _NONCES = {name: bytes([k]) + bytes(11) for k, name in enumerate(("header", "note", "payload"))}
 
 
-class ContainerError(ValueError):
+class ContainerError(UserError):
     """A stego that does not open, or should not be trusted. Its subclasses say why."""
 
 
@@ -76,16 +78,16 @@ class Key:
     """What a person knows: a passphrase, or None for the fixed public key that everybody has.
 
     A passphrase is taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was
-    typed on. Raises ValueError for an empty one.
+    typed on. Raises UserError for an empty one.
     """
 
     passphrase: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.passphrase == "":
-            raise ValueError("an empty passphrase protects nothing: give one, or none at all")
+            raise UserError("an empty passphrase protects nothing: give one, or none at all")
         if any("\ud800" <= letter <= "\udfff" for letter in self.passphrase or ""):
-            raise ValueError("the passphrase is not valid text: it has half a Unicode character in it")
+            raise UserError("the passphrase is not valid text: it has half a Unicode character in it")
 
     @property
     def is_public(self) -> bool:
@@ -164,15 +166,15 @@ def write_header(
 
     samples: (H*W*3,) uint8, the stego in raster order, all else in it as it will be sent: this comes last.
     size: (H, W). keys: `Key.derive(nonce)`. marked: whether everybody may see that something is hidden.
-    Raises ValueError for a note that is too long and a picture that is too small for the header.
+    Raises UserError for a note that is too long and a picture that is too small for the header.
     """
     assert samples.dtype == np.uint8 and samples.shape == (size[0] * size[1] * 3,)
     assert len(fingerprint) == FINGERPRINT and len(method.encode()) <= 12
     if len(note) > LONGEST_NOTE:
-        raise ValueError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE} can be kept")
+        raise UserError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE} can be kept")
     count = header_samples(len(note))
     if len(samples) < count:
-        raise ValueError(
+        raise UserError(
             f"a picture of {size[1]}x{size[0]} pixels is too small: the header takes {count} samples, "
             f"it has {len(samples)}"
         )

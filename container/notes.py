@@ -4,6 +4,8 @@ import struct
 import unicodedata
 from typing import NamedTuple
 
+from errors import UserError
+
 FITS = {0: "own", 1: "stretch", 2: "pad"}
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
 LONGEST_NAME = 80  # letters
@@ -21,13 +23,13 @@ class Note(NamedTuple):
 def pack_note(note: Note) -> bytes:
     """fit (1 byte), number of sizes, of names (1 byte each), sizes (2 x 2 bytes each), names (length, UTF-8).
 
-    Raises ValueError for a side above 65535 pixels.
+    Raises UserError for a side above 65535 pixels.
     """
     codes = {name: code for code, name in FITS.items()}
     content = struct.pack(">BBB", codes[note.fit], len(note.sizes), len(note.names))
     for height, width in note.sizes:
         if max(height, width) > 65535:
-            raise ValueError(f"a secret of {width}x{height} pixels: at most 65535 a side can be brought back")
+            raise UserError(f"a secret of {width}x{height} pixels: at most 65535 a side can be brought back")
         content += struct.pack(">HH", height, width)
     for name in note.names:
         text = name.encode(errors="replace")[:255]

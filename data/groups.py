@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import beside, replaced_at_once
+from data.files import replaced_at_once
+from data.images import beside
+from errors import UserError
 
 GROUPINGS = ("random", "sorted")
 
@@ -37,19 +39,19 @@ def make_groups(
 
     count: how many groups; None: as many as one pass over the pictures gives.
     stride: for "sorted" only [pictures]; None: N+1, so that no picture is used twice.
-    Raises ValueError where there are too few pictures or an argument is out of range.
+    Raises UserError where there are too few pictures or an argument is out of range.
     """
     pictures = list(dict.fromkeys(Path(picture) for picture in pictures))
     if grouping not in GROUPINGS:
-        raise ValueError(f"grouping {grouping!r}: expected {' or '.join(GROUPINGS)}")
+        raise UserError(f"grouping {grouping!r}: expected {' or '.join(GROUPINGS)}")
     if stride is not None and grouping != "sorted":
-        raise ValueError(f"stride {stride}: belongs to grouping sorted, not {grouping}")
+        raise UserError(f"stride {stride}: belongs to grouping sorted, not {grouping}")
     for name, value in (("num_secrets", num_secrets), ("count", count), ("stride", stride)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} {value}: expected 1 or more")
+            raise UserError(f"{name} {value}: expected 1 or more")
     size = num_secrets + 1
     if len(pictures) < size:
-        raise ValueError(
+        raise UserError(
             f"a group needs 1 cover + {num_secrets} secrets = {size} pictures, "
             f"{_common_folder(pictures)} has {len(pictures)}"
         )
@@ -82,7 +84,7 @@ def _sorted_groups(pictures: list[Path], size: int, count: int | None, stride: i
     pictures = sorted(pictures, key=Path.as_posix)
     possible = (len(pictures) - size) // stride + 1
     if count is not None and count > possible:
-        raise ValueError(
+        raise UserError(
             f"count {count}: sorted with stride {stride}, the {len(pictures)} pictures of "
             f"{_common_folder(pictures)} give {possible} groups of {size}"
         )
@@ -94,7 +96,7 @@ def write_groups(path: str | Path, groups: list[Group]) -> None:
     """Write a CSV file with the header `cover,secret_1,...`, one group a line.
 
     Paths are relative to the file's folder, with forward slashes: the file may move together with
-    the pictures. All groups have the same number of secrets. Raises ValueError as
+    the pictures. All groups have the same number of secrets. Raises UserError as
     `replaced_at_once` does.
     """
     path = Path(path)
@@ -121,36 +123,36 @@ def read_groups(path: str | Path, num_secrets: int | None = None) -> list[Group]
     """Read what `write_groups` wrote, or a person did.
 
     num_secrets: the number of secrets that is expected; None: what the header says.
-    Raises ValueError with file and line for a wrong header, a wrong number of pictures, a picture
+    Raises UserError with file and line for a wrong header, a wrong number of pictures, a picture
     that is missing, or one that is twice in a group.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such groups file")
+        raise UserError(f"{path}: no such groups file")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error
 
     header = rows[0][1] if rows else []
     if len(header) < 2 or header != _header(len(header) - 1):
-        raise ValueError(f"{path}, line 1: expected the header cover,secret_1,secret_2,...")
+        raise UserError(f"{path}, line 1: expected the header cover,secret_1,secret_2,...")
     if num_secrets not in (None, len(header) - 1):
-        raise ValueError(f"{path}, line 1: groups of {len(header) - 1} secrets, {num_secrets} are expected")
+        raise UserError(f"{path}, line 1: groups of {len(header) - 1} secrets, {num_secrets} are expected")
     if len(rows) == 1:
-        raise ValueError(f"{path}: no groups in it")
+        raise UserError(f"{path}: no groups in it")
     return [_read_row(path, line, row, len(header)) for line, row in rows[1:]]
 
 
 def _read_row(path: Path, line: int, row: list[str], size: int) -> Group:
     if len(row) != size:
-        raise ValueError(f"{path}, line {line}: {len(row)} pictures, the header names {size}")
+        raise UserError(f"{path}, line {line}: {len(row)} pictures, the header names {size}")
     pictures = [beside(path, entry) for entry in row]
     for picture in pictures:
         if not picture.is_file():
-            raise ValueError(f"{path}, line {line}: no such picture: {picture}")
+            raise UserError(f"{path}, line {line}: no such picture: {picture}")
         if pictures.count(picture) > 1:
-            raise ValueError(f"{path}, line {line}: twice in one group: {picture}")
+            raise UserError(f"{path}, line {line}: twice in one group: {picture}")
     return Group(pictures[0], tuple(pictures[1:]))

@@ -12,7 +12,9 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 from tqdm import tqdm
 
+from data.files import replaced_at_once
 from data.samples import sample_pictures
+from errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +34,7 @@ def read_picture(path: str | Path) -> np.ndarray:
 
     path: a file of any format that Pillow reads.
     Returns (H,W,3) uint8 RGB, 0..255.
-    Raises ValueError, one line that starts with the path, where the file is missing, not a picture,
+    Raises UserError, one line that starts with the path, where the file is missing, not a picture,
     cut short, damaged, or has pixels without an agreed white (float, 32-bit integer).
     """
     with _opened(path) as picture:
@@ -43,7 +45,7 @@ def read_picture(path: str | Path) -> np.ndarray:
 def picture_size(path: str | Path) -> tuple[int, int]:
     """(height, width) in pixels, as `read_picture` would return it, without decoding the pixels.
 
-    Raises ValueError as `read_picture` does, but knows nothing of damage behind the header.
+    Raises UserError as `read_picture` does, but knows nothing of damage behind the header.
     """
     with _opened(path) as picture:
         width, height = picture.size
@@ -55,10 +57,10 @@ def picture_size(path: str | Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Yield Pillow's picture; whatever fails until it is closed is a ValueError with the path."""
+    """Yield Pillow's picture; whatever fails until it is closed is a UserError with the path."""
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path}: a folder, not a picture")
+        raise UserError(f"{path}: a folder, not a picture")
     try:
         # By an open file, not by name: a named TIFF without compression is mapped into memory, and
         # Pillow (13.0) then gets height and width wrong where the orientation swaps them.
@@ -67,13 +69,13 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except Image.UnidentifiedImageError as error:
         empty = path.stat().st_size == 0
         problem = "an empty file" if empty else "not a picture, or its beginning is damaged"
-        raise ValueError(f"{path}: {problem}") from error
+        raise UserError(f"{path}: {problem}") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: too large for Pillow: {_one_line(error)}") from error
+        raise UserError(f"{path}: too large for Pillow: {_one_line(error)}") from error
     except Exception as error:  # decoders meet damaged bytes with nearly every type of exception
         if isinstance(error, OSError) and error.strerror:
-            raise ValueError(f"{path}: {error.strerror}") from error
-        raise ValueError(f"{path}: damaged or cut short ({_one_line(error)})") from error
+            raise UserError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: damaged or cut short ({_one_line(error)})") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -112,14 +114,14 @@ def _to_rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.mode in ("I", "F"):
         kind = "float" if picture.mode == "F" else "32-bit or signed integer"
-        raise ValueError(f"{path}: {kind} pixels have no agreed white; save it with 8 or 16 bits a channel")
+        raise UserError(f"{path}: {kind} pixels have no agreed white; save it with 8 or 16 bits a channel")
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture.convert("RGBA"))
     try:
         return np.array(picture.convert("RGB"))
     except ValueError as error:
-        raise ValueError(f"{path}: colour mode {picture.mode} is not supported; save it as RGB") from error
+        raise UserError(f"{path}: colour mode {picture.mode} is not supported; save it as RGB") from error
 
 
 def write_picture(path: str | Path, array: np.ndarray) -> None:
@@ -128,54 +130,19 @@ def write_picture(path: str | Path, array: np.ndarray) -> None:
     path: ends in .png, .bmp, .tif or .tiff; its folder exists. An old file of that name is
         replaced in one step: there is never half a picture under this name.
     array: (H,W,3) uint8 RGB.
-    Raises ValueError for another format, shape or type, or where the folder is missing.
+    Raises UserError for another format, shape or type, or where the folder is missing.
     """
     path = Path(path)
     file_format = LOSSLESS_FORMATS.get(path.suffix.lower())
     if file_format is None:
-        raise ValueError(
+        raise UserError(
             f"{path}: only lossless files keep what is hidden, lossy ones (JPEG, WebP) destroy it; "
             f"name it {', '.join(LOSSLESS_FORMATS)}"
         )
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"{path}: expected an array (H,W,3) of uint8, got {array.shape} of {array.dtype}")
+        raise UserError(f"{path}: expected an array (H,W,3) of uint8, got {array.shape} of {array.dtype}")
     with replaced_at_once(path) as part:
         Image.fromarray(array).save(part, format=file_format)
-
-
-@contextmanager
-def replaced_at_once(path: str | Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write to; at the end it is renamed to `path`.
-
-    If the writing fails or is interrupted, an old file at `path` stays as it was and nothing else
-    is left. Raises ValueError where the folder is missing or may not be written to, OSError with
-    the path where the disk is full.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"{path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, a file is to be written there")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        with open(part, "rb+") as file:  # on the disk before the name: a crash must not leave it empty
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except PermissionError as error:
-        raise ValueError(f"{path}: no permission to write there") from error
-    except OSError as error:  # Pillow's and torch's own errors do not say which file
-        kept = "; the one that is there is kept" if path.exists() else ""
-        raise OSError(f"{path}: could not be written ({error.strerror or error}){kept}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that `path` is at any time the old one or the new one, whole; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_at_once(path) as part:
-        part.write_bytes(content)
 
 
 def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -186,7 +153,7 @@ def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
         a .txt file: one path a line, relative to the list's folder, in its order; # is a comment;
         one picture file;
         `samples:train` or `samples:test`, see `data.samples`.
-    Raises ValueError with the path where something is missing or a folder or list is empty.
+    Raises UserError with the path where something is missing or a folder or list is empty.
     """
     if not isinstance(source, str | Path):
         found = [path for part in source for path in list_pictures(part)]
@@ -200,11 +167,11 @@ def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
         return _list_file(path)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         if not path.is_file():
-            raise ValueError(f"{path}: no such picture")
+            raise UserError(f"{path}: no such picture")
         return [path]
     if path.exists():
-        raise ValueError(f"{path}: not a folder, a .txt list or a picture ({', '.join(PICTURE_SUFFIXES)})")
-    raise ValueError(f"{path}: no such folder")
+        raise UserError(f"{path}: not a folder, a .txt list or a picture ({', '.join(PICTURE_SUFFIXES)})")
+    raise UserError(f"{path}: no such folder")
 
 
 def _list_folder(folder: Path) -> list[Path]:
@@ -219,12 +186,12 @@ def _list_folder(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(here, name) for name in files if _is_picture_name(name)]
     if not found:
-        raise ValueError(f"{folder}: no pictures in it (looked for {', '.join(PICTURE_SUFFIXES)})")
+        raise UserError(f"{folder}: no pictures in it (looked for {', '.join(PICTURE_SUFFIXES)})")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _refuse_folder(error: OSError) -> None:
-    raise ValueError(f"{error.filename}: {error.strerror}") from error
+    raise UserError(f"{error.filename}: {error.strerror}") from error
 
 
 def _is_picture_name(name: str) -> bool:
@@ -233,11 +200,11 @@ def _is_picture_name(name: str) -> bool:
 
 def _list_file(path: Path) -> list[Path]:
     if not path.is_file():
-        raise ValueError(f"{path}: no such list")
+        raise UserError(f"{path}: no such list")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file in UTF-8") from error
+        raise UserError(f"{path}: not a text file in UTF-8") from error
     found = []
     for number, line in enumerate(lines, start=1):
         entry = line.strip()
@@ -245,10 +212,10 @@ def _list_file(path: Path) -> list[Path]:
             continue
         picture = beside(path, entry)
         if not picture.is_file():
-            raise ValueError(f"{path}, line {number}: no such picture: {picture}")
+            raise UserError(f"{path}, line {number}: no such picture: {picture}")
         found.append(picture)
     if not found:
-        raise ValueError(f"{path}: no pictures in it (one path a line)")
+        raise UserError(f"{path}: no pictures in it (one path a line)")
     return list(dict.fromkeys(found))
 
 
@@ -275,7 +242,7 @@ def check_pictures(
     for path in tqdm(list(paths), "checking", unit="picture", disable=None if progress else True):
         try:
             height, width = read_picture(path).shape[:2]
-        except ValueError as error:
+        except UserError as error:
             problems.append((Path(path), str(error).removeprefix(f"{path}: ")))
             continue
         if smallest is not None and min(height, width) < smallest:

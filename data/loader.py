@@ -23,6 +23,7 @@ from data.transforms import (
     training_transform,
     usable_pictures,
 )
+from errors import UserError
 
 CACHES = ("none", "ram")
 LARGEST_CACHE = 0.6  # share of the available memory that cache="ram" may fill
@@ -40,7 +41,7 @@ class TrainingGroups(Dataset):
     resize: short side before the crop, up or down [px]; None: the picture's own.
     small: pictures smaller than the crop: "error", "skip" or "enlarge".
     cache: "ram" decodes every picture once, at the start; workers that are forked share them.
-    Raises ValueError for pictures that are too small, too few or, with "ram", too many.
+    Raises UserError for pictures that are too small, too few or, with "ram", too many.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class TrainingGroups(Dataset):
         cache: str = "none",
     ):
         if cache not in CACHES:
-            raise ValueError(f"cache {cache!r}: expected {' or '.join(CACHES)}")
+            raise UserError(f"cache {cache!r}: expected {' or '.join(CACHES)}")
         self.pictures = usable_pictures(pictures, crop, resize, small)
         if len(self.pictures) < num_secrets + 1:
-            raise ValueError(
+            raise UserError(
                 f"a group needs 1 cover + {num_secrets} secrets = {num_secrets + 1} pictures, "
                 f"there are {len(self.pictures)} to train on"
             )
@@ -103,7 +104,7 @@ class TrainingGroups(Dataset):
             needed += int(3 * height * width * scale**2)
         available = available_memory()
         if available is not None and needed > LARGEST_CACHE * available:
-            raise ValueError(
+            raise UserError(
                 f"cache ram: {len(self.pictures)} pictures need {needed / 1e9:.1f} GB, more than "
                 f"{LARGEST_CACHE:.0%} of the {available / 1e9:.1f} GB available; use cache: none"
             )
@@ -165,7 +166,7 @@ class EvaluationGroups(Dataset):
     Item g: {"cover": (3,H,W) uint8, "secrets": (N,3,H,W) uint8}; see `load_group` for the sizes.
     Without a crop they differ from group to group, so that only batches of one can be made.
 
-    Raises ValueError where a picture is smaller than the crop, unless small is "enlarge": a picture
+    Raises UserError where a picture is smaller than the crop, unless small is "enlarge": a picture
     cannot be left out of a group that is made already (see `usable_pictures`).
     """
 

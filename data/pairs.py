@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.images import list_pictures, picture_format, picture_size
+from errors import UserError
 
 NAMED = 5  # how many names an error lists of each kind
 LOSSY = ("JPEG", "MPO")  # as Pillow calls what cameras and the web call JPEG
@@ -19,7 +20,7 @@ def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, 
 
     A name is the path below the folder without its suffix (of a list, the file name without it), so
     `a.jpg` and `a.png` are a pair; all pictures of both belong to one. Only the headers of the files are
-    read. Raises ValueError where a picture has no partner (at most five are named on each side), a name
+    read. Raises UserError where a picture has no partner (at most five are named on each side), a name
     is twice in a folder, or the pictures of a pair have different sizes.
     """
     covers, stegos = _by_name(first), _by_name(second)
@@ -32,7 +33,7 @@ def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, 
         if own
     ]
     if alone:
-        raise ValueError(
+        raise UserError(
             f"{first} and {second} do not match: {'; '.join(alone)}. "
             "A pair has the same name in both folders, the suffix aside"
         )
@@ -44,7 +45,7 @@ def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, 
         if (height, width) != (h, w)
     ]
     if differing:
-        raise ValueError(
+        raise UserError(
             f"{first} and {second}: {len(differing)} of {len(pairs)} pairs have different sizes "
             f"({_named(differing)}); compare pictures as they were hidden in, not resized"
         )
@@ -62,7 +63,7 @@ def _by_name(folder: str | Path) -> dict[str, Path]:
     for path in list_pictures(folder):
         name = (path.relative_to(root) if root.is_dir() else Path(path.name)).with_suffix("").as_posix()
         if name in found:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: {found[name].name} and {path.name} have the same name; keep one of them"
             )
         found[name] = path

@@ -7,6 +7,8 @@ quoting needs a data set from docs/datasets.md.
 import importlib.util
 from pathlib import Path
 
+from errors import UserError
+
 # Split by scene: no scene is on both sides. All short sides are at least 300 pixels.
 SPLITS = {
     "train": (
@@ -35,16 +37,16 @@ SPLITS = {
 def sample_pictures(split: str) -> list[Path]:
     """The sample pictures of one split, sorted by name: 10 for "train", 5 for "test".
 
-    Raises ValueError for another split, or where scikit-image or one of its pictures is missing.
+    Raises UserError for another split, or where scikit-image or one of its pictures is missing.
     """
     if split not in SPLITS:
-        raise ValueError(f"samples:{split}: no such split, expected samples:train or samples:test")
+        raise UserError(f"samples:{split}: no such split, expected samples:train or samples:test")
     skimage = importlib.util.find_spec("skimage")
     if skimage is None or not skimage.submodule_search_locations:
-        raise ValueError(f"samples:{split}: scikit-image is not installed (pip install scikit-image)")
+        raise UserError(f"samples:{split}: scikit-image is not installed (pip install scikit-image)")
     folder = Path(skimage.submodule_search_locations[0], "data")
     pictures = [folder / name for name in sorted(SPLITS[split])]
     for picture in pictures:
         if not picture.is_file():
-            raise ValueError(f"{picture}: this scikit-image does not carry that picture, 0.26 does")
+            raise UserError(f"{picture}: this scikit-image does not carry that picture, 0.26 does")
     return pictures

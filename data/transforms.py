@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional
 
 from data.groups import Group
 from data.images import picture_size, read_picture, to_array, to_tensor
+from errors import UserError
 
 SMALL = ("error", "skip", "enlarge")
 
@@ -55,17 +56,17 @@ def usable_pictures(
 
     Only headers are read, and not even those where `resize` or "enlarge" make every picture fit.
     small: what to do about pictures that are smaller than the crop: "skip" leaves them out,
-        "error" raises ValueError with their number and the first, "enlarge" keeps them.
+        "error" raises UserError with their number and the first, "enlarge" keeps them.
     """
     if small not in SMALL:
-        raise ValueError(f"small {small!r}: expected {', '.join(SMALL)}")
+        raise UserError(f"small {small!r}: expected {', '.join(SMALL)}")
     if crop is not None and resize is not None and resize < crop:
-        raise ValueError(f"resize {resize} leaves every picture smaller than the crop of {crop}")
+        raise UserError(f"resize {resize} leaves every picture smaller than the crop of {crop}")
     if crop is None or resize is not None or small == "enlarge":
         return list(pictures)
     kept, dropped = drop_small(pictures, crop)
     if dropped and (small == "error" or not kept):
-        raise ValueError(
+        raise UserError(
             f"{_too_small(dropped[0], *picture_size(dropped[0]), crop)}"
             f" ({len(dropped)} of {len(pictures)} pictures are)"
         )
@@ -124,7 +125,7 @@ def fit_picture(
     tensor: (3,H,W) uint8.
     crop: side of the square that is cut from the centre [px]; None: no cut.
     resize: the short side before the crop, up or down [px]; None: the picture's own.
-    small: "enlarge" brings a short side below the crop up to it. Otherwise that raises ValueError
+    small: "enlarge" brings a short side below the crop up to it. Otherwise that raises UserError
         with `path`: "skip" is for `usable_pictures`, which leaves such pictures out beforehand.
     Returns (3,crop,crop), or (3,H',W') where crop is None, uint8.
     """
@@ -133,7 +134,7 @@ def fit_picture(
         return tensor
     height, width = tensor.shape[-2:]
     if min(height, width) < crop:
-        raise ValueError(_too_small(path, height, width, crop))
+        raise UserError(_too_small(path, height, width, crop))
     return functional.center_crop(tensor, [crop])
 
 
@@ -164,7 +165,7 @@ def fit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch"
     Resized by antialiased bicubic interpolation.
     """
     if mode not in ("stretch", "pad"):
-        raise ValueError(f"mode {mode!r}: expected stretch or pad")
+        raise UserError(f"mode {mode!r}: expected stretch or pad")
     if array.shape[:2] == (height, width):
         return array.copy()
     if mode == "stretch":
@@ -182,7 +183,7 @@ def unfit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretc
     The bars of "pad" are cut off, and the rest is resized by antialiased bicubic interpolation.
     """
     if mode not in ("stretch", "pad"):
-        raise ValueError(f"mode {mode!r}: expected stretch or pad")
+        raise UserError(f"mode {mode!r}: expected stretch or pad")
     if array.shape[:2] == (height, width):
         return array.copy()
     if mode == "pad":

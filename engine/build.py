@@ -15,6 +15,7 @@ from data.loader import EvaluationGroups, TrainingGroups
 from data.presets import PRESETS
 from data.transforms import usable_pictures
 from engine.log import logger
+from errors import UserError
 from models import MODELS, HidingModel, build_model
 from options import (
     GroupPictures,
@@ -30,19 +31,19 @@ SMALLEST_SCORED = 11  # px, the window of SSIM
 
 
 def choose_device(name: str) -> torch.device:
-    """auto: CUDA where there is one, else the CPU. Raises ValueError for a device that is not there."""
+    """auto: CUDA where there is one, else the CPU. Raises UserError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch("cpu|mps|cuda(:[0-9]+)?", name):
-        raise ValueError(f"device '{name}': expected auto, cpu, cuda, cuda:N or mps")
+        raise UserError(f"device '{name}': expected auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device '{name}': no CUDA device was found; use auto or cpu")
+            raise UserError(f"device '{name}': no CUDA device was found; use auto or cpu")
         if (device.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"device '{name}': there are {torch.cuda.device_count()} CUDA devices")
+            raise UserError(f"device '{name}': there are {torch.cuda.device_count()} CUDA devices")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device 'mps': not available on this machine; use auto or cpu")
+        raise UserError("device 'mps': not available on this machine; use auto or cpu")
     return device
 
 
@@ -82,7 +83,7 @@ def build_network(options: TrainOptions) -> HidingModel:
     torch.manual_seed(options.seed)
     try:
         return build_model(method, **arguments)
-    except ValueError as error:
+    except UserError as error:
         raise options.error("network", str(error)) from error
 
 
@@ -103,7 +104,7 @@ def build_criteria(options: TrainOptions, model: HidingModel) -> list[nn.Module]
         own = check_arguments(options, f"{key}.loss", model.Criterion, dict(phase.loss))
         try:
             criteria.append(model.Criterion(**{**weights, **own}))
-        except ValueError as error:
+        except UserError as error:
             raise options.error(f"{key}.loss" if own else "loss", str(error)) from error
     return criteria
 
@@ -190,7 +191,7 @@ def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups
             small=small,
             cache=pictures.cache,
         )
-    except ValueError as error:
+    except UserError as error:
         raise options.error("data.train", str(error)) from error
 
 
@@ -220,11 +221,11 @@ def evaluation_groups(
             raise options.error(f"{key}.crop", f"at least {least} pixels are needed, got {crop}")
         for group in groups if crop is None and resize is None else ():
             if min(picture_size(group.cover)) < least:
-                raise ValueError(f"{group.cover}: too small a cover, at least {least} pixels a side")
+                raise UserError(f"{group.cover}: too small a cover, at least {least} pixels a side")
         return EvaluationGroups(groups, crop, resize, small)
     except OptionsError:
         raise
-    except ValueError as error:
+    except UserError as error:
         raise options.error(key, str(error)) from error
 
 
@@ -236,7 +237,7 @@ def build_attacks(options: TestOptions) -> list[Attack]:
         arguments = check_arguments(options, key, ATTACKS[asked.type], asked.arguments)
         try:
             attack = ATTACKS[asked.type](**arguments)
-        except ValueError as error:
+        except UserError as error:
             raise options.error(key, str(error)) from error
         if attack in attacks:
             raise options.error(key, f"'{label(attack)}' a second time")
@@ -256,7 +257,7 @@ def _pictures(
     folders, crop, resize, small = _sizes(options, key, pictures, preset_folder)
     try:
         return list_pictures(folders), crop, resize, small
-    except ValueError as error:
+    except UserError as error:
         place = f"{key}.folder" if pictures.folders else f"{key}.dataset"
         hint = f"; put the pictures there (docs/datasets.md) or say where they are: --set {key}.folder=DIR"
         raise options.error(place, str(error) + hint) from error

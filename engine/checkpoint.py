@@ -4,7 +4,6 @@ Weights are data, never code: safetensors, or torch.load(weights_only=True). Eve
 beside its place and renamed, so that a crash or a full disk leaves the old one whole.
 """
 
-import hashlib
 import io
 import json
 import random
@@ -16,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from container.header import FINGERPRINT
-from data.images import write_beside
+from data.files import sha256, write_beside
 from engine.log import EXPERIMENTS
+from errors import UserError
 from models import MODELS, HidingModel, build_model
 
 FORMAT = "1"
@@ -55,12 +55,12 @@ def load_model(
 
     weights: a file, or a name (see `find_weights`), or a method that has no weights: then its arguments
     are those expected. expect: (method, arguments) that the file must have, but for SENDERS. Raises
-    ValueError for a missing, truncated or foreign file, a pickle, another method or other arguments,
+    UserError for a missing, truncated or foreign file, a pickle, another method or other arguments,
     naming what it is and what was expected.
     """
     try:
         path = find_weights(weights, experiments)
-    except ValueError:
+    except UserError:
         if str(weights) in UNTRAINED:
             return _untrained(str(weights), device, expect)
         raise
@@ -70,13 +70,13 @@ def load_model(
         _check_expected(path, method, arguments, *expect)
         arguments |= {key: value for key, value in expect[1].items() if key in SENDERS}
     if method not in MODELS:
-        raise ValueError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
+        raise UserError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
     try:
         model = build_model(method, **arguments)
         model.load_state_dict(safetensors.torch.load_file(path))
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
+        raise UserError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
     metadata["path"] = str(path)
     metadata["sha256"] = sha256(path)
     if model.keyed:
@@ -87,13 +87,13 @@ def load_model(
 def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPERIMENTS) -> str:
     """Copy the tensors of a weights file into a fresh network that may have more: a line on what was done.
 
-    Raises ValueError for weights of another method, for another mosaic (rows, cols), or with a tensor that
+    Raises UserError for weights of another method, for another mosaic (rows, cols), or with a tensor that
     this network lacks or has in another shape. Other arguments may differ; the line says which.
     """
     path = find_weights(weights, experiments)
     metadata = read_metadata(path)
     if metadata["method"] != model.method:
-        raise ValueError(
+        raise UserError(
             f"{path}: weights of '{metadata['method']}'; start_from needs weights of '{model.method}'"
         )
     arguments = json.loads(metadata["arguments"])
@@ -103,15 +103,15 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
         if arguments.get(key) != value
     ]
     if tiling := [change for change in differing if change.startswith(("rows:", "cols:"))]:
-        raise ValueError(f"{path}: weights of another mosaic ({', '.join(tiling)})")
+        raise UserError(f"{path}: weights of another mosaic ({', '.join(tiling)})")
     old, new = safetensors.torch.load_file(path), model.state_dict()
     for name, tensor in old.items():
         there = "x".join(map(str, tensor.shape))
         if name not in new:
-            raise ValueError(f"{path}: it has {name} ({there}), which this network lacks")
+            raise UserError(f"{path}: it has {name} ({there}), which this network lacks")
         if tensor.shape != new[name].shape:
             here = "x".join(map(str, new[name].shape))
-            raise ValueError(f"{path}: {name} is {there} there and {here} in this network")
+            raise UserError(f"{path}: {name} is {there} there and {here} in this network")
     model.load_state_dict(new | old)
     others = f"; {', '.join(differing)}" if differing else ""
     fresh = len(new) - len(old)
@@ -122,7 +122,7 @@ def _untrained(
     method: str, device: torch.device | str, expect: tuple[str, dict] | None
 ) -> tuple[HidingModel, dict[str, str]]:
     if expect is not None and expect[0] != method:
-        raise ValueError(f"'{method}' is a method without weights, expected weights of '{expect[0]}'")
+        raise UserError(f"'{method}' is a method without weights, expected weights of '{expect[0]}'")
     model = build_model(method, **(expect[1] if expect else {}))
     about = {"method": method, "num_secrets": str(model.num_secrets), "path": method, "sha256": ""}
     return model.to(device).eval(), about
@@ -135,14 +135,14 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}: not a whole safetensors file ({error}). Weights are data here, pickles are not "
             "opened; a truncated copy must be copied again"
         ) from error
     if not {"format", "method", "arguments"} <= metadata.keys():
-        raise ValueError(f"{path}: a safetensors file, but not weights that this project wrote")
+        raise UserError(f"{path}: a safetensors file, but not weights that this project wrote")
     if metadata["format"] != FORMAT:
-        raise ValueError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
+        raise UserError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
     return metadata
 
 
@@ -161,13 +161,13 @@ def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
         if candidate.is_file():
             return candidate
     if Path(name).suffix or len(Path(name).parts) > 1:
-        raise ValueError(f"{name}: no such weights file")
+        raise UserError(f"{name}: no such weights file")
     runs = sorted({p.parents[1].name for p in experiments.glob("*/checkpoints/*.safetensors")})
     known = (
         ", ".join(dict.fromkeys(runs + list(shipped(experiments))))
         or "none yet; train one with: make quickstart"
     )
-    raise ValueError(
+    raise UserError(
         f"weights '{name}': no such file, run or pretrained network; there are: {known}; "
         f"without weights: {', '.join(UNTRAINED)}"
     )
@@ -182,7 +182,7 @@ def shipped(experiments: Path = EXPERIMENTS) -> dict[str, Path]:
 def default_weights(count: int, experiments: Path = EXPERIMENTS) -> Path:
     """The file of the smallest shipped SMILENet-L that holds `count` secrets, whatever runs there are.
 
-    Raises ValueError where there is none, naming those that there are.
+    Raises UserError where there is none, naming those that there are.
     """
     held = {
         name: int(read_metadata(path)["num_secrets"])
@@ -192,7 +192,7 @@ def default_weights(count: int, experiments: Path = EXPERIMENTS) -> Path:
     large_enough = [(n, shipped(experiments)[name]) for name, n in held.items() if n >= count]
     if not large_enough:
         there = ", ".join(f"{name} ({n})" for name, n in held.items()) or "none"
-        raise ValueError(
+        raise UserError(
             f"secrets: {count}; no network in {experiments / 'pretrained'} holds so many (there are: "
             f"{there}); --weights codec_lsb needs none and takes up to 255"
         )
@@ -206,14 +206,10 @@ def weights_that_hid(method: str, fingerprint: bytes, experiments: Path = EXPERI
     for path in (*shipped(experiments).values(), *sorted(experiments.glob("*/checkpoints/*.safetensors"))):
         if sha256(path).startswith(fingerprint.hex()):
             return str(path)
-    raise ValueError(
+    raise UserError(
         f"hidden with weights of '{method}' (SHA-256 {fingerprint.hex()}...) that are not in {experiments}; "
         "say where they are with --weights"
     )
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_sum(path: Path) -> None:
@@ -225,7 +221,7 @@ def _check_sum(path: Path) -> None:
         name: digest for digest, _, name in (s.partition("  ") for s in sums.read_text().splitlines())
     }
     if expected.get(path.name, sha256(path)) != sha256(path):
-        raise ValueError(
+        raise UserError(
             f"{path}: not the weights that were shipped, SHA-256 {sha256(path)[:16]}... instead of "
             f"{expected[path.name][:16]}...; get the file again"
         )
@@ -233,14 +229,14 @@ def _check_sum(path: Path) -> None:
 
 def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:
     if method != wanted:
-        raise ValueError(f"{path}: these are weights of '{method}', expected '{wanted}'")
+        raise UserError(f"{path}: these are weights of '{method}', expected '{wanted}'")
     differing = [
         f"{key}={arguments.get(key, 'default')} instead of {value}"
         for key, value in details.items()
         if key not in SENDERS and arguments.get(key) != value
     ]
     if differing:
-        raise ValueError(f"{path}: weights of another '{method}': {', '.join(differing)}")
+        raise UserError(f"{path}: weights of another '{method}': {', '.join(differing)}")
 
 
 # --- the state that a run resumes from ----------------------------------------------------------
@@ -254,14 +250,14 @@ def save_state(path: Path, state: dict) -> None:
 
 
 def load_state(path: Path) -> dict:
-    """Read what `save_state` wrote. A file that is missing, truncated or holds code is a ValueError."""
+    """Read what `save_state` wrote. A file that is missing, truncated or holds code is a UserError."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ValueError(f"{path}: nothing to resume from; start without --resume") from None
+        raise UserError(f"{path}: nothing to resume from; start without --resume") from None
     except Exception as error:  # torch raises a dozen kinds, from zipfile's to pickle's
         reason = str(error).splitlines()[0][:120]
-        raise ValueError(
+        raise UserError(
             f"{path}: not a whole training state, or not only data ({reason}); it was not executed"
         ) from error
 

@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from errors import UserError
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that says what is wrong with a command line in one line."""
@@ -17,13 +19,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help explains)\n")
 
 
-MISTAKES = (ValueError, OSError)  # what the user can mend: options, pictures, weights, paths, a full disk
+MISTAKES = (UserError, OSError)  # what the user can mend: options, pictures, weights, paths, a full disk
 
 
 def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> int:
     """Parse the command line and run `main`; errors become one line on stderr and an exit code.
 
-    ValueError and OSError are the user's to mend: their text, exit code 2, no traceback (`--debug`
+    UserError and OSError are the user's to mend: their text, exit code 2, no traceback (`--debug`
     shows it). Anything else is ours and is not caught: Python prints the traceback and exits
     with 1.
     """

@@ -14,6 +14,7 @@ from PIL import Image, features
 from PIL import __version__ as pillow_version
 from scipy.optimize import brentq
 
+from errors import UserError
 from metrics.image import psnr
 
 SUBSAMPLING, SPEED = "4:4:4", 6
@@ -23,9 +24,9 @@ TYPICAL_PSNR = (23.7, 26.9, 29.1, 31.0, 32.8, 34.7, 36.7, 38.1, 39.7, 43.1, 49.4
 
 
 def codec_name() -> str:
-    """The codec behind `payload`, with versions. Raises ValueError where Pillow has no AVIF."""
+    """The codec behind `payload`, with versions. Raises UserError where Pillow has no AVIF."""
     if not features.check("avif"):
-        raise ValueError(
+        raise UserError(
             "payload_bpp needs a Pillow with AVIF, such as those from pip (version 11.3 and newer); "
             "or leave it out with: capacity: false"
         )
@@ -47,9 +48,7 @@ def capacity_bound(distortion: float) -> float:
     pictures (or of uneven colours) it bounds their mean rate.
     """
     if not 0 <= distortion <= LARGEST_CHANGE**2:
-        raise ValueError(
-            f"distortion {distortion:g}: expected a mean squared error, 0 to {LARGEST_CHANGE**2}"
-        )
+        raise UserError(f"distortion {distortion:g}: expected a mean squared error, 0 to {LARGEST_CHANGE**2}")
     if distortion < 1e-9:  # one change by 1 in a picture of 18000 x 18000
         return 0.0
     # For small a the Gaussian is wide: 12 deviations of the widest leave out 1e-31 of it.

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from skimage.color import rgb2ycbcr
 
+from errors import UserError
+
 FIELDS = ("psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y", "ms_ssim", "mae", "rmse", "scc")
 
 WINDOW = 11  # px, side of SSIM's window
@@ -147,7 +149,7 @@ def _window_mean(a: np.ndarray) -> np.ndarray:
 def _planes(a: np.ndarray) -> Planes:
     """The colours of (H,W,3), or (H,W) itself, as float64 planes (H,W)."""
     if min(a.shape[:2]) < WINDOW:
-        raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, got {a.shape[:2]}")
+        raise UserError(f"SSIM needs pictures of at least 11 x 11 pixels, got {a.shape[:2]}")
     return [np.ascontiguousarray(plane, np.float64) for plane in np.atleast_3d(a).transpose(2, 0, 1)]
 
 
@@ -208,6 +210,6 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 def _check(a: np.ndarray, b: np.ndarray) -> None:
     for x in (a, b):
         if x.dtype != np.uint8 or x.ndim != 3 or x.shape[2] != 3:
-            raise ValueError(f"expected a picture (H,W,3) uint8, got {x.shape} {x.dtype}")
+            raise UserError(f"expected a picture (H,W,3) uint8, got {x.shape} {x.dtype}")
     if a.shape != b.shape:
-        raise ValueError(f"pictures of different sizes cannot be compared: {a.shape} and {b.shape}")
+        raise UserError(f"pictures of different sizes cannot be compared: {a.shape} and {b.shape}")

@@ -2,6 +2,7 @@
 
 import inspect
 
+from errors import UserError
 from models.baluja import Baluja
 from models.base import Hidden, HidingModel
 from models.codec_lsb import CodecLSB
@@ -29,9 +30,9 @@ MODELS: dict[str, type[HidingModel]] = {
 
 
 def build_model(name: str, **arguments) -> HidingModel:
-    """The method `name` with its constructor's arguments. Raises ValueError for an unknown name."""
+    """The method `name` with its constructor's arguments. Raises UserError for an unknown name."""
     if name not in MODELS:
-        raise ValueError(f"no method is called '{name}'; there are: {', '.join(sorted(MODELS))}")
+        raise UserError(f"no method is called '{name}'; there are: {', '.join(sorted(MODELS))}")
     constructor = MODELS[name]
     model = constructor(**arguments)
     bound = inspect.signature(constructor).bind(**arguments)

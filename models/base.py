@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from container.header import NO_WEIGHTS, PUBLIC, Key
+from errors import UserError
 from models.layers.quantize import quantize
 
 EMPTY = 128  # grey level that fills the places of secrets that were not given
@@ -82,7 +83,7 @@ class HidingModel(nn.Module):
         """Hide pictures: cover (B,3,H,W) and 1 to N secrets (B,n,3,H,W), uint8 -> stego (B,3,H,W) uint8.
 
         Secrets have the cover's size. Where fewer than N are given, the rest are mid-grey. Raises
-        ValueError for wrong shapes, types, too many secrets, and a cover below `smallest`. A keyed
+        UserError for wrong shapes, types, too many secrets, and a cover below `smallest`. A keyed
         method seals under the public key.
         """
         self._check_picture("cover", cover)
@@ -121,18 +122,18 @@ class HidingModel(nn.Module):
         """Hide under a key: cover (3,H,W), secrets (3,h,w) each, uint8 -> stego (3,H,W) uint8.
 
         note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
-        something is hidden. Two stegos of the same are never alike. Raises ValueError as `hide` does,
+        something is hidden. Two stegos of the same are never alike. Raises UserError as `hide` does,
         and where there is too little room.
         """
         self._check_picture("cover", cover[None], any_size=self.own_sizes)
         most = self.most_secrets or self.num_secrets
         if not 1 <= len(secrets) <= most:
-            raise ValueError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
+            raise UserError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
         for secret in secrets:
             if secret.dtype != torch.uint8 or secret.dim() != 3 or len(secret) != 3 or not secret.numel():
-                raise ValueError(f"secret: expected (3,h,w) uint8, got {tuple(secret.shape)} {secret.dtype}")
+                raise UserError(f"secret: expected (3,h,w) uint8, got {tuple(secret.shape)} {secret.dtype}")
             if not self.own_sizes and secret.shape != cover.shape:
-                raise ValueError(
+                raise UserError(
                     f"secrets must have the cover's size: expected {tuple(cover.shape)}, "
                     f"got {tuple(secret.shape)}"
                 )
@@ -161,7 +162,7 @@ class HidingModel(nn.Module):
     def _as_batch(self, secrets: list[Tensor], stego: Tensor) -> Tensor:
         """What `unseal` gave -> (N,3,H,W), with mid-grey where fewer were hidden."""
         if len(secrets) > self.num_secrets or any(s.shape != stego.shape for s in secrets):
-            raise ValueError(
+            raise UserError(
                 f"here are {len(secrets)} secrets, not all of the stego's size, or more than "
                 f"{self.num_secrets}: use `unseal`"
             )
@@ -185,31 +186,31 @@ class HidingModel(nn.Module):
 
     def _check_picture(self, what: str, x: Tensor, any_size: bool = False) -> None:
         if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:
-            raise ValueError(f"{what}: expected (B,3,H,W) uint8, got {tuple(x.shape)} {x.dtype}")
+            raise UserError(f"{what}: expected (B,3,H,W) uint8, got {tuple(x.shape)} {x.dtype}")
         height, width = x.shape[-2:]
         if not any_size and (height < self.smallest[0] or width < self.smallest[1]):
-            raise ValueError(
+            raise UserError(
                 f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
                 f"secrets, at least {self.smallest[1]}x{self.smallest[0]} are needed"
             )
 
     def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:
         if secrets.dtype != torch.uint8 or secrets.dim() != 5:
-            raise ValueError(f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)}")
+            raise UserError(f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)}")
         if not 1 <= secrets.shape[1] <= self.num_secrets:
-            raise ValueError(f"this network hides 1 to {self.num_secrets} secrets, got {secrets.shape[1]}")
+            raise UserError(f"this network hides 1 to {self.num_secrets} secrets, got {secrets.shape[1]}")
         expected = (len(cover), secrets.shape[1], *cover.shape[1:])
         if tuple(secrets.shape) != expected:
-            raise ValueError(
+            raise UserError(
                 f"secrets must have the cover's size: expected {expected}, got {tuple(secrets.shape)}"
             )
 
 
 def check_positive(**counts: int) -> None:
-    """Raises ValueError for a constructor's argument that is below 1."""
+    """Raises UserError for a constructor's argument that is below 1."""
     for name, value in counts.items():
         if value < 1:
-            raise ValueError(f"{name}: must be at least 1, got {value}")
+            raise UserError(f"{name}: must be at least 1, got {value}")
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from container.header import (
     read_header,
     write_header,
 )
+from errors import UserError
 from models.base import HidingModel
 
 # Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
@@ -74,7 +75,7 @@ class CodecLSB(HidingModel):
         super().__init__()
         for name, value, low, high in (("num_secrets", num_secrets, 1, 255), ("speed", speed, 0, 10)):
             if not low <= value <= high:
-                raise ValueError(f"{name}: must be from {low} to {high}, got {value}")
+                raise UserError(f"{name}: must be from {low} to {high}, got {value}")
         self.num_secrets, self.speed = num_secrets, speed
         self.most_secrets = 255
         self.codecs = check_codec(codec)
@@ -88,7 +89,7 @@ class CodecLSB(HidingModel):
     @modulus.setter
     def modulus(self, modulus: int) -> None:
         if modulus not in MODULI:
-            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 32, got {modulus}")
+            raise UserError(f"modulus: must be a whole number of grey levels from 2 to 32, got {modulus}")
         self._modulus = int(modulus)
         # A cover in which as many noisy pictures of its own size still find room.
         samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * self.num_secrets, self._modulus)
@@ -183,7 +184,7 @@ def unpack(content: bytes) -> tuple[bytes, list[np.ndarray]]:
         at, place, pictures = at + count * _ENTRY.size, 4 + length, []
         pixels = [height * width for _, height, width, _, _ in entries]
         if min(pixels) < 1 or sum(pixels) > MOST_PIXELS:
-            raise ValueError(f"pictures of {sum(pixels)} pixels in all")
+            raise UserError(f"pictures of {sum(pixels)} pixels in all")
         for code, height, width, head, tail in entries:
             picture = decode(_CODES[code], front[at : at + head] + content[place : place + tail])
             pictures.append(resized(picture, height, width))
@@ -203,14 +204,14 @@ def fitted_payload(
 ) -> bytes:
     """Pictures (h,w,3) uint8 and note as a payload of at most `room` bytes, as good as fits.
 
-    Raises ValueError, with the bytes that fit and those that are needed, where nothing fits.
+    Raises UserError, with the bytes that fit and those that are needed, where nothing fits.
     """
     sizes = [picture.shape[:2] for picture in pictures]
     for height, width in sizes:
         if height * width > LARGEST:
-            raise ValueError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
+            raise UserError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
     if (pixels := sum(height * width for height, width in sizes)) > MOST_PIXELS:
-        raise ValueError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
+        raise UserError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
     most = max(8 * room / len(pictures) / COARSE, FEWEST)  # pixels a picture
     needed = 0
     while True:
@@ -222,7 +223,7 @@ def fitted_payload(
         if most <= FEWEST:
             break
         most = max(most / 2, FEWEST)
-    raise ValueError(
+    raise UserError(
         f"the cover is too small for so many secrets ({len(pictures)}): {max(room, 0)} bytes fit, {needed} "
         "bytes are needed at the lowest quality; take a larger cover or fewer secrets"
     )

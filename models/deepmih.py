@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.latent import pack, stand_in, unpack
@@ -195,7 +196,7 @@ class DeepMIH(HidingModel):
         super().__init__()
         if num_secrets not in SUPPORTED:
             known = ", ".join(map(str, SUPPORTED))
-            raise ValueError(f"num_secrets: DeepMIH hides {known} secrets, not {num_secrets}")
+            raise UserError(f"num_secrets: DeepMIH hides {known} secrets, not {num_secrets}")
         check_positive(num_blocks=num_blocks, growth=growth, map_width=map_width)
         self.num_secrets, self.z_std = num_secrets, z_std
         self.stages = nn.ModuleList(

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
@@ -13,7 +14,7 @@ from models.layers.mosaic import small_pictures, tile, untile
 from models.layers.quantize import quantize
 from models.layers.rescaling import MeanHaar, mean_first, vertical_split
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, tiled_size, with_rim
-from models.losses import DISTANCES, Losses, low_band, squared
+from models.losses import Losses, distance_called, low_band, squared
 
 TILINGS = {4: (2, 2), 6: (3, 2), 8: (4, 2), 9: (3, 3), 16: (4, 4)}  # N: rows m, cols n
 STAGES = ("rescaling", "hiding", "joint")
@@ -131,11 +132,9 @@ class InvMIHNetObjective(nn.Module):
         stage: str = "joint",
     ):
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
         if stage not in STAGES:
-            raise ValueError(f"stage: '{stage}' is none of {', '.join(STAGES)}")
-        self.reveal, self.distance = reveal, DISTANCES[distance]
+            raise UserError(f"stage: '{stage}' is none of {', '.join(STAGES)}")
+        self.reveal, self.distance = reveal, distance_called(distance)
         self.small_pictures, self.mosaic_recovery = small_pictures, mosaic_recovery
         self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
         self.latent, self.stage = latent, stage
@@ -223,7 +222,7 @@ class InvMIHNet(HidingModel):
         super().__init__()
         if num_secrets not in TILINGS:
             known = ", ".join(map(str, TILINGS))
-            raise ValueError(f"num_secrets: InvMIHNet hides {known} secrets, not {num_secrets}")
+            raise UserError(f"num_secrets: InvMIHNet hides {known} secrets, not {num_secrets}")
         if iir_blocks is None:
             iir_blocks = 12 if num_secrets in (6, 9) else 8
         check_positive(iir_blocks=iir_blocks, iih_blocks=iih_blocks, growth=growth)

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.latent import pack, stand_in, unpack
@@ -57,7 +58,7 @@ class ISN(HidingModel):
     ):
         super().__init__()
         if not 1 <= num_secrets <= LARGEST:
-            raise ValueError(f"num_secrets: ISN hides 1, 2, 3, 4, {LARGEST} secrets, not {num_secrets}")
+            raise UserError(f"num_secrets: ISN hides 1, 2, 3, 4, {LARGEST} secrets, not {num_secrets}")
         check_positive(num_blocks=num_blocks, growth=growth)
         self.num_secrets, self.z_std = num_secrets, z_std
         self.blocks = nn.ModuleList(

@@ -1,11 +1,13 @@
 """Training objectives. A criterion is called as criterion(model, cover, secrets, progress) -> Losses."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from errors import UserError
 from models.base import Hidden, HidingModel
 from models.layers.wavelet import haar
 
@@ -29,6 +31,13 @@ def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:
 
 
 DISTANCES = {"l1": F.l1_loss, "l2": squared, "charbonnier": charbonnier}
+
+
+def distance_called(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance of an option file: l1, l2 or charbonnier. Raises UserError for another name."""
+    if name not in DISTANCES:
+        raise UserError(f"distance: '{name}' is none of {', '.join(DISTANCES)}")
+    return DISTANCES[name]
 
 
 def low_band(stego: Tensor, cover: Tensor) -> Tensor:
@@ -102,10 +111,8 @@ class UnifiedObjective(nn.Module):
         latent: float = 0.1,
     ):
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
         self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
-        self.reveal, self.distance = reveal, DISTANCES[distance]
+        self.reveal, self.distance = reveal, distance_called(distance)
         self.readable_mosaic, self.readable_until = readable_mosaic, readable_until
         self.mosaic_recovery, self.latent = mosaic_recovery, latent
 
@@ -138,9 +145,7 @@ class LatticeObjective(nn.Module):
 
     def __init__(self, reveal: float = 1.0, distance: str = "l2", overshoot: float = 10.0):
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(f"distance: '{distance}' is none of {', '.join(DISTANCES)}")
-        self.reveal, self.distance, self.overshoot = reveal, DISTANCES[distance], overshoot
+        self.reveal, self.distance, self.overshoot = reveal, distance_called(distance), overshoot
 
     def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, not used."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from errors import UserError
 from models.base import HidingModel
 
 
@@ -31,9 +32,9 @@ class LSB(HidingModel):
     def __init__(self, *, num_secrets: int = 1, bits: int = 4):
         super().__init__()
         if not 1 <= bits <= 7:
-            raise ValueError(f"bits: must be from 1 to 7, got {bits}")
+            raise UserError(f"bits: must be from 1 to 7, got {bits}")
         if not 1 <= num_secrets <= 7 // bits:
-            raise ValueError(f"num_secrets: 1 to {7 // bits} secrets of {bits} bits fit, got {num_secrets}")
+            raise UserError(f"num_secrets: 1 to {7 // bits} secrets of {bits} bits fit, got {num_secrets}")
         self.num_secrets, self.bits = num_secrets, bits
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from container.header import Key
+from errors import UserError
 from models.base import EMPTY, Hidden, HidingModel
 from models.layers.coupling import CouplingBlock
 from models.layers.hiding import hide_in_bands, reveal_from_bands
@@ -153,7 +154,7 @@ class SMILENet(HidingModel):
     ):
         super().__init__()
         if rows < 1 or cols < 1 or rows * cols < 2:
-            raise ValueError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
+            raise UserError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
         least = {
             "growth": (growth, 1),
             "imse_blocks": (imse_blocks, 1),
@@ -170,17 +171,17 @@ class SMILENet(HidingModel):
         }
         for name, (value, lowest) in least.items():
             if value < lowest:
-                raise ValueError(f"{name}: must be at least {lowest}, got {value}")
+                raise UserError(f"{name}: must be at least {lowest}, got {value}")
         if embedding not in ("imse", "lattice"):
-            raise ValueError(f"embedding: '{embedding}' is neither imse nor lattice")
+            raise UserError(f"embedding: '{embedding}' is neither imse nor lattice")
         if embedding == "lattice" and condition:
-            raise ValueError(
+            raise UserError(
                 f"condition: must be 0 with embedding lattice (it sees no cover), got {condition}"
             )
         if modulus not in MODULI:
-            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
+            raise UserError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
         if headroom > 64:
-            raise ValueError(f"headroom: must be at most 64 grey levels, got {headroom}")
+            raise UserError(f"headroom: must be at most 64 grey levels, got {headroom}")
         self.rows, self.cols, self.num_secrets = rows, cols, rows * cols
         self.patch_multiple = (math.lcm(2, rows), math.lcm(2, cols))
         self.smallest = (4 * rows, 4 * cols)  # tiles of 4 x 4 pixels
@@ -208,9 +209,9 @@ class SMILENet(HidingModel):
     @modulus.setter
     def modulus(self, modulus: int) -> None:
         if not self.keyed:
-            raise ValueError("modulus: this SMILENet hides by IMSE, which has none")
+            raise UserError("modulus: this SMILENet hides by IMSE, which has none")
         if modulus not in MODULI:
-            raise ValueError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
+            raise UserError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
         self.lattice.modulus = int(modulus)
 
     # --- the reversible part, exact ------------------------------------------------------------
@@ -221,10 +222,10 @@ class SMILENet(HidingModel):
         Floats, no quantiser, SIS and SDE left out. z holds all that the stego has no room for, laid
         out flat: z_mosaic, z_embed, and the strips of the secrets beyond a multiple of m and n.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W. Only with IMSE:
-        the lattice overwrites what it needs of the cover, and raises ValueError here.
+        the lattice overwrites what it needs of the cover, and raises UserError here.
         """
         if self.keyed:
-            raise ValueError("embed: the lattice embedding has no exact inverse, it keeps no cover")
+            raise UserError("embed: the lattice embedding has no exact inverse, it keeps no cover")
         size = self._secret_size(cover)
         inner = secrets[..., : size[0], : size[1]]
         condition = self._condition(cover)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from errors import UserError
 from models.base import HidingModel, check_positive
 from models.losses import PairObjective
 
@@ -97,7 +98,7 @@ class Weng(HidingModel):
         super().__init__()
         check_positive(hide_width=hide_width, reveal_width=reveal_width)
         if depth < 2:
-            raise ValueError(f"depth: must be at least 2, got {depth}")
+            raise UserError(f"depth: must be at least 2, got {depth}")
         self.patch_multiple = (2**depth, 2**depth)
         self.hiding = UNet(6, 3, depth, hide_width)
         self.revealing = RevealNet(reveal_width)

@@ -1,6 +1,6 @@
 """Typed option files: YAML in, frozen options out, every mistake with its file and line."""
 
-from options.load import check_arguments, describe, dump, load_test, load_train
+from options.load import check_arguments, describe, dotted, dump, load_test, load_train
 from options.schema import (
     GroupPictures,
     Network,
@@ -25,6 +25,7 @@ __all__ = [
     "TrainPictures",
     "check_arguments",
     "describe",
+    "dotted",
     "dump",
     "load_test",
     "load_train",

@@ -33,6 +33,20 @@ def dump(options: Options) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def dotted(values: dict | list, into_lists: bool = True, prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys, as `--set` writes them: {"train": {"lr": 1}} -> {"train.lr": 1}.
+
+    into_lists: lists are taken apart too ("train.phases.0.name").
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        if isinstance(value, dict) or (into_lists and isinstance(value, list)):
+            flat |= dotted(value, into_lists, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def describe(schema: type[Options]) -> str:
     """A table of every key that the schema knows: key, type, default, meaning [unit]."""
     rows = [("key", "type", "default", "meaning [unit]"), *option_rows(schema, "")]

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from errors import UserError
 
-class OptionsError(ValueError):
+
+class OptionsError(UserError):
     """What is wrong with the options: one line a mistake, `file:line: key: what was expected`."""
 
 
@@ -102,7 +104,7 @@ class Pictures(Section):
     @model_validator(mode="after")
     def _has_a_source(self):
         if self.dataset is None and self.folder is None and getattr(self, "groups_file", None) is None:
-            raise ValueError("give dataset (a preset such as div2k), folder, or both")
+            raise UserError("give dataset (a preset such as div2k), folder, or both")
         return self
 
 
@@ -215,7 +217,7 @@ class Train(Section):
     def _shares_sum_to_one(cls, phases: list[Phase]) -> list[Phase]:
         total = sum(phase.share for phase in phases)
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares sum to {total:g}, expected 1")
+            raise UserError(f"the shares sum to {total:g}, expected 1")
         return phases
 
 
@@ -241,7 +243,7 @@ class Options(Section):
     @classmethod
     def _is_not_the_shipped_weights(cls, name: str) -> str:
         if name == "pretrained":
-            raise ValueError("'pretrained' is the folder of the shipped weights; choose another name")
+            raise UserError("'pretrained' is the folder of the shipped weights; choose another name")
         return name
 
     def error(self, key: str, message: str) -> OptionsError:

@@ -23,6 +23,7 @@ from data.transforms import fit_picture
 from engine.build import build_criteria, build_network, choose_device
 from engine.command import Parser, run_command
 from engine.log import device_name
+from errors import UserError
 from metrics.capacity import payload
 from metrics.image import score_pair
 from models import HidingModel
@@ -77,7 +78,7 @@ network_options.add_argument("--compile", action="store_true", help="torch.compi
 def main(arguments: argparse.Namespace) -> None:
     for name in ("groups", "size", "repeat"):
         if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} {getattr(arguments, name)}: expected 1 or more")
+            raise UserError(f"--{name} {getattr(arguments, name)}: expected 1 or more")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.what == "scoring":
@@ -85,7 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.opt:
         network(arguments)
     else:
-        raise ValueError("say which network: -opt options/train/smilenet_25.yml")
+        raise UserError("say which network: -opt options/train/smilenet_25.yml")
 
 
 # --- scoring ------------------------------------------------------------------------------------

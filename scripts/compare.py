@@ -15,15 +15,17 @@ import numpy as np
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import list_pictures, write_beside, write_picture
+from data.files import write_beside
+from data.images import list_pictures, write_picture
 from engine.build import set_name
 from engine.command import Parser, run_command
+from engine.log import ROOT
 from engine.testing.tester import run_tests
 from engine.training.run_folder import keep_settings
 from engine.training.trainer import Trainer
+from errors import UserError
 from options import Network, TestOptions, TrainOptions, load_test, load_train
 
-ROOT = Path(__file__).resolve().parents[1]
 MODULI = range(2, 17, 2)  # of codec_lsb, which needs no training
 ENDLESS = 10**8  # steps; the run ends by its minutes
 
@@ -62,7 +64,7 @@ def main(arguments: argparse.Namespace) -> None:
     # All that can be a mistake of the caller comes first, before anything is written.
     runs = [run_name(variant) for variant in names]
     if twice := {name for name in runs if runs.count(name) > 1}:
-        raise ValueError(f"two runs would be called {', '.join(sorted(twice))}; name each once")
+        raise UserError(f"two runs would be called {', '.join(sorted(twice))}; name each once")
     trains = {run_name(variant): train_options(variant, arguments) for variant in names}
     tests = {run_name(variant): test_options(variant, arguments) for variant in names}
     for folder in (arguments.train, arguments.test):
@@ -94,11 +96,11 @@ def run_name(variant: str) -> str:
     for change in changes:
         key, found, value = change.partition("=")
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"{variant}: '{change}' is not KEY=VALUE, such as network.sde_blocks=0 (no lists)"
             )
         if not key.startswith(("network.", "loss.", "train.")) or key in ("train.minutes", "train.steps"):
-            raise ValueError(
+            raise UserError(
                 f"{variant}: {key} is the same for all that are compared; change network, loss or train"
             )
         name += f"_{key.rpartition('.')[2]}_{value}"

@@ -6,7 +6,6 @@ line on stderr explains; 1: anything else.
 """
 
 import argparse
-import hashlib
 import re
 import sys
 from pathlib import Path
@@ -19,9 +18,10 @@ from torch import Tensor
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import write_beside
+from data.files import sha256, write_beside
 from engine.checkpoint import save_weights
 from engine.command import Parser, run_command
+from errors import UserError
 from models import HidingModel, build_model
 
 EXAMPLES = """\
@@ -44,17 +44,17 @@ HAAR = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1,
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a .safetensors or .pth/.pt file by name, without what a checkpoint holds besides."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     if path.suffix == ".safetensors":
         try:
             content: dict = safetensors.torch.load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+            raise UserError(f"{path}: not a whole safetensors file ({error})") from error
     else:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds, from zipfile's to pickle's
-            raise ValueError(
+            raise UserError(
                 f"{path}: not a whole checkpoint, or not only data ({type(error).__name__}); "
                 "it was not executed"
             ) from error
@@ -63,7 +63,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             if isinstance(content.get(outer), dict):
                 content = content[outer]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: no tensors by name in it; expected a state dict")
+        raise UserError(f"{path}: no tensors by name in it; expected a state dict")
     # "io." holds the inputs and outputs of a parity fixture.
     return {k: v for k, v in content.items() if isinstance(v, Tensor) and not k.startswith("io.")}
 
@@ -104,9 +104,9 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
             elif tuple(matrix.shape) == (24, 1, 2, 1):  # a 2x2 matrix a channel, its rows one after the other
                 found[f"steps.{step}.decomposition.matrix"] = matrix.reshape(-1, 2, 2)
             elif not torch.equal(matrix.flatten(1), HAAR.repeat(len(matrix) // 4, 1).to(matrix)):
-                raise ValueError(f"operations.{number}.haar_weights is not the Haar transform")
+                raise UserError(f"operations.{number}.haar_weights is not the Haar transform")
         elif not counts:
-            raise ValueError(f"operations.{number}: a coupling block before any haar_weights or conv_weights")
+            raise UserError(f"operations.{number}: a coupling block before any haar_weights or conv_weights")
         else:
             prefix = f"steps.{len(counts) - 1}.blocks.{counts[-1]}"
             counts[-1] += 1
@@ -120,11 +120,11 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
         ((12, 1, 2, 2), (48, 1, 2, 2)): 16,
     }
     if tuple(shapes) not in known:
-        raise ValueError(
+        raise UserError(
             f"decompositions of shapes {shapes} are those of no InvMIHNet (4, 6, 8, 9, 16 secrets)"
         )
     if len(set(counts)) != 1:
-        raise ValueError(f"steps of {counts} coupling blocks; expected the same number in each")
+        raise UserError(f"steps of {counts} coupling blocks; expected the same number in each")
     return known[tuple(shapes)], counts[0], found
 
 
@@ -132,12 +132,12 @@ def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tupl
     """The authors' tensors -> (our model with these weights, the arguments it was built with).
 
     Of an InvMIHNet IIR or IIH alone is taken too; the other part stays fresh.
-    Raises ValueError where tensors are missing, unknown, of another method or of other shapes.
+    Raises UserError where tensors are missing, unknown, of another method or of other shapes.
     """
     known = (HIDING, RESCALING)
     foreign = [name for name in tensors if not any(pattern.fullmatch(name) for pattern in known)]
     if foreign:
-        raise ValueError(f"'{foreign[0]}' is no tensor of HiNet or InvMIHNet ({len(foreign)} such)")
+        raise UserError(f"'{foreign[0]}' is no tensor of HiNet or InvMIHNet ({len(foreign)} such)")
     hiding = hiding_blocks(tensors)
     rescaling = any(RESCALING.fullmatch(name) for name in tensors)
     blocks = len({name.split(".")[1] for name in hiding})
@@ -145,13 +145,13 @@ def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tupl
     if method == "hinet":
         if rescaling or not hiding:
             found = "InvMIHNet's rescaling net (operations.*)" if rescaling else "nothing of it"
-            raise ValueError(f"expected HiNet's blocks (model.inv*), found {found}")
+            raise UserError(f"expected HiNet's blocks (model.inv*), found {found}")
         arguments |= {"num_blocks": blocks, "growth": growth_of(hiding)}
         state = hiding
     else:
         missing = "IIR" if not rescaling else "IIH" if not hiding else None
         if not rescaling and not hiding:
-            raise ValueError("neither IIR (operations.*) nor IIH (model.inv*) of an InvMIHNet")
+            raise UserError("neither IIR (operations.*) nor IIH (model.inv*) of an InvMIHNet")
         state = {f"iih.{name}": value for name, value in hiding.items()}
         if rescaling:
             secrets, iir_blocks, steps = rescaling_steps(tensors)
@@ -168,7 +168,7 @@ def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tupl
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise ValueError(f"the tensors do not make a {method}: {reason[:200]}") from error
+        raise UserError(f"the tensors do not make a {method}: {reason[:200]}") from error
     return model.eval(), arguments
 
 
@@ -176,7 +176,7 @@ def growth_of(state: dict[str, Tensor]) -> int:
     for name, value in state.items():
         if name.endswith("conv1.bias"):
             return len(value)
-    raise ValueError("no conv1.bias in it; expected whole coupling blocks")
+    raise UserError("no conv1.bias in it; expected whole coupling blocks")
 
 
 def card(
@@ -189,9 +189,7 @@ def card(
         "Steganography, ICASSP 2024",
     }[method]
     size = sum(p.numel() for p in model.parameters()) / 1e6
-    sources = "\n".join(
-        f"- `{f.name}`, SHA-256 `{hashlib.sha256(f.read_bytes()).hexdigest()}`" for f in files
-    )
+    sources = "\n".join(f"- `{f.name}`, SHA-256 `{sha256(f)}`" for f in files)
     settings = ", ".join(f"{key} = {value}" for key, value in arguments.items())
     warning = ""
     if partial:
@@ -237,22 +235,22 @@ PARSER.add_argument("--force", action="store_true", help="replace weights that a
 
 def main(options: argparse.Namespace) -> None:
     if not 1 <= len(options.files) <= (1 if options.method == "hinet" else 2):
-        raise ValueError(f"{options.method}: {len(options.files)} files are too many")
+        raise UserError(f"{options.method}: {len(options.files)} files are too many")
     tensors: dict[str, Tensor] = {}
     for path in options.files:
         more = read_tensors(path)
         if twice := sorted(tensors.keys() & more.keys()):
-            raise ValueError(f"{path}: '{twice[0]}' was in the other file already")
+            raise UserError(f"{path}: '{twice[0]}' was in the other file already")
         tensors |= more
     names = " + ".join(str(path) for path in options.files)
     try:
         model, arguments = convert(options.method, tensors, options.z_std)
-    except ValueError as error:
-        raise ValueError(f"{names}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{names}: {error}") from error
     name = f"{options.method}_{model.num_secrets}"
     weights = options.out / f"{name}.safetensors"
     if weights.exists() and not options.force:
-        raise ValueError(f"{weights}: exists; --force replaces it")
+        raise UserError(f"{weights}: exists; --force replaces it")
     origin = ", ".join(path.name for path in options.files)
     save_weights(weights, model, converted_from=origin)
     whole = options.method == "hinet" or {"num_secrets", "iih_blocks"} <= arguments.keys()

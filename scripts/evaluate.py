@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
 from engine.log import git_commit, log_to, logger
+from errors import UserError
 
 PARSER = Parser(
     "evaluate.py",
@@ -58,14 +59,14 @@ def main(arguments: argparse.Namespace) -> None:
     out, inputs = arguments.out, (arguments.cover, arguments.stego, arguments.secret, arguments.revealed)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not (out / "metrics.json").is_file():
-            raise ValueError(f"{out}: is there already, and holds no results that could be replaced")
+            raise UserError(f"{out}: is there already, and holds no results that could be replaced")
         if not arguments.force:
-            raise ValueError(f"{out}: holds results already; --force replaces the whole folder")
+            raise UserError(f"{out}: holds results already; --force replaces the whole folder")
     for folder in filter(None, inputs):
         if Path(folder).resolve().is_relative_to(out.resolve()):
-            raise ValueError(f"{folder}: lies in {out}, which is to be written; choose another --out")
+            raise UserError(f"{folder}: lies in {out}, which is to be written; choose another --out")
     if arguments.save_images < 0:
-        raise ValueError(f"--save-images {arguments.save_images}: expected 0 or more")
+        raise UserError(f"--save-images {arguments.save_images}: expected 0 or more")
     log_to()
     from engine.testing.folders import match_folders, read_folders
     from engine.testing.results import replaced_folder, table, write_results

@@ -12,7 +12,7 @@ from pathlib import Path
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import write_beside
+from data.files import write_beside
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 from engine.testing.published import Result, read_published, read_results

@@ -20,6 +20,7 @@ from data.transforms import fit_picture
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
 from engine.testing.published import read_published, read_results
+from errors import UserError
 from metrics.capacity import capacity_bound, cdt_efficiency, payload
 
 PARSER = Parser(
@@ -43,7 +44,7 @@ PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DI
 
 def main(arguments: argparse.Namespace) -> None:
     if arguments.count < 1 or arguments.size < 16:
-        raise ValueError("--count from 1 up and --size from 16 up are needed")
+        raise UserError("--count from 1 up and --size from 16 up are needed")
     files = list_pictures(arguments.pictures)[: arguments.count]
     secrets = [to_array(fit_picture(to_tensor(read_picture(p)), arguments.size, path=p)) for p in files]
     quoted = [

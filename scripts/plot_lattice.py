@@ -15,13 +15,15 @@ from matplotlib.figure import Figure
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data.files import sha256
 from data.images import list_pictures, write_picture
 from engine.build import set_name
-from engine.checkpoint import sha256, shipped
+from engine.checkpoint import shipped
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
 from engine.testing.tester import run_tests
 from engine.training.run_folder import keep_settings
+from errors import UserError
 from metrics.capacity import capacity_bound
 from options import Network, load_test
 
@@ -53,7 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
     known = shipped(arguments.experiments)
     for name in arguments.names:
         if name not in known:
-            raise ValueError(f"{name}: no such network in {arguments.experiments / 'pretrained'}")
+            raise UserError(f"{name}: no such network in {arguments.experiments / 'pretrained'}")
     list_pictures(arguments.test)
     weights = {name: sha256(known[name]) for name in arguments.names}
     settings = {"test": str(Path(arguments.test).resolve()), **weights}

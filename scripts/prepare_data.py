@@ -19,16 +19,11 @@ from tqdm import tqdm
 # The checkout is run in place and installs nothing: its root is where `data` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data.files import replaced_at_once
 from data.groups import GROUPINGS, make_groups, write_groups
-from data.images import (
-    check_pictures,
-    list_pictures,
-    picture_size,
-    read_picture,
-    replaced_at_once,
-    write_picture,
-)
+from data.images import check_pictures, list_pictures, picture_size, read_picture, write_picture
 from engine.command import MISTAKES, Parser, one_line
+from errors import UserError
 
 EXAMPLES = """\
 DIR is a folder (searched recursively), a .txt list, samples:train or samples:test.
@@ -132,7 +127,7 @@ def refuse_foreign_options(parser: Parser, options: argparse.Namespace, mode: st
 def need(options: argparse.Namespace, mode: str, *names: str) -> None:
     missing = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is None]
     if missing:
-        raise ValueError(f"--{mode} needs {', '.join(missing)}")
+        raise UserError(f"--{mode} needs {', '.join(missing)}")
 
 
 def check(options: argparse.Namespace) -> int:
@@ -157,7 +152,7 @@ def cut(options: argparse.Namespace) -> int:
     """Cut every picture, skipping what an earlier run has cut, and list the results."""
     need(options, "cut", "out", "size", "step")
     if options.step > options.size:
-        raise ValueError(f"--step {options.step}: larger than --size {options.size}, pixels would be lost")
+        raise UserError(f"--step {options.step}: larger than --size {options.size}, pixels would be lost")
     out = Path(options.out)
     cuts = plan_cuts(options.cut, out, options.size, options.step, options.keep_small)
     targets = [target for one in cuts for target in one.targets]
@@ -182,11 +177,11 @@ def plan_cuts(source: str, out: Path, size: int, step: int, keep_small: bool) ->
     pictures = list_pictures(source)
     root = Path(os.path.commonpath([os.path.abspath(picture.parent) for picture in pictures]))
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: a file, --out is the folder to write to")
+        raise UserError(f"{out}: a file, --out is the folder to write to")
     if Path(source).is_dir():
         root = Path(os.path.abspath(source))
         if out.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{out}: lies inside {source}, the next run would cut it again")
+            raise UserError(f"{out}: lies inside {source}, the next run would cut it again")
     cuts, small = [], []
     owner: dict[Path, Path] = {}
     for picture in tqdm(pictures, "planning", unit="picture", disable=None):
@@ -197,10 +192,10 @@ def plan_cuts(source: str, out: Path, size: int, step: int, keep_small: bool) ->
         one = Cut(picture, dict(squares(stem, height, width, size, step)))
         for target in one.targets:
             if owner.setdefault(target, picture) != picture:
-                raise ValueError(f"{picture}: would be cut into {target}, as {owner[target]} is")
+                raise UserError(f"{picture}: would be cut into {target}, as {owner[target]} is")
         cuts.append(one)
     if small and not keep_small:
-        raise ValueError(
+        raise UserError(
             f"{len(small)} of {len(pictures)} pictures are smaller than {size} pixels; "
             f"add --keep-small or take them away: {', '.join(small)}"
         )
@@ -269,9 +264,9 @@ def groups(options: argparse.Namespace) -> int:
     need(options, "groups", "out", "num_secrets")
     out = Path(options.out)
     if out.suffix.lower() != ".csv":
-        raise ValueError(f"{out}: a groups file ends in .csv")
+        raise UserError(f"{out}: a groups file ends in .csv")
     if out.exists() and not options.force:
-        raise ValueError(f"{out}: exists; --force replaces it")
+        raise UserError(f"{out}: exists; --force replaces it")
     pictures = list_pictures(options.groups)
     made = make_groups(
         pictures,

@@ -19,10 +19,11 @@ import yaml
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.images import write_beside
+from data.files import write_beside
 from engine.checkpoint import load_state, read_metadata
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
+from errors import UserError
 from options import TrainOptions
 from options.schema import FOLDER_NAME
 
@@ -63,12 +64,12 @@ PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DI
 def main(arguments: argparse.Namespace) -> None:
     weights = best_weights(arguments.run)
     if not re.fullmatch(FOLDER_NAME, arguments.name):
-        raise ValueError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
+        raise UserError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
     metadata, options = as_of_now(read_metadata(weights))
     out = arguments.experiments / "pretrained" / arguments.name
     content = weights_file(out / f"{arguments.name}.safetensors", weights, metadata)
     if len(content) > LARGEST:
-        raise ValueError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
+        raise UserError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
     digest = hashlib.sha256(content).hexdigest()
     results = [scores_of(path, digest) for path in arguments.results]
     security = [read_json(path, *FOUND) for path in arguments.security]
@@ -129,18 +130,18 @@ def best_weights(run: Path) -> Path:
         file = run / "checkpoints" / f"{name}.safetensors"
         if file.exists():
             return file
-    raise ValueError(f"{run}: no training run, there are no weights in its folder checkpoints")
+    raise UserError(f"{run}: no training run, there are no weights in its folder checkpoints")
 
 
 def read_json(path: Path, *keys: str) -> dict:
-    """A JSON object that has these keys; ValueError with the file's name otherwise."""
+    """A JSON object that has these keys; UserError with the file's name otherwise."""
     try:
         content = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: no JSON ({error})") from error
+        raise UserError(f"{path}: no JSON ({error})") from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
-            raise ValueError(f"{path}: '{key}' is missing")
+            raise UserError(f"{path}: '{key}' is missing")
     return content
 
 
@@ -148,7 +149,7 @@ def scores_of(path: Path, digest: str) -> dict:
     """A metrics.json of the weights with this checksum."""
     metrics = read_json(path, "weights_sha256", "dataset", "groups", "cover_stego", "secret_revealed")
     if metrics["weights_sha256"] != digest:
-        raise ValueError(f"{path}: scores of other weights; test the shipped ones (SHA-256 {digest[:12]}...)")
+        raise UserError(f"{path}: scores of other weights; test the shipped ones (SHA-256 {digest[:12]}...)")
     return metrics
 
 

@@ -17,6 +17,7 @@ from data.pairs import lossy_pictures, paired_pictures
 from engine.command import Parser, run_command
 from engine.testing.steganalysis import DETECTORS, analyse, without, write_analysis
 from engine.testing.steganalysis_cnn import Training
+from errors import UserError
 from metrics.steganalysis.cnn import NETWORKS
 from metrics.steganalysis.rich import FEATURES
 
@@ -46,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
     refuse_foreign_options(options)
     for folder in (options.out, options.cache):
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder}: is a file, a folder is to be written there")
+            raise UserError(f"{folder}: is a file, a folder is to be written there")
     # Pillow comments on odd files before it reads or refuses them; only the refusal matters here.
     warnings.filterwarnings("ignore", module="PIL")
     pairs = paired_pictures(options.cover, options.stego)
@@ -82,7 +83,7 @@ def refuse_foreign_options(options: argparse.Namespace) -> None:
     for key in sorted(set().union(*OPTIONS.values()) - OPTIONS[options.detector]):
         if getattr(options, key) is not None:
             its = " or ".join(name for name, keys in OPTIONS.items() if key in keys)
-            raise ValueError(f"--{key.replace('_', '-')} goes with --detector {its}, not {options.detector}")
+            raise UserError(f"--{key.replace('_', '-')} goes with --detector {its}, not {options.detector}")
 
 
 def report(summary: dict, out: Path) -> None:

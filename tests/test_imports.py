@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "engine": {"engine", "models", *GROUND},
 }
 PACKAGES = set(MAY_IMPORT)
-COMMANDS = {path.stem for path in ROOT.glob("*.py")} - {"mistakes"} | {"scripts", "tests"}
+COMMANDS = {path.stem for path in ROOT.glob("*.py")} - {"errors"} | {"scripts", "tests"}
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 

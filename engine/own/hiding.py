@@ -18,6 +18,7 @@ from data.images import (
     write_picture,
 )
 from data.transforms import fit_secret, unfit_secret
+from errors import UserError
 from metrics.image import psnr
 from models import MODELS, HidingModel
 from models.base import EMPTY
@@ -49,7 +50,7 @@ def hide_files(
 
     secrets: files, or one folder (sorted by name). They are brought to the cover's size: "stretch"
     fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
-    key, marked: for keyed methods, see `HidingModel.seal`. Raises ValueError before anything is
+    key, marked: for keyed methods, see `HidingModel.seal`. Raises UserError before anything is
     written: too many secrets, a lossy or existing `out` (without `force`), a cover that is too small.
     """
     out = Path(out)
@@ -58,14 +59,14 @@ def hide_files(
     files = listed(secrets)
     for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in files)):
         if out.exists() and path.exists() and out.samefile(path):
-            raise ValueError(f"{out}: that is {what}; give the stego another name")
+            raise UserError(f"{out}: that is {what}; give the stego another name")
     most = model.most_secrets or model.num_secrets
     if len(files) > most:
-        raise ValueError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
+        raise UserError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
     cover_array = read_picture(cover)
     height, width = cover_array.shape[:2]
     if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
-        raise ValueError(
+        raise UserError(
             f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
             f"least {model.smallest[1]}x{model.smallest[0]} are needed"
         )
@@ -84,8 +85,8 @@ def hide_files(
         )
         try:
             stego = to_array(model.seal(to_tensor(cover_array), fitted, key, note, marked))
-        except ValueError as error:
-            raise ValueError(f"{cover}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{cover}: {error}") from error
     else:
         stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(fitted)[None])[0])
     write_picture(out, stego)
@@ -118,17 +119,17 @@ def reveal_files(
     `damaged_ok` reveals what can be revealed of a stego that was changed. With other methods, places
     that were left empty come back as plain mid-grey and are not written, unless `keep_empty`.
 
-    Raises ValueError before anything is written: a lossy file, one that is too small to be a stego of these
+    Raises UserError before anything is written: a lossy file, one that is too small to be a stego of these
     weights, one that the key does not open, files that are there already (without `force`).
     """
     stego, out = Path(stego), Path(out)
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: a file, expected a folder to put the revealed pictures in")
+        raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
     picture = read_stego(stego)
     height, width = picture.shape[:2]
     if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
-        raise ValueError(
+        raise UserError(
             f"{stego}: {width}x{height} pixels; a stego of these weights has at least "
             f"{model.smallest[1]}x{model.smallest[0]}"
         )
@@ -146,7 +147,7 @@ def reveal_files(
         paths = [out / name for name in revealed]
         _check_free(paths, force)
         if out.is_dir() and any(path.exists() and path.samefile(stego) for path in paths):
-            raise ValueError(f"{stego}: a secret has this very name; choose another folder for --out")
+            raise UserError(f"{stego}: a secret has this very name; choose another folder for --out")
         arrays = list(revealed.values())
     else:
         paths = [out / name for name in file_names([], model.num_secrets)]
@@ -182,29 +183,29 @@ def _unsealed(
 def _check_free(paths: list[Path], force: bool) -> None:
     for path in paths:
         if path.exists() and not force:
-            raise ValueError(f"{path}: exists already; --force replaces it")
+            raise UserError(f"{path}: exists already; --force replaces it")
 
 
 def check_keyed(
     model: HidingModel, passphrase: bool = False, marked: bool = True, damaged_ok: bool = False
 ) -> None:
-    """Raises ValueError where a method without a key is asked for what only a keyed one has."""
+    """Raises UserError where a method without a key is asked for what only a keyed one has."""
     if model.keyed or not (passphrase or damaged_ok or not marked):
         return
     asked = "a passphrase" if passphrase else "to leave out the mark" if not marked else "to reveal damaged"
     keyed = ", ".join(name for name, method in MODELS.items() if method.keyed)
-    raise ValueError(
+    raise UserError(
         f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; SMILENet-L has one "
         f"(smilenet_l_4 and the like), and: {keyed}"
     )
 
 
 def set_modulus(model: HidingModel, modulus: int | None) -> None:
-    """Give a model the modulus that was asked for, if one was. Raises ValueError where it takes none."""
+    """Give a model the modulus that was asked for, if one was. Raises UserError where it takes none."""
     if modulus is None:
         return
     if model.modulus is None:
-        raise ValueError(f"a modulus: these weights of '{model.method}' have none")
+        raise UserError(f"a modulus: these weights of '{model.method}' have none")
     model.modulus = modulus
 
 
@@ -222,10 +223,10 @@ def listed(secrets: list[str | Path]) -> list[Path]:
 
 
 def read_stego(path: str | Path) -> np.ndarray:
-    """A stego file -> (H,W,3) uint8. Raises ValueError for a format or mode that cannot be one."""
+    """A stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
     kind, mode = picture_format(path)
     if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
-        raise ValueError(
+        raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
             "converting a stego loses what is hidden in it"
         )
@@ -246,15 +247,15 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
 
 
 def check_output(out: Path, force: bool) -> None:
-    """Raises ValueError unless `out` is a lossless picture file that may be written."""
+    """Raises UserError unless `out` is a lossless picture file that may be written."""
     if out.suffix.lower() not in LOSSLESS_FORMATS:
-        raise ValueError(
+        raise UserError(
             f"{out}: the stego must be lossless ({', '.join(LOSSLESS_FORMATS)}); JPEG, WebP and the "
             "like change pixel values, and the hidden pictures would be lost"
         )
     if out.is_dir():
-        raise ValueError(f"{out}: a folder, expected a file name")
+        raise UserError(f"{out}: a folder, expected a file name")
     if out.exists() and not force:
-        raise ValueError(f"{out}: exists already; --force replaces it")
+        raise UserError(f"{out}: exists already; --force replaces it")
     if not out.parent.is_dir():
-        raise ValueError(f"{out.parent}: no such folder")
+        raise UserError(f"{out.parent}: no such folder")

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errors import UserError
+
 if TYPE_CHECKING:
     from container.header import Key
 
@@ -27,7 +29,7 @@ def add_passphrase(parser: argparse.ArgumentParser) -> None:
 def asked_key(arguments: argparse.Namespace, twice: bool) -> "Key":
     """The key that the options ask for; the public one without them. twice: ask again, to catch a slip.
 
-    Raises ValueError for an empty passphrase, two that differ, a file that is not text, no terminal.
+    Raises UserError for an empty passphrase, two that differ, a file that is not text, no terminal.
     """
     from container.header import PUBLIC, Key  # here: the options need not wait for torch
 
@@ -37,7 +39,7 @@ def asked_key(arguments: argparse.Namespace, twice: bool) -> "Key":
         return PUBLIC
     passphrase = _ask("passphrase: ")
     if twice and _ask("the same again: ") != passphrase:
-        raise ValueError("the two passphrases differ; nothing was written")
+        raise UserError("the two passphrases differ; nothing was written")
     return Key(passphrase)
 
 
@@ -45,9 +47,9 @@ def _first_line(path: Path) -> str:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file in UTF-8") from None
+        raise UserError(f"{path}: not a text file in UTF-8") from None
     if not lines or not lines[0]:
-        raise ValueError(f"{path}: the first line is empty, expected the passphrase there")
+        raise UserError(f"{path}: the first line is empty, expected the passphrase there")
     return lines[0]
 
 
@@ -57,6 +59,6 @@ def _ask(prompt: str) -> str:
         try:
             return getpass.getpass(prompt)
         except (getpass.GetPassWarning, EOFError):
-            raise ValueError(
+            raise UserError(
                 "--passphrase asks at a terminal, and there is none; use --passphrase-file"
             ) from None

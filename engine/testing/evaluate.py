@@ -16,6 +16,7 @@ from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
 from engine.testing.figures import group_figure
 from engine.testing.results import Attacked, HiddenGroup, mean_finite, replaced_folder, write_results
+from errors import UserError
 from metrics.image import psnr
 from models import HidingModel
 
@@ -101,7 +102,7 @@ def _attacked(model: HidingModel, stego: np.ndarray, attack: Attack, seed: int) 
     damaged = attack(stego, seed)
     try:
         revealed = _arrays(model.reveal(to_tensor(damaged)[None])[0])
-    except ValueError:  # a method that checks what it reads: nothing is revealed from this stego
+    except UserError:  # a method that checks what it reads: nothing is revealed from this stego
         return Attacked(label(attack), damaged, None)
     return Attacked(label(attack), damaged, revealed)
 

@@ -11,6 +11,7 @@ from data.images import read_picture
 from data.pairs import lossy_pictures, named_pairs
 from engine.log import logger
 from engine.testing.results import HiddenGroup
+from errors import UserError
 
 LISTED = 10  # of many mistakes, so many are told
 
@@ -39,11 +40,11 @@ def match_folders(
         each cover has the same number of them;
     else in order, where their number is a multiple N of the covers': the first N to the first cover.
 
-    Raises ValueError, listing what has no partner, pairs of different sizes, or a name that is
+    Raises UserError, listing what has no partner, pairs of different sizes, or a name that is
     there twice. Pictures are not decoded, stegos in lossy formats are warned of.
     """
     if (secret is None) != (revealed is None):
-        raise ValueError("--secret and --revealed go together: the pictures before and after")
+        raise UserError("--secret and --revealed go together: the pictures before and after")
     pairs = named_pairs(cover, stego)
     _warn_of_lossy([files[1] for files in pairs.values()])
     if secret is None or revealed is None:
@@ -88,7 +89,7 @@ def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str
         return [secrets[k * count : (k + 1) * count] for k in range(len(covers))], "in order of their names"
     uneven = [f"cover {name} has {len(names)} secrets" for name, names in by_cover.items()]
     listed = [f"secret of no cover: {name}" for name in strangers] or uneven
-    raise ValueError(
+    raise UserError(
         f"{len(secrets)} secrets for {len(covers)} covers: not a multiple, nor the same number each by name "
         f"(cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from engine.log import ROOT
+from errors import UserError
 
 PUBLISHED = ROOT / "scripts" / "published.yml"
 
@@ -33,7 +34,7 @@ class Result:
 def read_results(experiments: Path, folders: list[Path] | None = None) -> list[Result]:
     """All results of `experiments` (its */results/*), and of more folders, numbered from 1.
 
-    Raises ValueError for a folder that holds none.
+    Raises UserError for a folder that holds none.
     """
     found = sorted(file.parent for file in experiments.glob("*/results/*/metrics.json"))
     return [_read_result(k, folder) for k, folder in enumerate([*found, *(folders or ())], 1)]
@@ -47,7 +48,7 @@ def _read_result(number: int, folder: Path) -> Result:
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: no results that could be read ({error})") from error
+        raise UserError(f"{folder}: no results that could be read ({error})") from error
     if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
-        raise ValueError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
+        raise UserError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
     return Result(number, folder, metrics, security)

@@ -11,9 +11,12 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from data.images import read_picture, write_beside
+from data.files import write_beside
+from data.images import read_picture
 from engine.testing.figures import panels
+from errors import UserError
 from metrics.image import FIELDS
+from options import dotted
 
 GROUPS = 4  # whose pictures are shown: some 0.3 MB each
 BINS = 24
@@ -27,7 +30,7 @@ def write_report(folder: Path) -> Path:
     pictures/ and, where steganalysis was run into this folder or one in it, security.json and roc*.png.
 
     No scripts, nothing from elsewhere: pictures are part of the file. Returns its path. Raises
-    ValueError where the folder holds no results.
+    UserError where the folder holds no results.
     """
     metrics = _read_json(folder / "metrics.json")
     found = sorted((*folder.glob("security.json"), *folder.glob("*/security.json")))
@@ -38,8 +41,8 @@ def write_report(folder: Path) -> Path:
         histograms=_histograms(folder / "per_image.csv"),
         groups=[_group(folder, cover) for cover in _kept(folder, "cover")[:GROUPS]],
         security=[_security(file) for file in found],
-        about=_flat({k: v for k, v in metrics.items() if k not in SHOWN_APART}),
-        capacity=_flat(metrics.get("capacity") or {}),
+        about=_shown({k: v for k, v in metrics.items() if k not in SHOWN_APART}),
+        capacity=_shown(metrics.get("capacity") or {}),
         packages=metrics.get("packages", {}),
     )
     out = folder / "report.html"
@@ -53,7 +56,7 @@ def _security(file: Path) -> dict:
     curves = [_data_uri(Image.fromarray(read_picture(p))) for p in sorted(file.parent.glob("roc*.png"))]
     name = said.get("features") or said.get("network") or said.get("detector", file.parent.name)
     left_out = ("packages", "by_train_pairs")
-    figures = _flat({k: v for k, v in said.items() if k not in left_out})
+    figures = _shown({k: v for k, v in said.items() if k not in left_out})
     return {"name": name, "auc": said.get("auc"), "figures": figures, "curves": curves}
 
 
@@ -68,25 +71,22 @@ def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path.parent}: no results here ({path.name} is missing)") from None
+        raise UserError(f"{path.parent}: no results here ({path.name} is missing)") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+        raise UserError(f"{path}: not JSON ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object")
+        raise UserError(f"{path}: expected a JSON object")
     return content
 
 
-def _flat(values: dict, prefix: str = "") -> dict[str, str]:
+def _shown(values: dict) -> dict[str, str]:
     """Nested values as dotted names; lists of more than 8 (whole curves) are left to their own files."""
-    flat: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            if len(value) <= 8 and not any(isinstance(x, list | dict) for x in value):
-                flat[f"{prefix}{name}"] = " ".join(number(x) for x in value)
-        else:
-            flat[f"{prefix}{name}"] = number(value)
+    flat = {}
+    for name, value in dotted(values, into_lists=False).items():
+        if not isinstance(value, list):
+            flat[name] = number(value)
+        elif len(value) <= 8 and not any(isinstance(x, list | dict) for x in value):
+            flat[name] = " ".join(number(x) for x in value)
     return flat
 
 

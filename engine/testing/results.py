@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import write_beside, write_picture
+from data.files import write_beside
+from data.images import write_picture
 from engine.testing.figures import group_figure, histogram
 from engine.testing.report import DIGITS, KINDS, write_report
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
@@ -123,7 +124,7 @@ def write_results(
         metrics |= {"seconds_hide": float(hide), "seconds_reveal": float(reveal)}
     _write_rows(out / "per_image.csv", rows)
     if metrics["attacks"]:
-        _write_rows(out / "attacks.csv", [_flat(attack) for attack in metrics["attacks"]])
+        _write_rows(out / "attacks.csv", [_attack_row(attack) for attack in metrics["attacks"]])
     spread = {kind: [row["psnr_rgb"] for row in rows if row["kind"] == kind] for kind in KINDS}
     (out / "figures").mkdir(exist_ok=True)
     write_picture(out / "figures" / "psnr.png", histogram({k: v for k, v in spread.items() if v}))
@@ -221,7 +222,7 @@ def _summarise_attack(name: str, rows: list[dict]) -> dict:
     }
 
 
-def _flat(attack: dict) -> dict:
+def _attack_row(attack: dict) -> dict:
     """An attack's summary as one row of a table."""
     inner = attack["secret_revealed"]
     names = ("pairs", *FIELDS, "worst_psnr_rgb")

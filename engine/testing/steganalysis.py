@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.images import picture_size, read_picture, write_beside
+from data.files import sha256, write_beside
+from data.images import picture_size, read_picture
 from engine.build import choose_device
 from engine.log import git_commit
 from engine.testing.steganalysis_cnn import Training, network_scores, train_network
+from errors import UserError
 from metrics.steganalysis.library import sealwatch
 from metrics.steganalysis.lsb import THRESHOLD, lsb_scores
 from metrics.steganalysis.rich import FEATURES, Ensemble, rich_features
@@ -68,12 +70,12 @@ def analyse(
     training: of "cnn"; its seed is `seed`. train_pairs: train anew with so many pairs each; the last,
         largest number gives the overall result. None: all training pairs.
     workers: processes that read pictures and extract features; None: one a core.
-    Raises ValueError for too few pairs (says how many are needed), or too small pictures.
+    Raises UserError for too few pairs (says how many are needed), or too small pictures.
     """
     started = time.monotonic()
     sealwatch()  # say at once if it is missing
     _check_sizes(pairs)
-    digests = _everywhere(_digest, [path for pair in pairs for path in pair], workers, "reading")
+    digests = _everywhere(sha256, [path for pair in pairs for path in pair], workers, "reading")
     learn, tested = split(pairs, digests, 0 if detector == "stegexpose" else train_share, seed)
     _check_count(detector, len(pairs), len(learn), len(tested), train_share)
     analysis = Analysis({}, tested, {})
@@ -81,14 +83,14 @@ def analyse(
     threshold = 0.0
 
     if detector == "stegexpose":
-        found = _everywhere(_lsb_scores, _flat(tested), workers, "detecting")
+        found = _everywhere(_lsb_scores, _paths(tested), workers, "detecting")
         for name in next(iter(found.values())):
             analysis.scores[name] = _columns(tested, {path: scores[name] for path, scores in found.items()})
         threshold = THRESHOLD
     elif detector == "rich":
         extract = partial(_features, work / "features", features)
         of = _everywhere(
-            extract, [(path, digests[path]) for path in _flat(pairs)], workers, f"{features} features"
+            extract, [(path, digests[path]) for path in _paths(pairs)], workers, f"{features} features"
         )
         extracted = {path: value for (path, _), value in of.items()}
         ensemble = Ensemble(*_columns(learn, extracted), seed)
@@ -102,7 +104,7 @@ def analyse(
         for count in _checked_counts(train_pairs, len(learn)):
             # The pairs of a smaller number are among those of a larger one.
             chosen = learn[:count]
-            prints = hashlib.sha256("".join(digests[path] for path in _flat(chosen)).encode()).hexdigest()
+            prints = hashlib.sha256("".join(digests[path] for path in _paths(chosen)).encode()).hexdigest()
             state = work / "checkpoints" / f"{training.network}_{count}.pt"
             network = train_network(chosen, training, on, state, prints)
             cover, stego = (network_scores(network, list(side), on) for side in zip(*tested, strict=True))
@@ -159,7 +161,7 @@ def _check_sizes(pairs: Pairs) -> None:
     for cover, _ in pairs:
         height, width = picture_size(cover)
         if min(height, width) < SMALLEST:
-            raise ValueError(f"{cover}: {width}x{height}, a detector needs at least {SMALLEST} pixels a side")
+            raise UserError(f"{cover}: {width}x{height}, a detector needs at least {SMALLEST} pixels a side")
 
 
 def _check_count(detector: str, pairs: int, learn: int, test: int, share: float) -> None:
@@ -167,8 +169,8 @@ def _check_count(detector: str, pairs: int, learn: int, test: int, share: float)
     if learn >= need_learn and test >= need_test:
         return
     if not need_learn:
-        raise ValueError(f"{detector} needs at least {need_test} pairs of cover and stego, there are {pairs}")
-    raise ValueError(
+        raise UserError(f"{detector} needs at least {need_test} pairs of cover and stego, there are {pairs}")
+    raise UserError(
         f"{detector} needs at least {need_learn} pairs to learn from and {need_test} to test on; "
         f"{pairs} pairs with a train share of {share:g} give {learn} and {test}"
     )
@@ -179,7 +181,7 @@ def _checked_counts(counts: list[int] | None, learn: int) -> list[int]:
     least = LEAST["cnn"][0]
     if counts[0] < least or counts[-1] > learn:
         wrong = counts[0] if counts[0] < least else counts[-1]
-        raise ValueError(
+        raise UserError(
             f"{wrong} training pairs: expected {least} to {learn}, as many as there are to learn from"
         )
     return counts
@@ -204,10 +206,6 @@ def _everywhere(function: Callable, items: list, workers: int | None, what: str)
             raise
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _lsb_scores(path: Path) -> dict[str, float]:
     return lsb_scores(read_picture(path))
 
@@ -220,7 +218,7 @@ def _features(cache: Path, features: str, item: tuple[Path, str]) -> np.ndarray:
         try:
             return np.load(kept)
         except (ValueError, EOFError) as error:
-            raise ValueError(f"{kept}: damaged; delete it") from error
+            raise UserError(f"{kept}: damaged; delete it") from error
     values = rich_features(read_picture(path), features)
     assert values.shape == FEATURES[features][:1], (path, values.shape)
     buffer = io.BytesIO()
@@ -229,7 +227,7 @@ def _features(cache: Path, features: str, item: tuple[Path, str]) -> np.ndarray:
     return values
 
 
-def _flat(pairs: Pairs) -> list[Path]:
+def _paths(pairs: Pairs) -> list[Path]:
     return [path for pair in pairs for path in pair]
 
 

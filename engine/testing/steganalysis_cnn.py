@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data.images import read_picture, to_tensor
 from engine.checkpoint import load_state, save_state
 from engine.interrupt import StopRequest
+from errors import UserError
 from metrics.steganalysis.cnn import NETWORKS
 
 SAVE_EVERY = 60  # seconds
@@ -43,7 +44,7 @@ def train_network(
     Patches are cut at random, turned and mirrored, in the same way for both of a pair. Step k draws
     its pairs and patches from (seed, k) alone, so that a run that was interrupted ends as one that
     was not. All pictures are kept in memory.
-    fingerprint: of the pictures; a checkpoint of others, or of other settings, is a ValueError.
+    fingerprint: of the pictures; a checkpoint of others, or of other settings, is a UserError.
     Ctrl-C or SIGTERM: the state is saved, then KeyboardInterrupt.
     """
     with torch.random.fork_rng():
@@ -68,7 +69,7 @@ def train_network(
             batch, labels = _batch(pictures, training, step)
             loss = F.cross_entropy(network(batch.to(device)), labels.to(device))
             if not torch.isfinite(loss):
-                raise ValueError(f"the loss is {loss.item()} at step {step}; try a lower --lr")
+                raise UserError(f"the loss is {loss.item()} at step {step}; try a lower --lr")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -96,7 +97,7 @@ def _resume(checkpoint: Path, about: dict, network: nn.Module, optimizer: torch.
     there = state.get("about")
     if not isinstance(there, dict) or there != about:
         differing = [key for key in about if not isinstance(there, dict) or there.get(key) != about[key]]
-        raise ValueError(
+        raise UserError(
             f"{checkpoint}: a network that was trained otherwise ({', '.join(differing)} differ); "
             "take another --out, or delete the file"
         )

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from data.images import write_beside
+from data.files import write_beside
 from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
 from engine.log import device_name, environment, log_to, logger
 from engine.testing.evaluate import evaluate
 from engine.testing.results import table
+from errors import UserError
 from options import TestOptions, dump
 
 
@@ -21,7 +22,7 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
     expect = method_arguments(options, options.network) if options.network else None
     try:
         model, weights = load_model(options.weights, device, experiments, expect)
-    except ValueError as error:
+    except UserError as error:
         raise options.error("weights", str(error)) from error
     sets = {}
     for k, pictures in enumerate(options.data.test):
@@ -34,7 +35,7 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
     for name in chosen or ():
         if name not in sets:
             known = ", ".join(set_name(p) for p in options.data.test)
-            raise ValueError(f"--datasets: no data set '{name}' in the file; it has: {known}")
+            raise UserError(f"--datasets: no data set '{name}' in the file; it has: {known}")
 
     run = experiments / options.name
     run.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import yaml
 
-from data.images import write_beside
+from data.files import write_beside
+from errors import UserError
+from options import dotted
 
 
 def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[int, str | None]:
     """Make a run's folder, or take up the one that is there; an earlier run of the name is moved aside.
 
     about: the text of each file that says what the run is. Returns the descriptor that holds the folder's
-    lock until it is closed, and the name under which an earlier run was kept. Raises ValueError where
+    lock until it is closed, and the name under which an earlier run was kept. Raises UserError where
     another process is writing there.
     """
     archived = None
@@ -40,19 +42,19 @@ def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[int, str |
 
 def changes(before: str, now: str) -> Iterator[str]:
     """What differs between two option files' texts: "train.lr: 0.001 -> 0.002", ..."""
-    old, new = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(now))
+    old, new = dotted(yaml.safe_load(before)), dotted(yaml.safe_load(now))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
             yield f"{key}: {old.get(key)} -> {new.get(key)}"
 
 
 def keep_settings(file: Path, settings: dict) -> None:
-    """Write what a folder's results are made with; ValueError where that was something else before."""
+    """Write what a folder's results are made with; UserError where that was something else before."""
     if file.exists():
         before = json.loads(file.read_text())
         for key, value in settings.items():
             if before.get(key, value) != value:
-                raise ValueError(f"{file}: made with {key} {before[key]}, not {value}; choose another folder")
+                raise UserError(f"{file}: made with {key} {before[key]}, not {value}; choose another folder")
         settings = before | settings
     file.parent.mkdir(parents=True, exist_ok=True)
     write_beside(file, (json.dumps(settings, indent=2) + "\n").encode())
@@ -61,18 +63,6 @@ def keep_settings(file: Path, settings: dict) -> None:
 def _write(run: Path, about: dict[str, str]) -> None:
     for name, text in about.items():
         write_beside(run / name, text.encode())
-
-
-def _flat(options: dict | list, prefix: str = "") -> dict:
-    """{"train": {"lr": 1}} -> {"train.lr": 1}."""
-    entries = options.items() if isinstance(options, dict) else enumerate(options)
-    flat: dict = {}
-    for key, value in entries:
-        if isinstance(value, dict | list):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _archive_name(run: Path) -> Path:
@@ -92,5 +82,5 @@ def _lock(run: Path) -> int:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise ValueError(f"{run}: another run is writing there; stop it or choose another name") from None
+        raise UserError(f"{run}: another run is writing there; stop it or choose another name") from None
     return descriptor

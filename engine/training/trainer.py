@@ -30,6 +30,7 @@ from engine.training.board import Board
 from engine.training.optimizers import build_optimizers
 from engine.training.run_folder import changes, open_run
 from engine.training.trend import CALM, EXPLODED, Trend
+from errors import UserError
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -58,7 +59,7 @@ class Trainer:
         if self.train.start_from and not resume:
             try:
                 started = start_from(self.model, self.train.start_from, experiments)
-            except ValueError as error:
+            except UserError as error:
                 raise options.error("train.start_from", str(error)) from error
         self.model.to(self.device).train()
         for criterion in self.criteria:
@@ -347,7 +348,7 @@ class Trainer:
             set_random_state(saved["random"])
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"{file}: the state of another network or version: {reason}") from error
+            raise UserError(f"{file}: the state of another network or version: {reason}") from error
 
     def _go_back(self) -> None:
         """After a divergence: back to the last checkpoint with a calm loss, with half the learning rate."""

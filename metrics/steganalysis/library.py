@@ -2,16 +2,18 @@
 
 from types import ModuleType
 
+from errors import UserError
+
 
 def sealwatch() -> ModuleType:
     """The sealwatch package (Benes and Lorch, University of Innsbruck), imported on first use.
 
-    Raises ValueError, with the command that installs it, where it is missing.
+    Raises UserError, with the command that installs it, where it is missing.
     """
     try:
         import sealwatch
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"this detector needs the package sealwatch ({error}): pip install -e '.[steganalysis]'"
         ) from error
     return sealwatch

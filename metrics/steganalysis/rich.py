@@ -26,14 +26,14 @@ def rich_features(picture: np.ndarray, features: str) -> np.ndarray:
     library = sealwatch()
     if features == "crm":
         extracted = library.crm.extract(picture, Tc=3)
-        return _flat(extracted)
+        return _vector(extracted)
     extract = {"spam": library.spam.extract, "srm": library.srm.extract}[features]
     planes = channels(picture)
-    each = [_flat(extract(np.ascontiguousarray(planes[..., c]))) for c in range(planes.shape[2])]
+    each = [_vector(extract(np.ascontiguousarray(planes[..., c]))) for c in range(planes.shape[2])]
     return np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _flat(submodels: dict[str, np.ndarray]) -> np.ndarray:
+def _vector(submodels: dict[str, np.ndarray]) -> np.ndarray:
     # By name: the order of CRM's submodels changes from process to process (it walks over a set).
     parts = [np.asarray(submodels[name]).ravel() for name in sorted(submodels)]
     return np.concatenate(parts).astype(np.float32)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 
 def stand_in(like: Tensor, shape: tuple[int, ...], std: float, sampled: bool) -> Tensor:
     """What a receiver puts in the place of z: zeros where std is 0, else Gaussian noise of that deviation.
@@ -28,8 +30,8 @@ def pack(batch: int, parts: Sequence[Tensor]) -> Tensor:
 
 
 def unpack(z: Tensor, batch: int, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """The inverse of `pack`, given the shapes of its parts. Raises ValueError where z does not fit them."""
+    """The inverse of `pack`, given the shapes of its parts. Raises UserError where z does not fit them."""
     lengths = [math.prod(shape) // batch for shape in shapes]
     if z.shape != (batch, sum(lengths)):
-        raise ValueError(f"z: expected {(batch, sum(lengths))} for this stego, got {tuple(z.shape)}")
+        raise UserError(f"z: expected {(batch, sum(lengths))} for this stego, got {tuple(z.shape)}")
     return [part.reshape(shape) for part, shape in zip(z.split(lengths, 1), shapes, strict=True)]

@@ -16,6 +16,7 @@ from container.header import (
     read_header,
     write_header,
 )
+from errors import UserError
 
 COLOURS = (
     (2 / 3, 2 / 3, 2 / 3),
@@ -170,7 +171,7 @@ class LatticeEmbedding(nn.Module):
         """cover (3,H,W) uint8, mosaic (3,h,w) centred, h <= H, w <= W -> stego (3,H,W) uint8.
 
         about: the method's name and its weights' fingerprint. The samples of the header carry the mosaic too,
-        half as finely. Raises ValueError for a note that is too long.
+        half as finely. Raises UserError for a note that is too long.
         """
         note = bytes([self.modulus]) + note
         (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
@@ -225,10 +226,10 @@ def pack_about(count: int, note: bytes, num_secrets: int) -> bytes:
     """The number of secrets (1 byte), the note's length (2), the note; as long for one secret as for all.
 
     Otherwise the header's length, which shows to whoever has the cover, would tell their number. Raises
-    ValueError for a note that is too long.
+    UserError for a note that is too long.
     """
     if len(note) > LONGEST_NOTE - 1 - NOTE_ABOUT:
-        raise ValueError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE - 1 - NOTE_ABOUT} can be kept")
+        raise UserError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE - 1 - NOTE_ABOUT} can be kept")
     return bytes([count]) + len(note).to_bytes(2) + note.ljust(longest_note(num_secrets), b"\0")
 
 

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from errors import UserError
+
 
 def tile(x: Tensor, rows: int, cols: int) -> Tensor:
     """(B*N,C,h,w) -> (B,C,rows*h,cols*w): small picture k of a group goes to tile (k // cols, k % cols)."""
@@ -19,7 +21,7 @@ def untile(x: Tensor, rows: int, cols: int) -> Tensor:
     """The inverse of `tile`: (B,C,rows*h,cols*w) -> (B*N,C,h,w)."""
     b, c, h, w = x.shape
     if h % rows or w % cols:
-        raise ValueError(f"{h}x{w} cannot be cut into {rows} x {cols} tiles of equal size")
+        raise UserError(f"{h}x{w} cannot be cut into {rows} x {cols} tiles of equal size")
     x = x.reshape(b, c, rows, h // rows, cols, w // cols)
     return x.permute(0, 2, 4, 1, 3, 5).reshape(b * rows * cols, c, h // rows, w // cols)
 
@@ -81,7 +83,7 @@ class BlockTransform(nn.Module):
         m, n = self.rows, self.cols
         b, c, h, w = x.shape
         if h % m or w % n:
-            raise ValueError(f"{h}x{w} cannot be cut into blocks of {m} x {n} pixels")
+            raise UserError(f"{h}x{w} cannot be cut into blocks of {m} x {n} pixels")
         blocks = x.reshape(b, c, h // m, m, w // n, n).permute(0, 3, 5, 1, 2, 4)
         bands = self._mix(blocks.reshape(b, m * n, -1))  # (B, mn, C * H/m * W/n)
         return bands.reshape(b, m * n * c, h // m, w // n) / math.sqrt(m * n)

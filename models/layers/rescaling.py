@@ -6,6 +6,7 @@ Bands are in the order of the authors' released networks, band-major: the first 
 import torch
 from torch import Tensor, nn
 
+from errors import UserError
 from models.layers.wavelet import haar, ihaar
 
 
@@ -45,7 +46,7 @@ class BlockMatrix(nn.Module):
         m, n = self.rows, self.cols
         b, c, h, w = x.shape
         if h % m or w % n:
-            raise ValueError(f"{h}x{w} cannot be cut into blocks of {m} x {n} pixels")
+            raise UserError(f"{h}x{w} cannot be cut into blocks of {m} x {n} pixels")
         blocks = x.reshape(b, c, h // m, m, w // n, n).permute(0, 1, 3, 5, 2, 4)
         bands = _apply(self.matrix, blocks.reshape(b, c, m * n, -1))
         return bands.transpose(1, 2).reshape(b, m * n * c, h // m, w // n)

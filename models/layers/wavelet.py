@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from errors import UserError
+
 
 def haar(x: Tensor) -> Tensor:
     """One level of the orthonormal 2-D Haar transform.
@@ -13,7 +15,7 @@ def haar(x: Tensor) -> Tensor:
     Law: ihaar(haar(x)) == x and |haar(x)| == |x|. H and W must be even.
     """
     if x.shape[-2] % 2 or x.shape[-1] % 2:
-        raise ValueError(f"the Haar transform needs an even height and width, got {_size(x)}")
+        raise UserError(f"the Haar transform needs an even height and width, got {_size(x)}")
     a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
     c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
     bands = (a + b + c + d, b - a + d - c, c - a + d - b, a - b - c + d)
@@ -23,7 +25,7 @@ def haar(x: Tensor) -> Tensor:
 def ihaar(y: Tensor) -> Tensor:
     """The inverse of `haar`: (B,4C,H,W) -> (B,C,2H,2W)."""
     if y.shape[1] % 4:
-        raise ValueError(f"the inverse Haar transform needs 4C channels, got {y.shape[1]}")
+        raise UserError(f"the inverse Haar transform needs 4C channels, got {y.shape[1]}")
     ll, hl, lh, hh = y.chunk(4, dim=1)
     top = torch.stack((ll - hl - lh + hh, ll + hl - lh - hh), dim=-1)  # a, b of every 2x2 block
     bottom = torch.stack((ll - hl + lh - hh, ll + hl + lh + hh), dim=-1)  # c, d

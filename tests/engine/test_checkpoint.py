@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from data.images import write_beside
+from data.files import write_beside
 from engine import checkpoint
 from engine.checkpoint import (
     default_weights,

@@ -16,6 +16,7 @@ from data.loader import EvaluationGroups
 from engine.testing.evaluate import evaluate, validate
 from engine.testing.figures import group_figure, residual
 from engine.testing.results import HiddenGroup, mean_finite, summarise, table, write_results
+from errors import UserError
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
 from models import HidingModel, build_model
@@ -139,7 +140,7 @@ class Suspicious(Parity):
 
     def decode(self, stego):
         if ((stego[..., 0, 0] * 255).round() % 2).any():
-            raise ValueError("not a stego of mine")
+            raise UserError("not a stego of mine")
         return super().decode(stego)
 
 
