@@ -67,13 +67,14 @@ PARSER.add_argument(
 
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
-    from engine.checkpoint import default_weights, load_model
+    from engine.checkpoint import default_weights, keep_used, load_model
     from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_modulus
+    from models import KeyedMethod
 
     check_output(arguments.out, arguments.force)  # before any work
     device = choose_device(arguments.device)
     weights = arguments.weights or default_weights(len(listed(arguments.secrets)), arguments.experiments)
-    model, _ = load_model(str(weights), device, arguments.experiments)
+    model, about = load_model(str(weights), device, arguments.experiments)
     secret = arguments.passphrase or arguments.passphrase_file is not None
     set_modulus(model, arguments.modulus)
     marked = not arguments.unmarked
@@ -88,6 +89,7 @@ def main(arguments: argparse.Namespace) -> None:
         asked_key(arguments, twice=True),
         marked,
     )
+    keep_used(about["path"], model)
     if not arguments.weights:
         name = Path(weights).parent.name
         print(f"weights:   {name}, the smallest shipped network that holds {len(done.secrets)}")
@@ -111,7 +113,7 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.passphrase:
         words += ["--passphrase"]
     print(f"reveal:    python {shlex.join(words)}")
-    if model.keyed and not secret:
+    if isinstance(model, KeyedMethod) and not secret:
         who = "has this program" if not model.trainable else "has the weights"
         print(f"no passphrase: whoever {who} can reveal the pictures (--passphrase keeps them to yourself)")
 

@@ -67,13 +67,17 @@ def hide(
 
     weights None: the smallest shipped smilenet_l that holds the secrets.
     """
-    from container.header import Key
-    from engine.checkpoint import default_weights
+    from container.keys import Key
+    from engine.build import choose_device
+    from engine.checkpoint import default_weights, keep_used, load_model
     from engine.own.hiding import hide_files, listed, set_modulus
 
-    model = load(str(weights or default_weights(len(listed(secrets)))))
+    weights = str(weights or default_weights(len(listed(secrets))))
+    model, about = load_model(weights, choose_device("auto"))
     set_modulus(model, modulus)
-    return hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
+    done = hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
+    keep_used(about["path"], model)
+    return done
 
 
 def reveal(
@@ -89,7 +93,7 @@ def reveal(
 
     weights None: those that the stego names, where it was hidden with a key.
     """
-    from container.header import Key
+    from container.keys import Key
     from engine.checkpoint import weights_that_hid
     from engine.own.hiding import hider_of, reveal_files
 

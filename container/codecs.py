@@ -7,13 +7,15 @@ from functools import cached_property
 
 import numpy as np
 from PIL import Image, features
+from PIL import __version__ as pillow_version
 
 from errors import UserError
 
 CODECS = ("avif", "webp")
 LARGEST = 178_956_970  # pixels; Pillow refuses to decode more
+SPEED = 6  # of the AVIF encoder, 0 (slow, best) to 10
 
-# AVIF's encoder knows 64 steps of its quantiser, finest last. 4:4:4 and tune=psnr: what is scored is RGB.
+# AVIF's encoder knows 64 steps of its quantiser, finest last.
 _AVIF = [100 - round(step * 100 / 63) for step in range(63, -1, -1)]
 # WebP's lossy qualities; the last rung is its lossless mode.
 _WEBP = [*range(0, 101, 4), None]
@@ -36,30 +38,47 @@ class Coded:
         return float(np.square(difference).mean())
 
 
-def encode(picture: np.ndarray, codec: str, rung: int, speed: int) -> Coded:
+def encode(picture: np.ndarray, codec: str, rung: int, speed: int = SPEED) -> Coded:
     """Code (h,w,3) uint8. rung: 0 (coarsest) to RUNGS[codec] - 1; speed: AVIF's, 0 (slow, best) to 10."""
-    settings: dict = {"format": codec.upper()}
     if codec == "avif":
-        settings |= dict(quality=_AVIF[rung], speed=speed, subsampling="4:4:4", max_threads=1)
-        settings |= dict(advanced={"tune": "psnr"})
-    elif _WEBP[rung] is None:
-        settings |= dict(lossless=True, quality=20, method=0)  # 10 % larger than the best, 30 times faster
+        content = avif(picture, _AVIF[rung], speed)
+    elif (quality := _WEBP[rung]) is None:
+        content = _saved(picture, "WEBP", lossless=True, quality=20, method=0)  # 10 % larger, 30 times faster
     else:
-        settings |= dict(quality=_WEBP[rung], method=4)
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, **settings)
-    return Coded(codec, buffer.getvalue(), rung, picture)
+        content = _saved(picture, "WEBP", quality=quality, method=4)
+    return Coded(codec, content, rung, picture)
 
 
-def decode(codec: str, content: bytes) -> np.ndarray:
-    """A coded picture -> (h,w,3) uint8. Raises UserError for bytes that are none, or too many pixels."""
+def avif(picture: np.ndarray, quality: int, speed: int = SPEED) -> bytes:
+    """(h,w,3) uint8 -> an AVIF file of this quality, 0 to 100.
+
+    One thread: the caller has many pictures, and the file must not depend on the machine's cores. 4:4:4 and
+    tune=psnr: what is scored is RGB, and by default the encoder aims at what eyes see.
+    """
+    settings = {"quality": quality, "speed": speed, "subsampling": "4:4:4", "max_threads": 1}
+    return _saved(picture, "AVIF", **settings, advanced={"tune": "psnr"})
+
+
+def lossless(picture: np.ndarray) -> bytes:
+    """(h,w,3) uint8 -> a lossless WebP file."""
+    return _saved(picture, "WEBP", lossless=True)
+
+
+def decode(codec: str, content: bytes, most_pixels: int = LARGEST) -> np.ndarray:
+    """A coded picture -> (h,w,3) uint8. Raises UserError for bytes that are none, or of too many pixels.
+
+    The file's own size is held to `most_pixels` before anything is decoded.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # LARGEST is an error all the same
+            # LARGEST is an error all the same.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=[codec.upper()]) as picture:
+                if picture.width * picture.height > most_pixels:
+                    raise UserError(f"a {codec} picture of {picture.width}x{picture.height} pixels")
                 return np.array(picture.convert("RGB"))
+    except UserError:
+        raise
     except Exception as error:  # decoders meet foreign bytes with nearly every type of exception
         raise UserError(f"not a whole {codec} picture") from error
 
@@ -80,3 +99,27 @@ def check_codec(codec: str) -> tuple[str, ...]:
     if missing:
         raise UserError(f"codec: this Pillow was built without {', '.join(missing)}; install pillow >= 11.3")
     return wanted
+
+
+class PayloadCodec:
+    """What metrics measure a payload with (metrics/capacity.py): AVIF at SPEED, or lossless WebP."""
+
+    def __init__(self) -> None:
+        check_codec("auto")
+        versions = f"libavif {features.version('avif')}, Pillow {pillow_version}"
+        self.name = f"AVIF 4:4:4 speed {SPEED} tune psnr, or lossless WebP ({versions})"
+
+    def lossy(self, picture: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+        """(h,w,3) uint8, quality 0 to 100 -> the file and what it decodes to."""
+        content = avif(picture, quality)
+        return content, decode("avif", content)
+
+    def lossless(self, picture: np.ndarray) -> bytes:
+        """(h,w,3) uint8 -> a file that decodes to the same values."""
+        return lossless(picture)
+
+
+def _saved(picture: np.ndarray, file_format: str, **settings) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, file_format, **settings)
+    return file.getvalue()

@@ -1,44 +1,33 @@
-"""The container of keyed methods: keys from a passphrase, and a header in the stego's first samples.
+"""The container's header, in the lowest bit of the stego's first samples. docs/container.md has every byte.
 
-A stego carries a header in the lowest bit of its first samples, in raster order (row, column, colour); all
-other bits belong to the method. docs/container.md describes the format byte by byte.
-
-    nonce, mark                        20 bytes, in clear; random to look at
-    version, method, size, digest ..   63 bytes, encrypted and authenticated (ChaCha20-Poly1305)
+    nonce, mark, version               21 bytes, in clear; random to look at
+    method, size, digest, ..           63 bytes, encrypted and authenticated (ChaCha20-Poly1305)
     note                               any bytes of the sender's program, the same
 
-The digest covers every sample of the stego, so that one changed grey level anywhere is noticed. All keys
-come from the passphrase and the nonce, hence two stegos never share one.
+Samples are taken in raster order (row, column, colour); their other bits belong to the method. The digest
+covers every sample of the stego, so that one changed grey level anywhere is noticed. All keys come from the
+passphrase and the nonce, hence two stegos never share one.
 """
 
 import hashlib
 import hmac
 import os
 import struct
-import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from container.keys import NAME, NONCE, PUBLIC, STRETCHING, TAG, VERSION, Key, Subkeys, decrypt, encrypt
 from errors import UserError
 
-VERSION = 2
-NONCE, MARK, TAG, DIGEST, FINGERPRINT = 16, 4, 16, 16, 8  # bytes
+MARK, DIGEST, FINGERPRINT = 4, 16, 8  # bytes
 LONGEST_NOTE = 2**16 - 1  # bytes
+LONGEST_MENDED = 512  # bytes of a note: trying all changes to a longer one takes too long
 NO_WEIGHTS = bytes(FINGERPRINT)  # the fingerprint of a method without weights
 
-_FIXED = struct.Struct(f">B12s{FINGERPRINT}sII{DIGEST}sH")
-_CLEAR_BYTES, _FIXED_BYTES = NONCE + MARK, _FIXED.size + TAG
-_NAME = b"smilenet-framework container"  # sets this project's keys and marks apart from all others
-_NONCES = {name: bytes([k]) + bytes(11) for k, name in enumerate(("header", "note", "payload"))}
+_FIXED = struct.Struct(f">12s{FINGERPRINT}sII{DIGEST}sHB")
+_CLEAR_BYTES, _FIXED_BYTES = NONCE + MARK + 1, _FIXED.size + TAG
 
 
 class ContainerError(UserError):
@@ -61,89 +50,20 @@ class Damaged(ContainerError):
     """It opens, but the picture was changed after hiding."""
 
 
-# --- keys -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Subkeys:
-    """The keys of one stego, 32 bytes each: `header` and `payload` encrypt, `dither` masks samples."""
-
-    header: bytes = field(repr=False)
-    payload: bytes = field(repr=False)
-    dither: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Key:
-    """What a person knows: a passphrase, or None for the fixed public key that everybody has.
-
-    A passphrase is taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was
-    typed on. Raises UserError for an empty one.
-    """
-
-    passphrase: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.passphrase == "":
-            raise UserError("an empty passphrase protects nothing: give one, or none at all")
-        if any("\ud800" <= letter <= "\udfff" for letter in self.passphrase or ""):
-            raise UserError("the passphrase is not valid text: it has half a Unicode character in it")
-
-    @property
-    def is_public(self) -> bool:
-        return self.passphrase is None
-
-    def derive(self, nonce: bytes) -> Subkeys:
-        """The keys of the stego with this nonce (16 bytes): scrypt (n = 2^15, r = 8, p = 1; 32 MiB and
-        about 0.1 s, so that guessing is slow), then HKDF-SHA256. The public key needs no scrypt."""
-        assert len(nonce) == NONCE
-        if self.passphrase is None:
-            secret = b"public key"
-        else:
-            text = unicodedata.normalize("NFC", self.passphrase).encode()
-            secret = Scrypt(salt=_NAME + nonce, length=32, n=2**15, r=8, p=1).derive(text)
-        keys = HKDF(SHA256(), length=96, salt=nonce, info=_NAME + b" subkeys").derive(secret)
-        return Subkeys(keys[:32], keys[32:64], keys[64:])
-
-
-PUBLIC = Key()
-
-
-def new_nonce() -> bytes:
-    """16 random bytes. Each stego needs its own: a nonce that is used twice gives its secrets away."""
-    return os.urandom(NONCE)
-
-
-def keystream(key: bytes, count: int) -> np.ndarray:
-    """`count` pseudo-random bytes (count,) uint8: ChaCha20 of a 32-byte key, its counter and nonce zero."""
-    stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
-    return np.frombuffer(stream.update(bytes(count)), np.uint8)
-
-
-def encrypt(key: bytes, what: str, content: bytes, also: bytes = b"") -> bytes:
-    """Encrypt and authenticate: 16 bytes longer than `content`. what: "header", "note" or "payload";
-    also: bytes that are authenticated with it. Once per key and `what`: a key belongs to one stego."""
-    return ChaCha20Poly1305(key).encrypt(_NONCES[what], content, also)
-
-
-def decrypt(key: bytes, what: str, content: bytes, also: bytes = b"") -> bytes | None:
-    """The inverse of `encrypt`; None for another key or a changed `content` or `also`."""
-    try:
-        return ChaCha20Poly1305(key).decrypt(_NONCES[what], content, also)
-    except InvalidTag:
-        return None
-
-
 # --- the header -----------------------------------------------------------------------------------
 
 
 class Header(NamedTuple):
-    """What `read_header` found. `samples` is the header's length; `changed`: the picture is not the one
-    that was written (only where `damaged_ok`)."""
+    """What `read_header` found.
+
+    samples: the header's length; shaping: states of the trellis that shaped the changes, 0 for none;
+    changed: the picture is not the one that was written (only where `damaged_ok`).
+    """
 
     note: bytes
     keys: Subkeys
     samples: int
+    shaping: int
     changed: bool
 
 
@@ -161,11 +81,13 @@ def write_header(
     fingerprint: bytes,
     note: bytes = b"",
     marked: bool = True,
+    shaping: int = 0,
 ) -> None:
     """Write the header into the lowest bit of the first samples, in place; the upper 7 bits stay.
 
     samples: (H*W*3,) uint8, the stego in raster order, all else in it as it will be sent: this comes last.
     size: (H, W). keys: `Key.derive(nonce)`. marked: whether everybody may see that something is hidden.
+    shaping: one byte of the method's, see `Header`.
     Raises UserError for a note that is too long and a picture that is too small for the header.
     """
     assert samples.dtype == np.uint8 and samples.shape == (size[0] * size[1] * 3,)
@@ -178,8 +100,9 @@ def write_header(
             f"a picture of {size[1]}x{size[0]} pixels is too small: the header takes {count} samples, "
             f"it has {len(samples)}"
         )
-    clear = nonce + (_mark(nonce) if marked else os.urandom(MARK))
-    fixed = _FIXED.pack(VERSION, method.encode(), fingerprint, *size, _digest(samples, count), len(note))
+    clear = nonce + (_mark(nonce, VERSION) if marked else os.urandom(MARK + 1))
+    digest = _digest(samples, count)
+    fixed = _FIXED.pack(method.encode(), fingerprint, *size, digest, len(note), shaping)
     content = clear + encrypt(keys.header, "header", fixed, also=clear)
     if note:
         content += encrypt(keys.header, "note", note)
@@ -204,7 +127,7 @@ def read_header(
     Raises NoPayload, WrongKey, OtherWeights or Damaged.
     """
     fixed, keys, content, changed = _read_fixed(samples, size, key)
-    _, found, weights, height, width, digest, note_length = fixed
+    found, weights, height, width, digest, note_length, shaping = fixed
     if (found, weights) != (method, fingerprint):
         raise OtherWeights(
             f"hidden with {_weights(found, weights)}, these are {_weights(method, fingerprint)}: "
@@ -219,14 +142,14 @@ def read_header(
     changed |= digest != _digest(samples, count)
     note = content[_CLEAR_BYTES + _FIXED_BYTES :][: _note_bytes(note_length)]
     if note:
-        opened = _mended(note, lambda x: decrypt(keys.header, "note", x))
+        opened = _mended(note, lambda x: decrypt(keys.header, "note", x), LONGEST_MENDED)
         if opened is None:
             raise Damaged("changed after hiding, in its first rows: the header's note cannot be read")
         note, mended = opened
         changed |= mended
     if changed and not damaged_ok:
         raise Damaged("changed after hiding: at least one sample of the picture is not what was written")
-    return Header(note, keys, count, changed)
+    return Header(note, keys, count, shaping, changed)
 
 
 def hidden_with(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[str, bytes]:
@@ -234,29 +157,28 @@ def hidden_with(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[s
 
     Raises NoPayload or WrongKey."""
     fixed, *_ = _read_fixed(samples, size, key)
-    return fixed[1], fixed[2]
+    return fixed[0], fixed[1]
 
 
 def _read_fixed(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[tuple, Subkeys, bytes, bool]:
-    """(version, method, fingerprint, height, width, digest, note's length), keys, all bytes, if mended."""
+    """(method, fingerprint, height, width, digest, note's length, shaping), keys, all bytes, if mended."""
     assert samples.dtype == np.uint8 and samples.shape == (size[0] * size[1] * 3,)
     content = np.packbits(samples[: header_samples(LONGEST_NOTE)] & 1).tobytes()
     clear, rest = content[:_CLEAR_BYTES], content[_CLEAR_BYTES : _CLEAR_BYTES + _FIXED_BYTES]
     if len(rest) < _FIXED_BYTES:
         raise NoPayload(f"nothing is hidden here: {size[1]}x{size[0]} pixels do not even hold a header")
 
-    marked = _mended(clear, lambda x: x if hmac.compare_digest(_mark(x[:NONCE]), x[NONCE:]) else None)
+    _check_version(clear)
+    marked = _mended(clear, lambda x: x if _version(x) in STRETCHING else None)
     clear, changed = marked or (clear, False)
     keys, opened = _open(key, clear, rest)
     if opened is None:
         if not key.is_public and _open(PUBLIC, clear, rest)[1] is not None:
             raise WrongKey("hidden without a passphrase: reveal it without one")
         raise _unopened(marked is not None, key)
-    version, method, *others = _FIXED.unpack(opened[0])
-    if version != VERSION:
-        raise ContainerError(f"a container of version {version}, this program reads version {VERSION}")
+    method, *others = _FIXED.unpack(opened[0])
     method = method.rstrip(b"\0").decode(errors="replace")
-    return (version, method, *others), keys, content, changed or opened[1]
+    return (method, *others), keys, content, changed or opened[1]
 
 
 def _unopened(marked: bool, key: Key) -> ContainerError:
@@ -277,14 +199,19 @@ def _open(key: Key, clear: bytes, rest: bytes) -> tuple[Subkeys, tuple[bytes, bo
     return keys, _mended(rest, lambda x: decrypt(keys.header, "header", x, also=clear))
 
 
-def _mended(content: bytes, accept: Callable[[bytes], bytes | None]) -> tuple[bytes, bool] | None:
+def _mended(
+    content: bytes, accept: Callable[[bytes], bytes | None], longest: int | None = None
+) -> tuple[bytes, bool] | None:
     """(what `accept` makes of the content, whether it had to be mended), or None where nothing helps.
 
     Mended: bits within three neighbouring ones flipped, as a changed pixel does. All are tried, which takes
-    milliseconds; a tag of 32 bits or more is not met by chance in so few.
+    milliseconds; a tag of 32 bits or more is not met by chance in so few. Content of more than `longest`
+    bytes is not mended.
     """
     if (found := accept(content)) is not None:
         return found, False
+    if longest is not None and len(content) > longest:
+        return None
     value, bits = int.from_bytes(content), 8 * len(content)
     for shift in range(bits):
         for pattern in (1, 3, 5, 7):
@@ -296,9 +223,37 @@ def _mended(content: bytes, accept: Callable[[bytes], bytes | None]) -> tuple[by
     return None
 
 
-def _mark(nonce: bytes) -> bytes:
-    """Says "something is hidden here" to whoever knows this program, and looks random to all others."""
-    return hmac.digest(_NAME + b" mark", nonce, "sha256")[:MARK]
+def _mark(nonce: bytes, version: int) -> bytes:
+    """Says "something is hidden here", and in which version, to whoever knows this program; looks random to
+    others.
+
+    4 bytes of mark, and the version as both halves of a byte, masked. Damage to one pixel flips bits within
+    three neighbouring ones, which never turns one such byte into another.
+    """
+    stream = hmac.digest(NAME + b" public mark", nonce, "sha256")
+    return stream[:MARK] + bytes([stream[MARK] ^ 0x11 * version])
+
+
+def _version(clear: bytes) -> int | None:
+    """The version that marked clear bytes name; None where they are not marked, or damaged."""
+    mark = _mark(clear[:NONCE], 0)
+    code = clear[-1] ^ mark[-1]
+    marked = hmac.compare_digest(mark[:MARK], clear[NONCE : NONCE + MARK]) and code >> 4 == code & 15
+    return code & 15 if marked else None
+
+
+def _check_version(clear: bytes) -> None:
+    """Raises ContainerError for a marked stego of another version, before any key is derived."""
+    version = _version(clear)
+    old = hmac.digest(NAME + b" mark", clear[:NONCE], "sha256")[:MARK]
+    if version is None and hmac.compare_digest(old, clear[NONCE : NONCE + MARK]):
+        version = 2
+    if version is not None and version not in STRETCHING:
+        which = "version 1 or 2" if version == 2 else f"version {version}"
+        raise ContainerError(
+            f"hidden in a container of {which}, this program reads version {VERSION}: reveal it with the "
+            f"{'earlier' if version < VERSION else 'newer'} program that hid it"
+        )
 
 
 def _digest(samples: np.ndarray, count: int) -> bytes:

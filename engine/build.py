@@ -6,7 +6,6 @@ from inspect import signature
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from channel.attacks import ATTACKS, Attack, label
 from data.groups import make_groups, read_groups
@@ -17,6 +16,7 @@ from data.transforms import usable_pictures
 from engine.log import logger
 from errors import UserError
 from models import MODELS, HidingModel, build_model
+from models.losses import Objective
 from options import (
     GroupPictures,
     Network,
@@ -63,6 +63,12 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
             "network.type", f"no method is called '{network.type}'; there are: {', '.join(MODELS)}"
         )
     constructor = MODELS[network.type]
+    if network.type == "smilenet" and "embedding" in network.arguments:
+        raise options.error(
+            "network.embedding",
+            "SMILENet-L is a method of its own now: write type: smilenet_l instead (smilenet hides by IMSE), "
+            "and leave out embedding, condition, headroom and imse_*",
+        )
     if "num_secrets" in network.arguments and "num_secrets" not in signature(constructor).parameters:
         fixed = getattr(constructor, "num_secrets", None)
         how = f"always hides {fixed} in one cover" if fixed else "says it by rows and cols: N = rows x cols"
@@ -87,31 +93,36 @@ def build_network(options: TrainOptions) -> HidingModel:
         raise options.error("network", str(error)) from error
 
 
-def build_criteria(options: TrainOptions, model: HidingModel) -> list[nn.Module]:
-    """One criterion a phase: the loss section, with the phase's own overrides."""
+def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objective]:
+    """One objective a phase: the loss section, with the phase's own overrides."""
     parts = {name for name, _ in model.named_modules() if name}
-    criteria = []
-    weights = check_arguments(options, "loss", model.Criterion, dict(options.loss))
+    objectives: list[Objective] = []
+    weights = check_arguments(options, "loss", model.Objective, dict(options.loss))
     for k, phase in enumerate(options.train.phases):
         key = f"train.phases.{k}"
         for name in phase.freeze:
             if name not in parts and not left_out(model, name):
-                known = ", ".join(name for name, _ in model.named_children())
+                known = ", ".join(name for name, _ in model.named_modules() if 0 < len(name) < 20)
                 raise options.error(f"{key}.freeze", f"the network has no part '{name}'; it has: {known}")
         prefixes = tuple(f"{name}." for name in phase.freeze)
         if all(name.startswith(prefixes) for name, _ in model.named_parameters()):
             raise options.error(f"{key}.freeze", "nothing is left to train")
-        own = check_arguments(options, f"{key}.loss", model.Criterion, dict(phase.loss))
+        own = check_arguments(options, f"{key}.loss", model.Objective, dict(phase.loss))
         try:
-            criteria.append(model.Criterion(**{**weights, **own}))
+            objectives.append(model.Objective(*model.geometry, **{**weights, **own}))
         except UserError as error:
             raise options.error(f"{key}.loss" if own else "loss", str(error)) from error
-    return criteria
+    return objectives
 
 
 def left_out(model: HidingModel, name: str) -> bool:
     """Whether the method has a part of this name, but this network is without it (sis_blocks: 0)."""
-    return name in vars(model) and vars(model)[name] is None
+    parent, _, child = name.rpartition(".")
+    try:
+        there = vars(model.get_submodule(parent))
+    except AttributeError:
+        return False
+    return child in there and there[child] is None
 
 
 @dataclass
@@ -119,7 +130,7 @@ class Training:
     """All that a run is made of, checked."""
 
     model: HidingModel
-    criteria: list[nn.Module]
+    objectives: list[Objective]
     groups: TrainingGroups
     validation: EvaluationGroups | None
 
@@ -127,14 +138,14 @@ class Training:
 def build_training(options: TrainOptions) -> Training:
     """Build what a training file asks for. All its mistakes are told at once, in one OptionsError."""
     mistakes = _Mistakes()
-    model = criteria = groups = validation = None
+    model = objectives = groups = validation = None
     data = options.data
     with mistakes:
         model = build_network(options)
     if model is None:  # the rest as far as it can be checked without a network
         if options.network.type in MODELS and MODELS[options.network.type].trainable:
             with mistakes:
-                check_arguments(options, "loss", MODELS[options.network.type].Criterion, dict(options.loss))
+                check_arguments(options, "loss", MODELS[options.network.type].Objective, dict(options.loss))
         with mistakes:
             _pictures(options, "data.train", data.train, "train_folder")
         if data.validation is not None:
@@ -142,15 +153,15 @@ def build_training(options: TrainOptions) -> Training:
                 _pictures(options, "data.validate", data.validation, "test_folder")
         raise mistakes.error()
     with mistakes:
-        criteria = build_criteria(options, model)
+        objectives = build_objectives(options, model)
     with mistakes:
         groups = training_groups(options, model)
     if data.validation is not None:
         with mistakes:
             validation = evaluation_groups(options, "data.validate", data.validation, model)
-    if criteria is None or groups is None or mistakes.found:
+    if objectives is None or groups is None or mistakes.found:
         raise mistakes.error()
-    return Training(model, criteria, groups, validation)
+    return Training(model, objectives, groups, validation)
 
 
 class _Mistakes:

@@ -4,8 +4,11 @@ Weights are data, never code: safetensors, or torch.load(weights_only=True). Eve
 beside its place and renamed, so that a crash or a full disk leaves the old one whole.
 """
 
+import hashlib
+import inspect
 import io
 import json
+import os
 import random
 from pathlib import Path
 
@@ -18,9 +21,9 @@ from container.header import FINGERPRINT
 from data.files import sha256, write_beside
 from engine.log import EXPERIMENTS
 from errors import UserError
-from models import MODELS, HidingModel, build_model
+from models import MODELS, HidingModel, KeyedMethod, build_model
 
-FORMAT = "1"
+FORMAT = "2"
 SENDERS = ("modulus",)  # arguments that no weights depend on: the sender chooses, the stego says
 DEFAULT_FAMILY = "smilenet_l_"  # of these, hide.py takes the smallest that holds the secrets
 UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
@@ -29,20 +32,55 @@ UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  #
 # --- weights ------------------------------------------------------------------------------------
 
 
-def save_weights(path: Path, model: HidingModel, **about) -> None:
+def save_weights(path: Path, model: HidingModel, half: bool = False, **about) -> None:
     """Write a model's weights, with all that is needed to build it again in the file's metadata.
 
-    The model is one that `build_model` made: it knows its method and all its arguments.
+    The model is one that `build_model` made: it knows its method and all its arguments. half: store floats in
+    half precision; the fingerprint stays the same.
     """
+    write_beside(path, weights_file(model, half, **about))
+
+
+def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
+    """The bytes that `save_weights` writes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     metadata = {
+        **{key: str(value) for key, value in about.items()},
         "format": FORMAT,
         "method": model.method,
         "arguments": json.dumps(model.arguments),
         "num_secrets": str(model.num_secrets),
-        **{key: str(value) for key, value in about.items()},
+        "fingerprint": fingerprint(model).hex(),
     }
-    write_beside(path, safetensors.torch.save(tensors, metadata))
+    if half:
+        tensors = {name: _halved(value) for name, value in tensors.items()}
+    return safetensors.torch.save(tensors, metadata)
+
+
+def fingerprint(model: HidingModel) -> bytes:
+    """8 bytes that tell a network's weights from others, whatever file they are in.
+
+    The start of the SHA-256 of the method's name, of the arguments that differ from their defaults (but for
+    SENDERS), and of each tensor's name, type, shape and bytes, with floats in half precision. So it stays the
+    same when the weights are saved again, with other metadata, in half precision, or after the method has got
+    new arguments.
+    """
+    defaults = inspect.signature(MODELS[model.method]).parameters
+    arguments = {
+        name: value
+        for name, value in sorted(model.arguments.items())
+        if name not in SENDERS and value != defaults[name].default
+    }
+    digest = hashlib.sha256(json.dumps([model.method, arguments]).encode())
+    for name, value in sorted(model.state_dict().items()):
+        tensor = _halved(value.detach().cpu()).contiguous()
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.digest()[:FINGERPRINT]
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor
 
 
 def load_model(
@@ -77,10 +115,15 @@ def load_model(
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
+    if (found := fingerprint(model)).hex() != metadata["fingerprint"]:
+        raise UserError(
+            f"{path}: not the weights that were written here (fingerprint {found.hex()} instead of "
+            f"{metadata['fingerprint']}); get the file again"
+        )
+    if isinstance(model, KeyedMethod):
+        model.fingerprint = found
     metadata["path"] = str(path)
     metadata["sha256"] = sha256(path)
-    if model.keyed:
-        model.fingerprint = bytes.fromhex(metadata["sha256"])[:FINGERPRINT]
     return model.to(device).eval(), metadata
 
 
@@ -115,7 +158,7 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
     model.load_state_dict(new | old)
     others = f"; {', '.join(differing)}" if differing else ""
     fresh = len(new) - len(old)
-    return f"started from {path} ({sha256(path)[:12]}): {len(old)} tensors taken, {fresh} fresh{others}"
+    return f"started from {path} ({metadata['fingerprint']}): {len(old)} tensors taken, {fresh} fresh{others}"
 
 
 def _untrained(
@@ -129,8 +172,7 @@ def _untrained(
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file of this project, held to its checksum. Nothing in it is executed."""
-    _check_sum(path)
+    """The metadata of a weights file of this project. Nothing in it is executed."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -141,7 +183,12 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
     if not {"format", "method", "arguments"} <= metadata.keys():
         raise UserError(f"{path}: a safetensors file, but not weights that this project wrote")
-    if metadata["format"] != FORMAT:
+    if metadata["format"] == "1":
+        raise UserError(
+            f"{path}: weights of format 1, which an earlier version wrote; bring them over with: "
+            f"python scripts/convert_weights.py --from format1 {path} --out FOLDER"
+        )
+    if metadata["format"] != FORMAT or "fingerprint" not in metadata:
         raise UserError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
     return metadata
 
@@ -199,32 +246,39 @@ def default_weights(count: int, experiments: Path = EXPERIMENTS) -> Path:
     return min(large_enough)[1]
 
 
-def weights_that_hid(method: str, fingerprint: bytes, experiments: Path = EXPERIMENTS) -> str:
-    """The file with this fingerprint, shipped or of a run; the method's name where it has no weights."""
+def weights_that_hid(method: str, wanted: bytes, experiments: Path = EXPERIMENTS) -> str:
+    """The file with this fingerprint, shipped or of a run; the method's name where it has no weights.
+
+    Only the files' metadata are read. Raises UserError where there is none.
+    """
     if method in UNTRAINED:
         return method
     for path in (*shipped(experiments).values(), *sorted(experiments.glob("*/checkpoints/*.safetensors"))):
-        if sha256(path).startswith(fingerprint.hex()):
+        try:
+            metadata = read_metadata(path)
+        except UserError:  # some other file: not the one that is looked for
+            continue
+        if metadata["fingerprint"] == wanted.hex():
             return str(path)
     raise UserError(
-        f"hidden with weights of '{method}' (SHA-256 {fingerprint.hex()}...) that are not in {experiments}; "
+        f"hidden with weights of '{method}' (fingerprint {wanted.hex()}) that are not in {experiments}; "
         "say where they are with --weights"
     )
 
 
-def _check_sum(path: Path) -> None:
-    """Hold a file to the SHA256SUMS beside it, if there is one and it names the file."""
-    sums = path.with_name("SHA256SUMS")
-    if not sums.is_file():
-        return
-    expected = {
-        name: digest for digest, _, name in (s.partition("  ") for s in sums.read_text().splitlines())
-    }
-    if expected.get(path.name, sha256(path)) != sha256(path):
-        raise UserError(
-            f"{path}: not the weights that were shipped, SHA-256 {sha256(path)[:16]}... instead of "
-            f"{expected[path.name][:16]}...; get the file again"
-        )
+def keep_used(path: str | Path, model: HidingModel) -> None:
+    """Keep a run's weights under the name of their fingerprint, once something has been hidden with them.
+
+    A run that trains on replaces its best and last weights; what was hidden with the earlier ones needs
+    those. A link is enough, since weights are always written to a new file.
+    """
+    path = Path(path)
+    kept = path.with_name(f"used_{fingerprint(model).hex()}.safetensors")
+    if isinstance(model, KeyedMethod) and path.parent.name == "checkpoints" and not kept.exists():
+        try:
+            os.link(path, kept)
+        except OSError:  # a file system without links
+            write_beside(kept, path.read_bytes())
 
 
 def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:

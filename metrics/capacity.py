@@ -5,33 +5,33 @@ project's own. D_c is the mean squared error cover/stego, D_s secret/revealed, i
 over all RGB values.
 """
 
-import io
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from PIL import Image, features
-from PIL import __version__ as pillow_version
 from scipy.optimize import brentq
 
 from errors import UserError
 from metrics.image import psnr
 
-SUBSAMPLING, SPEED = "4:4:4", 6
 LARGEST_CHANGE = 255  # grey levels
 # dB at quality 0, 10, .. 100 on 256-pixel photographs; a guess that saves time, nothing depends on it.
 TYPICAL_PSNR = (23.7, 26.9, 29.1, 31.0, 32.8, 34.7, 36.7, 38.1, 39.7, 43.1, 49.4)
 
 
-def codec_name() -> str:
-    """The codec behind `payload`, with versions. Raises UserError where Pillow has no AVIF."""
-    if not features.check("avif"):
-        raise UserError(
-            "payload_bpp needs a Pillow with AVIF, such as those from pip (version 11.3 and newer); "
-            "or leave it out with: capacity: false"
-        )
-    versions = f"libavif {features.version('avif')}, Pillow {pillow_version}"
-    return f"AVIF {SUBSAMPLING} speed {SPEED} tune psnr, or lossless WebP ({versions})"
+class Codec(Protocol):
+    """What a payload is measured with; engine/testing hands in the one of container/codecs.py."""
+
+    name: str
+
+    def lossy(self, picture: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+        """(h,w,3) uint8, quality 0 to 100 -> the file and what it decodes to."""
+        ...
+
+    def lossless(self, picture: np.ndarray) -> bytes:
+        """(h,w,3) uint8 -> a file that decodes to the same values."""
+        ...
 
 
 def capacity_bound(distortion: float) -> float:
@@ -73,25 +73,25 @@ class Payload:
     how: str
 
 
-def payload(picture: np.ndarray, target: float) -> Payload:
+def payload(picture: np.ndarray, target: float, codec: Codec) -> Payload:
     """The bits that a real codec needs to deliver a picture at a PSNR of `target` dB (RGB).
 
-    AVIF of the smallest quality that reaches it, or lossless WebP where that is smaller: for a picture
-    that was revealed exactly (`inf`), above some 50 dB, which no quality reaches, and for drawings.
+    The codec's file of the smallest quality that reaches it, or its lossless one where that is smaller: for
+    a picture that was revealed exactly (`inf`), above some 50 dB, which no quality reaches, and for drawings.
     Where a flat picture of the mean colour reaches it, nothing was delivered: 0 bits.
     picture: (H,W,3) uint8.
     """
     mean = np.broadcast_to(np.round(picture.mean((0, 1))).astype(np.uint8), picture.shape)
     if psnr(picture, mean) >= target:
         return Payload(0, "flat")
-    lossless = 8 * len(_encoded(picture, "WEBP", lossless=True))
-    lossy = _smallest_avif(picture, target) if math.isfinite(target) else None
+    lossless = 8 * len(codec.lossless(picture))
+    lossy = _smallest_avif(picture, target, codec) if math.isfinite(target) else None
     if lossy is None or lossless < lossy:
         return Payload(lossless, "lossless")
     return Payload(lossy, "avif")
 
 
-def _smallest_avif(picture: np.ndarray, target: float) -> int | None:
+def _smallest_avif(picture: np.ndarray, target: float, codec: Codec) -> int | None:
     """Bits of the AVIF of the smallest quality that reaches `target` dB; None where none does."""
     # A bisection that guesses by the typical curve, moved up or down to the last picture encoded: 4
     # encodings on average instead of 7, with the same result.
@@ -99,8 +99,8 @@ def _smallest_avif(picture: np.ndarray, target: float) -> int | None:
     while high - low > 1:
         guess = math.ceil(np.interp(target - offset, TYPICAL_PSNR, range(0, 101, 10)))
         quality = min(max(guess, low + 1), high - 1)
-        data = _avif(picture, quality)
-        reached = psnr(picture, _decoded(data))
+        data, decoded = codec.lossy(picture, quality)
+        reached = psnr(picture, decoded)
         offset = reached - float(np.interp(quality, range(0, 101, 10), TYPICAL_PSNR))
         if reached >= target:
             high, bits = quality, 8 * len(data)
@@ -127,20 +127,3 @@ def cdt_efficiency(payload_bpp: float, cover_error: float) -> float | None:
     if bound == 0:
         return math.inf if payload_bpp else None
     return payload_bpp / bound
-
-
-def _avif(picture: np.ndarray, quality: int) -> bytes:
-    # One thread: the caller has many pictures, and the file must not depend on the machine's cores.
-    settings = {"quality": quality, "subsampling": SUBSAMPLING, "speed": SPEED, "max_threads": 1}
-    # By default the encoder aims at what eyes see; for PSNR it then needs a fifth more bits.
-    return _encoded(picture, "AVIF", **settings, advanced={"tune": "psnr"})
-
-
-def _encoded(picture: np.ndarray, file_format: str, **settings) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, file_format, **settings)
-    return file.getvalue()
-
-
-def _decoded(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

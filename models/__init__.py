@@ -11,12 +11,15 @@ from models.hidden_image import HiddenImage
 from models.hinet import HiNet
 from models.invmihnet import InvMIHNet
 from models.isn import ISN
+from models.keyed import KeyedMethod
 from models.lsb import LSB
 from models.smilenet import SMILENet
+from models.smilenet_l import SMILENetL
 from models.weng import Weng
 
 MODELS: dict[str, type[HidingModel]] = {
     "smilenet": SMILENet,
+    "smilenet_l": SMILENetL,
     "invmihnet": InvMIHNet,
     "hinet": HiNet,
     "lsb": LSB,
@@ -41,4 +44,4 @@ def build_model(name: str, **arguments) -> HidingModel:
     return model
 
 
-__all__ = ["MODELS", "Hidden", "HidingModel", "build_model"]
+__all__ = ["MODELS", "Hidden", "HidingModel", "KeyedMethod", "build_model"]

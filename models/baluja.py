@@ -61,7 +61,7 @@ class Baluja(HidingModel):
     ICCV 2015).
     """
 
-    Criterion = PairObjective
+    Objective = PairObjective
 
     num_secrets = 1
 

@@ -7,10 +7,10 @@ from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.latent import pack, stand_in, unpack
-from models.layers.quantize import quantize
+from models.layers.quantize import Channel, transmit
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
 from models.layers.wavelet import haar, ihaar
-from models.losses import Losses, low_band, squared
+from models.losses import Losses, Objective, low_band, squared
 
 SUPPORTED = (2, 3, 4)
 BANDS = 12  # of an RGB picture: 3 colours x 4 Haar bands
@@ -98,7 +98,7 @@ class HidingStage(nn.Module):
         return ihaar(a[:, :BANDS]), ihaar(b), guide
 
 
-class DeepMIHObjective(nn.Module):
+class DeepMIHObjective(Objective):
     """DeepMIH's loss, with means per value in the place of sums; every stage counts alike.
 
         L = 1/N sum_k  lc |stego_k - cover|^2 + lf |LL(stego_k) - LL(cover)|^2 + lr |revealed_k - secret_k|^2
@@ -117,9 +117,7 @@ class DeepMIHObjective(nn.Module):
         self.imperceptibility, self.reveal = imperceptibility, reveal
         self.low_frequency = low_frequency
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
-        hidden: Hidden = model(cover, secrets)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         stegos = hidden.parts["stegos"]
         covers = cover[:, None].expand_as(stegos)
         terms = {
@@ -178,7 +176,7 @@ class DeepMIH(HidingModel):
     or column stays as it is, and the secrets' come back as copies of the last one revealed.
     """
 
-    Criterion = DeepMIHObjective
+    Objective = DeepMIHObjective
 
     patch_multiple = (2, 2)
     smallest = (2, 2)
@@ -231,11 +229,11 @@ class DeepMIH(HidingModel):
     def decode(self, stego: Tensor) -> Tensor:
         return self._revealed(stego, sampled=False)
 
-    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+    def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
         stegos, _ = self._send(cover, secrets)
-        stego = quantize(stegos[-1])
+        stego, received = transmit(stegos[-1], channel)
         parts = {"stegos": torch.stack((*stegos[:-1], stego), dim=1)}  # (B,N,3,H,W)
-        return Hidden(stego, self._revealed(stego, sampled=self.training), parts)
+        return Hidden(stego, self._revealed(received, sampled=self.training), parts)
 
     def _send(self, cover: Tensor, secrets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """-> stego_1 ... stego_N (B,3,H,W), and z of each stage."""

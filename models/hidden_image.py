@@ -46,7 +46,7 @@ class HiddenImage(HidingModel):
     Pictures are centred on 0 inside the networks.
     """
 
-    Criterion = PairObjective
+    Objective = PairObjective
 
     num_secrets = 1
 

@@ -1,17 +1,16 @@
 """HiNet: one picture in another, by an invertible network over wavelet bands."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.base import Hidden, HidingModel, check_positive
-from models.layers.coupling import CouplingBlock
-from models.layers.hiding import hide_in_bands, reveal_from_bands
+from models.layers.hiding import BandHiding
 from models.layers.latent import pack, stand_in, unpack
-from models.layers.quantize import quantize
+from models.layers.quantize import Channel, transmit
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
-from models.losses import Losses, low_band, squared
+from models.losses import Losses, Objective, low_band, squared
 
 
-class HiNetObjective(nn.Module):
+class HiNetObjective(Objective):
     """HiNet's loss (eq. 3 to 6), with means per value in the place of sums.
 
         L = lc |stego - cover|^2 + lr |revealed - secret|^2 + lf |LL(stego) - LL(cover)|^2
@@ -31,9 +30,7 @@ class HiNetObjective(nn.Module):
         self.imperceptibility, self.reveal = imperceptibility, reveal
         self.low_frequency = low_frequency
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,1,3,H,W) in [0,1]; progress is not used."""
-        hidden: Hidden = model(cover, secrets)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         terms = {
             "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
             "reveal": self.reveal * squared(hidden.revealed, secrets),
@@ -57,7 +54,7 @@ class HiNet(HidingModel):
         z = 0 (B,12,H/2,W/2) -|                        |-- Haar^-1 -- secret^
 
     Arguments:
-        num_blocks  M, coupling blocks (models/layers/coupling.py); they stand in `blocks`
+        num_blocks  M, coupling blocks (models/layers/coupling.py)
         growth      channels that each convolution of a dense block adds
         clamp       bound of the coupling blocks' logarithmic scale
         z_std       0: r is replaced by zeros at reveal; above: by Gaussian noise of this deviation,
@@ -75,7 +72,7 @@ class HiNet(HidingModel):
     is, and the secret's comes back as a copy of the last one revealed.
     """
 
-    Criterion = HiNetObjective
+    Objective = HiNetObjective
 
     num_secrets = 1
     patch_multiple = (2, 2)
@@ -85,9 +82,7 @@ class HiNet(HidingModel):
         super().__init__()
         check_positive(num_blocks=num_blocks, growth=growth)
         self.z_std = z_std
-        self.blocks = nn.ModuleList(
-            CouplingBlock(12, 12, growth=growth, clamp=clamp, slope=0.01) for _ in range(num_blocks)
-        )
+        self.network = BandHiding(num_blocks, growth, clamp, slope=0.01)
 
     # --- the reversible part, exact ------------------------------------------------------------
 
@@ -105,7 +100,7 @@ class HiNet(HidingModel):
         b, (height, width) = len(stego), even_size(stego)
         edges = rim_shapes((b, 1, 3), stego.shape[-2:], (height, width))
         z, right, below = unpack(z, b, (self._z_shape(stego), *edges))
-        cover, secret = reveal_from_bands(self.blocks, stego[..., :height, :width], z)
+        cover, secret = self.network.inverse(stego[..., :height, :width], z)
         return with_rim(cover, stego), join_rim(secret[:, None], right, below)
 
     # --- sender and receiver -------------------------------------------------------------------
@@ -116,21 +111,21 @@ class HiNet(HidingModel):
     def decode(self, stego: Tensor) -> Tensor:
         return self._receive(stego, sampled=False)
 
-    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+    def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
         stego, z = self._send(cover, secrets)
-        stego = quantize(stego)
-        return Hidden(stego, self._receive(stego, sampled=self.training), {"z": z})
+        stego, received = transmit(stego, channel)
+        return Hidden(stego, self._receive(received, sampled=self.training), {"z": z})
 
     def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
         height, width = even_size(cover)
         inner = cover[..., :height, :width], secrets[:, 0, :, :height, :width]
-        stego, z = hide_in_bands(self.blocks, *inner)
+        stego, z = self.network(*inner)
         return with_rim(stego, cover), z
 
     def _receive(self, stego: Tensor, sampled: bool) -> Tensor:
         height, width = even_size(stego)
         z = stand_in(stego, self._z_shape(stego), self.z_std, sampled)
-        _, secret = reveal_from_bands(self.blocks, stego[..., :height, :width], z)
+        _, secret = self.network.inverse(stego[..., :height, :width], z)
         return grown(secret, stego)[:, None]
 
     @staticmethod

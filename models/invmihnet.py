@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
-from models.layers.hiding import hide_in_bands, reveal_from_bands
+from models.layers.hiding import BandHiding
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.mosaic import small_pictures, tile, untile
-from models.layers.quantize import quantize
+from models.layers.quantize import Channel, quantize, transmit
 from models.layers.rescaling import MeanHaar, mean_first, vertical_split
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, tiled_size, with_rim
-from models.losses import Losses, distance_called, low_band, squared
+from models.losses import Losses, Objective, distance_called, low_band, squared
 
 TILINGS = {4: (2, 2), 6: (3, 2), 8: (4, 2), 9: (3, 3), 16: (4, 4)}  # N: rows m, cols n
 STAGES = ("rescaling", "hiding", "joint")
@@ -78,23 +78,7 @@ class IIR(nn.Module):
         return y
 
 
-class IIH(nn.Module):
-    """Invertible Image Hiding: cover, mosaic (B,3,H,W) <-> stego, z (B,12,H/2,W/2); HiNet's blocks."""
-
-    def __init__(self, blocks: int, growth: int, clamp: float):
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            CouplingBlock(12, 12, growth=growth, clamp=clamp, slope=0.01) for _ in range(blocks)
-        )
-
-    def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        return hide_in_bands(self.blocks, cover, mosaic)
-
-    def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        return reveal_from_bands(self.blocks, stego, z)
-
-
-class InvMIHNetObjective(nn.Module):
+class InvMIHNetObjective(Objective):
     """InvMIHNet's loss (eq. 3), with means per value in the place of sums, in three stages.
 
         L = l1 |revealed - secrets|                     reveal
@@ -122,6 +106,9 @@ class InvMIHNetObjective(nn.Module):
 
     def __init__(
         self,
+        rows: int,
+        cols: int,
+        /,
         reveal: float = 1.0,
         distance: str = "l1",
         small_pictures: float = 4.0,
@@ -132,20 +119,20 @@ class InvMIHNetObjective(nn.Module):
         stage: str = "joint",
     ):
         super().__init__()
+        self.rows, self.cols = rows, cols
         if stage not in STAGES:
             raise UserError(f"stage: '{stage}' is none of {', '.join(STAGES)}")
         self.reveal, self.distance = reveal, distance_called(distance)
         self.small_pictures, self.mosaic_recovery = small_pictures, mosaic_recovery
         self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
         self.latent, self.stage = latent, stage
+        self.forward_arguments = {"stage": stage}
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
-        hidden: Hidden = model(cover, secrets, self.stage)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         mosaic = hidden.parts["mosaic"]
         terms = {}
         if self.stage != "hiding":
-            small = small_pictures(secrets, model.rows, model.cols)
+            small = small_pictures(secrets, self.rows, self.cols)
             inner = mosaic[..., : small.shape[-2], : small.shape[-1]]
             terms["reveal"] = self.reveal * self.distance(hidden.revealed, secrets)
             terms["small_pictures"] = self.small_pictures * squared(inner, small)
@@ -206,7 +193,7 @@ class InvMIHNet(HidingModel):
     one revealed.
     """
 
-    Criterion = InvMIHNetObjective
+    Objective = InvMIHNetObjective
 
     def __init__(
         self,
@@ -227,11 +214,11 @@ class InvMIHNet(HidingModel):
             iir_blocks = 12 if num_secrets in (6, 9) else 8
         check_positive(iir_blocks=iir_blocks, iih_blocks=iih_blocks, growth=growth)
         self.num_secrets, self.z_std = num_secrets, z_std
-        self.rows, self.cols = TILINGS[num_secrets]
+        self.rows, self.cols = self.geometry = TILINGS[num_secrets]
         self.patch_multiple = (math.lcm(2, self.rows), math.lcm(2, self.cols))
         self.smallest = (4 * self.rows, 4 * self.cols)  # tiles of 4 x 4 pixels
         self.iir = IIR(num_secrets, iir_blocks, growth, iir_clamp)
-        self.iih = IIH(iih_blocks, growth, iih_clamp)
+        self.iih = BandHiding(iih_blocks, growth, iih_clamp, slope=0.01)
 
     # --- the reversible part, exact ------------------------------------------------------------
 
@@ -265,7 +252,9 @@ class InvMIHNet(HidingModel):
         z_iir, z_iih = self._stand_ins(stego, sampled=False)
         return self._revealed(self._reveal_mosaic(stego, z_iih)[1], z_iir, stego)
 
-    def forward(self, cover: Tensor, secrets: Tensor, stage: str = "joint") -> Hidden:
+    def forward(
+        self, cover: Tensor, secrets: Tensor, channel: Channel | None = None, stage: str = "joint"
+    ) -> Hidden:
         """stage "rescaling" runs no IIH (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
         mosaic, z_iir = self._rescale(secrets)
         stand_ins = self._stand_ins(cover, sampled=self.training)
@@ -273,8 +262,8 @@ class InvMIHNet(HidingModel):
         if stage == "rescaling":
             return Hidden(cover, self._revealed(mosaic, stand_ins[0], cover), parts)
         stego, _ = self._hide_mosaic(cover, mosaic)
-        stego = quantize(stego)
-        _, parts["mosaic_revealed"] = self._reveal_mosaic(stego, stand_ins[1])
+        stego, received = transmit(stego, channel)
+        _, parts["mosaic_revealed"] = self._reveal_mosaic(received, stand_ins[1])
         if stage == "hiding":
             return Hidden(stego, secrets[:, :0], parts)
         return Hidden(stego, self._revealed(parts["mosaic_revealed"], stand_ins[0], stego), parts)

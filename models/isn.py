@@ -6,7 +6,7 @@ from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
 from models.layers.coupling import CouplingBlock
 from models.layers.latent import pack, stand_in, unpack
-from models.layers.quantize import quantize
+from models.layers.quantize import Channel, transmit
 from models.losses import PairObjective
 
 LARGEST = 5
@@ -45,7 +45,7 @@ class ISN(HidingModel):
     rescaling network (Xiao et al., ECCV 2020) that the blocks are taken from, and z = 0.
     """
 
-    Criterion = PairObjective
+    Objective = PairObjective
 
     def __init__(
         self,
@@ -88,10 +88,10 @@ class ISN(HidingModel):
     def decode(self, stego: Tensor) -> Tensor:
         return self._revealed(stego, sampled=False)
 
-    def forward(self, cover: Tensor, secrets: Tensor) -> Hidden:
+    def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
         stego, z = self._send(cover, secrets)
-        stego = quantize(stego)
-        return Hidden(stego, self._revealed(stego, sampled=self.training), {"z": z})
+        stego, received = transmit(stego, channel)
+        return Hidden(stego, self._revealed(received, sampled=self.training), {"z": z})
 
     def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
         a, b = cover, secrets.flatten(1, 2)

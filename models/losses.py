@@ -1,14 +1,17 @@
-"""Training objectives. A criterion is called as criterion(model, cover, secrets, progress) -> Losses."""
+"""Training objectives: objective(hidden, cover, secrets, progress) -> Losses, with what one forward gave."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from errors import UserError
-from models.base import Hidden, HidingModel
+from models.base import Hidden
+from models.layers.mosaic import small_pictures
+from models.layers.quantize import Channel
 from models.layers.wavelet import haar
 
 
@@ -18,6 +21,35 @@ class Losses:
 
     total: Tensor
     terms: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """What a method minimises. It is made as `method.Objective(*method.geometry, **weights)`.
+
+    A subclass takes what it has to know of the network (rows, cols) as positional-only arguments, and its
+    weights by name, which an option file may set. `forward_arguments` are keyword arguments that it asks the
+    method's forward for.
+    """
+
+    forward_arguments: dict[str, Any] = {}
+
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
+        """hidden: what forward gave for cover (B,3,H,W) and secrets (B,N,3,H,W) in [0,1]; progress: share of
+        the run that is done, 0 to 1."""
+        raise NotImplementedError
+
+
+def losses_of(
+    network: Callable[..., Hidden],
+    objective: Objective,
+    cover: Tensor,
+    secrets: Tensor,
+    progress: float,
+    channel: Channel | None = None,
+) -> Losses:
+    """One training pass: the forward of a HidingModel, compiled or not, then its objective."""
+    hidden = network(cover, secrets, channel, **objective.forward_arguments)
+    return objective(hidden, cover, secrets, progress)
 
 
 def squared(x: Tensor, y: Tensor) -> Tensor:
@@ -50,7 +82,7 @@ def low_band(stego: Tensor, cover: Tensor) -> Tensor:
     return (haar(difference)[:, :3] ** 2).mean() / 4
 
 
-class PairObjective(nn.Module):
+class PairObjective(Objective):
     """The loss of the methods that hide and reveal and ask for nothing else (Baluja 2017, eq. 1).
 
         L = lc |stego - cover|^2 + beta |revealed - secrets|^2
@@ -66,9 +98,7 @@ class PairObjective(nn.Module):
         super().__init__()
         self.imperceptibility, self.reveal = imperceptibility, reveal
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress is not used."""
-        hidden: Hidden = model(cover, secrets)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         terms = {
             "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
             "reveal": self.reveal * squared(hidden.revealed, secrets),
@@ -76,8 +106,8 @@ class PairObjective(nn.Module):
         return Losses(sum(terms.values()), terms)
 
 
-class UnifiedObjective(nn.Module):
-    """SMILENet's unified objective (this project's reading; the paper's equation was not to be had).
+class UnifiedObjective(Objective):
+    """SMILENet's unified objective (this project's reading; the paper's equation was not available).
 
         L = lc |stego - cover|^2 + lf |LL(stego) - LL(cover)|^2       imperceptible
           + ls rho(revealed - secrets)                                the secrets come back
@@ -88,7 +118,7 @@ class UnifiedObjective(nn.Module):
     All are means per value. Sources: HiNet eq. 3-6 (first line), InvMIHNet eq. 3 (lm = lambda_2,
     lr = lambda_3; lz stands for its Jensen-Shannon term, as in its released code).
 
-    Arguments (weights, dimensionless, unless said):
+    rows, cols: m and n of the network. Weights, dimensionless unless said:
         imperceptibility  lc
         low_frequency     lf
         reveal            ls
@@ -101,6 +131,9 @@ class UnifiedObjective(nn.Module):
 
     def __init__(
         self,
+        rows: int,
+        cols: int,
+        /,
         imperceptibility: float = 1.0,
         low_frequency: float = 1.0,
         reveal: float = 1.0,
@@ -111,14 +144,13 @@ class UnifiedObjective(nn.Module):
         latent: float = 0.1,
     ):
         super().__init__()
+        self.rows, self.cols = rows, cols
         self.imperceptibility, self.low_frequency = imperceptibility, low_frequency
         self.reveal, self.distance = reveal, distance_called(distance)
         self.readable_mosaic, self.readable_until = readable_mosaic, readable_until
         self.mosaic_recovery, self.latent = mosaic_recovery, latent
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, 0 to 1."""
-        hidden: Hidden = model(cover, secrets)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         mosaic, recovered = hidden.parts["mosaic"], hidden.parts["mosaic_revealed"]
         terms = {
             "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
@@ -130,11 +162,13 @@ class UnifiedObjective(nn.Module):
         }
         readable = self.readable_mosaic * max(0.0, 1 - progress / max(self.readable_until, 1e-9))
         if readable:
-            terms["readable_mosaic"] = readable * squared(mosaic, hidden.parts["readable"])
+            height, width = mosaic.shape[-2:]
+            small = small_pictures(secrets[..., :height, :width], self.rows, self.cols)
+            terms["readable_mosaic"] = readable * squared(mosaic, small)
         return Losses(sum(terms.values()), terms)
 
 
-class LatticeObjective(nn.Module):
+class LatticeObjective(Objective):
     """SMILENet-L's objective: nothing but the secrets, since the lattice fixes what the stego costs.
 
         L = ls rho(revealed - secrets) + lo |max(|A x| - 1, 0)|^2
@@ -147,9 +181,7 @@ class LatticeObjective(nn.Module):
         super().__init__()
         self.reveal, self.distance, self.overshoot = reveal, distance_called(distance), overshoot
 
-    def forward(self, model: HidingModel, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1]; progress: share of the run done, not used."""
-        hidden: Hidden = model(cover, secrets)
+    def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         terms = {
             "reveal": self.reveal * self.distance(hidden.revealed, secrets),
             "overshoot": self.overshoot * hidden.parts["overshoot"],

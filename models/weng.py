@@ -90,7 +90,7 @@ class Weng(HidingModel):
     cut back.
     """
 
-    Criterion = PairObjective
+    Objective = PairObjective
 
     num_secrets = 1
 

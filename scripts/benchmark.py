@@ -18,15 +18,17 @@ import torch
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from container.codecs import PayloadCodec
 from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
 from data.transforms import fit_picture
-from engine.build import build_criteria, build_network, choose_device
+from engine.build import build_network, build_objectives, choose_device
 from engine.command import Parser, run_command
 from engine.log import device_name
 from errors import UserError
 from metrics.capacity import payload
 from metrics.image import score_pair
 from models import HidingModel
+from models.losses import Objective, losses_of
 from options import load_train
 
 VARIANTS = {  # name -> (bfloat16, channels_last)
@@ -113,8 +115,11 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
     for name, seconds in (*spent.items(), ("read and write", both)):
         wall, cpu = 1e3 * seconds / count
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {seconds[1] / both[1]:.2f} |")
+    codec = PayloadCodec()
     for target in (28.0, 34.0, 40.0, 46.0):
-        wall, cpu = 1e3 * np.mean([timed(payload, a, target) for a, _ in pairs[: len(pictures)]], axis=0)
+        wall, cpu = 1e3 * np.mean(
+            [timed(payload, a, target, codec) for a, _ in pairs[: len(pictures)]], axis=0
+        )
         print(f"| payload of a secret at {target:.0f} dB | {wall:.0f} | {cpu:.0f} | |")
 
 
@@ -147,7 +152,9 @@ def network(arguments: argparse.Namespace) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=layout)
         reset_memory(device)
-        step = training_step(model, build_criteria(options, model)[-1], batch, crop, half, arguments.compile)
+        step = training_step(
+            model, build_objectives(options, model)[-1], batch, crop, half, arguments.compile
+        )
         seconds = repeated(step, arguments.repeat, device)
         print(f"| {name} | {seconds:.3f} s | {batch / seconds:.2f} | {peak_memory(device)} |")
     if not arguments.no_train:
@@ -164,11 +171,11 @@ def network(arguments: argparse.Namespace) -> None:
 
 
 def training_step(
-    model: HidingModel, criterion: torch.nn.Module, batch: int, crop: int, half: bool, compiled: bool
+    model: HidingModel, objective: Objective, batch: int, crop: int, half: bool, compiled: bool
 ) -> Callable[[], None]:
     """A step as the trainer's, without reading pictures: forward, loss, backward, Adam."""
     device = model.device
-    criterion.to(device)
+    objective.to(device)
     network = torch.compile(model.train()) if compiled else model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
     cover = random_pictures(batch, crop).to(device) / 255
@@ -178,7 +185,7 @@ def training_step(
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            losses = criterion(network, cover, secrets, 0.5)
+            losses = losses_of(network, objective, cover, secrets, 0.5)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.files import sha256, write_beside
 from engine.checkpoint import save_weights
 from engine.command import Parser, run_command
+from engine.earlier import read_format1
 from errors import UserError
 from models import HidingModel, build_model
 
@@ -147,7 +148,7 @@ def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tupl
             found = "InvMIHNet's rescaling net (operations.*)" if rescaling else "nothing of it"
             raise UserError(f"expected HiNet's blocks (model.inv*), found {found}")
         arguments |= {"num_blocks": blocks, "growth": growth_of(hiding)}
-        state = hiding
+        state = {f"network.{name}": value for name, value in hiding.items()}
     else:
         missing = "IIR" if not rescaling else "IIH" if not hiding else None
         if not rescaling and not hiding:
@@ -221,7 +222,7 @@ weights when this card was written.
 
 
 PARSER = Parser(prog="convert_weights.py", description=__doc__.split("\n\n")[0], epilog=EXAMPLES)
-PARSER.add_argument("--from", dest="method", choices=("hinet", "invmihnet"), required=True)
+PARSER.add_argument("--from", dest="method", choices=("hinet", "invmihnet", "format1"), required=True)
 PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors")
 PARSER.add_argument("--out", type=Path, required=True, help="folder for the weights and the model card")
 PARSER.add_argument(
@@ -233,7 +234,21 @@ PARSER.add_argument(
 PARSER.add_argument("--force", action="store_true", help="replace weights that are there")
 
 
+def bring_over(path: Path, out: Path, force: bool) -> None:
+    """Write weights of format 1 as weights of today."""
+    model, about = read_format1(path)
+    weights = out / path.name
+    if weights.exists() and not force:
+        raise UserError(f"{weights}: exists; --force replaces it")
+    save_weights(weights, model, **about)
+    print(f"{weights}: {model.method}, {model.num_secrets} secret(s)")
+
+
 def main(options: argparse.Namespace) -> None:
+    if options.method == "format1":
+        for path in options.files:
+            bring_over(path, options.out, options.force)
+        return
     if not 1 <= len(options.files) <= (1 if options.method == "hinet" else 2):
         raise UserError(f"{options.method}: {len(options.files)} files are too many")
     tensors: dict[str, Tensor] = {}

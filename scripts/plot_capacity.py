@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from container.codecs import PayloadCodec
 from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
 from data.transforms import fit_picture
 from engine.command import Parser, run_command
@@ -85,7 +86,8 @@ def published() -> list[tuple[str, int, float, float]]:
 
 def needed(secrets: list[np.ndarray], decibels: float) -> float:
     """Bits a pixel of a codec for one secret at this PSNR, on average."""
-    return float(np.mean([payload(s, decibels).bits / s[..., 0].size for s in secrets]))
+    codec = PayloadCodec()
+    return float(np.mean([payload(s, decibels, codec).bits / s[..., 0].size for s in secrets]))
 
 
 def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:

@@ -13,7 +13,8 @@ from skimage.data import astronaut, chelsea, coffee
 
 import hide as hide_py
 import reveal as reveal_py
-from container.header import Damaged, Key, new_nonce, read_header, write_header
+from container.header import Damaged, read_header, write_header
+from container.keys import Key, new_nonce
 from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files, reveal_files
 from models import build_model

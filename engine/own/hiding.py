@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from container.header import PUBLIC, ContainerError, Damaged, Key, NoPayload, hidden_with
+from container.header import ContainerError, Damaged, NoPayload, hidden_with
+from container.keys import PUBLIC, Key
 from container.notes import Note, file_names, pack_note, unpack_note
+from container.payload import MOST_PIXELS
 from data.images import (
     LOSSLESS_FORMATS,
     list_pictures,
@@ -20,9 +22,8 @@ from data.images import (
 from data.transforms import fit_secret, unfit_secret
 from errors import UserError
 from metrics.image import psnr
-from models import MODELS, HidingModel
+from models import MODELS, HidingModel, KeyedMethod
 from models.base import EMPTY
-from models.codec_lsb import MOST_PIXELS
 
 
 @dataclass
@@ -50,7 +51,7 @@ def hide_files(
 
     secrets: files, or one folder (sorted by name). They are brought to the cover's size: "stretch"
     fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
-    key, marked: for keyed methods, see `HidingModel.seal`. Raises UserError before anything is
+    key, marked: for keyed methods, see `KeyedMethod.seal`. Raises UserError before anything is
     written: too many secrets, a lossy or existing `out` (without `force`), a cover that is too small.
     """
     out = Path(out)
@@ -60,27 +61,30 @@ def hide_files(
     for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in files)):
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"{out}: that is {what}; give the stego another name")
-    most = model.most_secrets or model.num_secrets
+    own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
+    most = model.num_secrets
+    if isinstance(model, KeyedMethod):
+        most = model.most_secrets or most
     if len(files) > most:
         raise UserError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
     cover_array = read_picture(cover)
     height, width = cover_array.shape[:2]
-    if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
+    if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
             f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
             f"least {model.smallest[1]}x{model.smallest[0]} are needed"
         )
     arrays = [read_picture(file) for file in files]
-    if model.own_sizes:
+    if own_sizes:
         resized = []
         fitted = [to_tensor(array) for array in arrays]
     else:
         resized = [f for f, a in zip(files, arrays, strict=True) if a.shape != cover_array.shape]
         fitted = [to_tensor(fit_secret(array, height, width, fit)) for array in arrays]
-    if model.keyed:
+    if isinstance(model, KeyedMethod):
         note = pack_note(
             Note("own", [], [file.name for file in files])
-            if model.own_sizes
+            if own_sizes
             else Note(fit, [(array.shape[0], array.shape[1]) for array in arrays], [])
         )
         try:
@@ -90,7 +94,7 @@ def hide_files(
     else:
         stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(fitted)[None])[0])
     write_picture(out, stego)
-    empty = 0 if model.own_sizes else model.num_secrets - len(files)
+    empty = 0 if own_sizes else model.num_secrets - len(files)
     return HiddenFile(out, psnr(cover_array, stego), files, empty, resized)
 
 
@@ -128,13 +132,14 @@ def reveal_files(
         raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
     picture = read_stego(stego)
     height, width = picture.shape[:2]
-    if not model.own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
+    own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
+    if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
             f"{stego}: {width}x{height} pixels; a stego of these weights has at least "
             f"{model.smallest[1]}x{model.smallest[0]}"
         )
     damaged = False
-    if model.keyed:
+    if isinstance(model, KeyedMethod):
         try:
             try:
                 revealed = _unsealed(model, picture, key)
@@ -156,7 +161,7 @@ def reveal_files(
     out.mkdir(parents=True, exist_ok=True)
     written, empty = [], []
     for k, (path, array) in enumerate(zip(paths, arrays, strict=True), 1):
-        if not model.keyed and looks_empty(array):
+        if not isinstance(model, KeyedMethod) and looks_empty(array):
             empty.append(k)
             if not keep_empty:
                 path.unlink(missing_ok=True)  # with force: no stale picture of an earlier reveal
@@ -167,7 +172,7 @@ def reveal_files(
 
 
 def _unsealed(
-    model: HidingModel, stego: np.ndarray, key: Key, damaged_ok: bool = False
+    model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool = False
 ) -> dict[str, np.ndarray]:
     """The secrets of a keyed stego, (h,w,3) uint8 at their own sizes, by the names of their files."""
     secrets, content = model.unseal(to_tensor(stego), key, damaged_ok)
@@ -190,13 +195,13 @@ def check_keyed(
     model: HidingModel, passphrase: bool = False, marked: bool = True, damaged_ok: bool = False
 ) -> None:
     """Raises UserError where a method without a key is asked for what only a keyed one has."""
-    if model.keyed or not (passphrase or damaged_ok or not marked):
+    if isinstance(model, KeyedMethod) or not (passphrase or damaged_ok or not marked):
         return
     asked = "a passphrase" if passphrase else "to leave out the mark" if not marked else "to reveal damaged"
-    keyed = ", ".join(name for name, method in MODELS.items() if method.keyed)
+    keyed = ", ".join(name for name, method in MODELS.items() if issubclass(method, KeyedMethod))
     raise UserError(
-        f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; SMILENet-L has one "
-        f"(smilenet_l_4 and the like), and: {keyed}"
+        f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; "
+        f"methods with a key are: {keyed}"
     )
 
 
@@ -204,7 +209,7 @@ def set_modulus(model: HidingModel, modulus: int | None) -> None:
     """Give a model the modulus that was asked for, if one was. Raises UserError where it takes none."""
     if modulus is None:
         return
-    if model.modulus is None:
+    if not isinstance(model, KeyedMethod):
         raise UserError(f"a modulus: these weights of '{model.method}' have none")
     model.modulus = modulus
 

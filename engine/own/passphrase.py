@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from errors import UserError
 
 if TYPE_CHECKING:
-    from container.header import Key
+    from container.keys import Key
 
 
 def add_passphrase(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def asked_key(arguments: argparse.Namespace, twice: bool) -> "Key":
 
     Raises UserError for an empty passphrase, two that differ, a file that is not text, no terminal.
     """
-    from container.header import PUBLIC, Key  # here: the options need not wait for torch
+    from container.keys import PUBLIC, Key  # here: the options need not wait for torch
 
     if arguments.passphrase_file is not None:
         return Key(_first_line(arguments.passphrase_file))

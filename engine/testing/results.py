@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from container.codecs import PayloadCodec
 from data.files import write_beside
 from data.images import write_picture
 from engine.testing.figures import group_figure, histogram
 from engine.testing.report import DIGITS, KINDS, write_report
-from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency, codec_name, payload
+from metrics.capacity import Codec, capacity_bound, cdt_db, cdt_efficiency, payload
 from metrics.image import FIELDS, psnr, score_pair
 from models.base import EMPTY
 
@@ -100,11 +101,11 @@ def write_results(
     takes longer than all the rest.
     columns: in how many columns figures show the secrets; 0: as near to a square as can be.
     """
-    codec = codec_name() if capacity else None  # before hours of work, not after
+    codec = PayloadCodec() if capacity else None  # before hours of work, not after
     scores = _Scores()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for group in groups:
-            _score(group, scores, pool, capacity)
+            _score(group, scores, pool, codec)
             if group.index < save_images:
                 _save_pictures(out, group, columns)
     rows = scores.pairs
@@ -116,7 +117,7 @@ def write_results(
         "num_secrets": revealed["pairs"] // cover["pairs"] if revealed else 0,
         "cover_stego": cover,
         "secret_revealed": revealed,
-        **_capacity(rows, cover, revealed, codec),
+        **_capacity(rows, cover, revealed, codec.name if codec else None),
         "attacks": [_summarise_attack(name, attacked) for name, attacked in scores.attacks.items()],
     }
     if scores.seconds:
@@ -137,7 +138,7 @@ def write_results(
 # --- scores -------------------------------------------------------------------------------------
 
 
-def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, capacity: bool) -> None:
+def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, codec: Codec | None) -> None:
     cover = {"group": group.index, "kind": "cover_stego", "secret": "", "payload_bpp": ""}
     scores.pairs.append(cover | score_pair(group.cover, group.stego))
     pixels = group.cover.shape[0] * group.cover.shape[1]
@@ -145,8 +146,8 @@ def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, capaci
     def one(k: int) -> dict:
         found = score_pair(group.secrets[k], group.revealed[k])
         row = {"group": group.index, "kind": "secret_revealed", "secret": k + 1, "payload_bpp": ""} | found
-        if capacity:
-            needed = payload(group.secrets[k], psnr(group.secrets[k], group.revealed[k]))
+        if codec is not None:
+            needed = payload(group.secrets[k], psnr(group.secrets[k], group.revealed[k]), codec)
             row |= {"payload_bpp": needed.bits / pixels, "payload_from": needed.how}
         return row
 

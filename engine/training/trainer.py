@@ -31,6 +31,7 @@ from engine.training.optimizers import build_optimizers
 from engine.training.run_folder import changes, open_run
 from engine.training.trend import CALM, EXPLODED, Trend
 from errors import UserError
+from models.losses import Objective, losses_of
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -53,7 +54,7 @@ class Trainer:
         if self.train.threads:
             torch.set_num_threads(self.train.threads)
         parts = build_training(options)
-        self.model, self.criteria = parts.model, parts.criteria
+        self.model, self.objectives = parts.model, parts.objectives
         self.groups, self.validation = parts.groups, parts.validation
         started = None
         if self.train.start_from and not resume:
@@ -62,8 +63,8 @@ class Trainer:
             except UserError as error:
                 raise options.error("train.start_from", str(error)) from error
         self.model.to(self.device).train()
-        for criterion in self.criteria:
-            criterion.to(self.device)
+        for objective in self.objectives:
+            objective.to(self.device)
         if self.train.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.network = torch.compile(self.model) if self.train.compile else self.model
@@ -176,7 +177,7 @@ class Trainer:
 
     def _train_step(self, batch: dict[str, torch.Tensor]) -> dict[str, float] | None:
         """One optimiser step; None where loss or gradient was not finite and the step was skipped."""
-        criterion = self._enter_phase()
+        objective = self._enter_phase()
         cover = batch["cover"].to(self.device, non_blocking=True).float() / 255
         secrets = batch["secrets"].to(self.device, non_blocking=True).float() / 255
         for optimizer, share in self.optimizers:
@@ -184,7 +185,8 @@ class Trainer:
                 group["lr"] = self.learning_rate() * share
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            losses = criterion(self.network, cover, secrets, self._position() / self.train.steps)
+            progress = self._position() / self.train.steps
+            losses = losses_of(self.network, objective, cover, secrets, progress)
         losses.total.backward()
         limit = self.train.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -237,8 +239,8 @@ class Trainer:
                 return k
         return len(self.train.phases) - 1
 
-    def _enter_phase(self) -> torch.nn.Module:
-        """Freeze and thaw the parts that the current phase names; its criterion."""
+    def _enter_phase(self) -> Objective:
+        """Freeze and thaw the parts that the current phase names; its objective."""
         k = self._phase()
         phase = self.train.phases[k]
         if self.trend.phase != k:
@@ -251,7 +253,7 @@ class Trainer:
                 self.model.get_submodule(name).requires_grad_(False)
             frozen = f", frozen: {', '.join(freeze)}" if freeze else ""
             logger.info(f"step {self.step}: phase {k + 1} '{phase.name}'{frozen}")
-        return self.criteria[k]
+        return self.objectives[k]
 
     def _batches(self) -> DataLoader:
         return training_loader(

@@ -6,17 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from container.header import (
-    LONGEST_NOTE,
-    ContainerError,
-    Key,
-    header_samples,
-    keystream,
-    new_nonce,
-    read_header,
-    write_header,
-)
+from container.header import LONGEST_NOTE, ContainerError, header_samples, read_header, write_header
+from container.keys import Key, keystream, new_nonce
 from errors import UserError
+from models.layers.quantize import Channel, quantize
 
 COLOURS = (
     (2 / 3, 2 / 3, 2 / 3),
@@ -143,21 +136,34 @@ class LatticeEmbedding(nn.Module):
         self.modulus = modulus
         self.companding = Companding()
 
-    def forward(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        """cover (B,3,H,W) in [0,1], mosaic (B,3,m*h,n*w) centred -> stego on the 8-bit grid, mosaic^.
+    @property
+    def modulus(self) -> int:
+        return self._modulus
+
+    @modulus.setter
+    def modulus(self, modulus: int) -> None:
+        if modulus not in MODULI:
+            raise UserError(f"modulus: must be a whole number of grey levels from 2 to 64, got {modulus}")
+        self._modulus = int(modulus)
+
+    def forward(self, cover: Tensor, mosaic: Tensor, channel: Channel | None = None) -> tuple[Tensor, Tensor]:
+        """cover (B,3,H,W) in [0,1], mosaic (B,3,h,w) centred -> stego on the 8-bit grid, mosaic^.
 
         A true embedding under a random dither; the gradient goes straight from mosaic^ to mosaic, as its
-        error does not depend on it.
+        error does not depend on it. mosaic^ is what is read after the channel, if there is one.
         """
         values = self.companding(mosaic, self.modulus)
         height, width = values.shape[-2:]
         with torch.no_grad():
             dither = torch.rand(values.shape, dtype=torch.float64, device=values.device) * self.modulus
             inner = embed(cover[..., :height, :width] * 255, values, dither, self.modulus)
-            error = extract(inner, dither, self.modulus) - values
             stego = (cover * 255).round()
             stego[..., :height, :width] = inner.to(stego)
-        return stego / 255, self.companding.inverse(values + error.to(values), self.modulus)
+            stego = stego / 255
+            if channel is not None:
+                inner = quantize(channel(stego))[..., :height, :width] * 255
+            error = extract(inner, dither, self.modulus) - values
+        return stego, self.companding.inverse(values + error.to(values), self.modulus)
 
     def smallest(self, rows: int, cols: int) -> tuple[int, int]:
         """(H, W) of the smallest cover, a square: the header with hide.py's note takes at most half of it."""
@@ -199,7 +205,8 @@ class LatticeEmbedding(nn.Module):
         h, w = size
         samples = stego.permute(1, 2, 0).cpu().contiguous()
         header = read_header(samples.reshape(-1).numpy(), (height, width), key, *about, damaged_ok)
-        if not header.note or header.note[0] not in MODULI:  # without a passphrase anybody can write one
+        # Without a passphrase anybody can write a header.
+        if not header.note or header.note[0] not in MODULI or header.shaping:
             raise ContainerError("the header's note is not SMILENet-L's")
         modulus, note = header.note[0], header.note[1:]
         dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)

@@ -1,7 +1,11 @@
 """The 8-bit picture file between sender and receiver, as a layer."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Channel = Callable[[Tensor], Tensor]  # what a stego passes through: (B,3,H,W) in [0,1] -> the same shape
 
 
 class _Round8Bit(torch.autograd.Function):
@@ -26,3 +30,13 @@ def quantize(x: Tensor) -> Tensor:
     covers SMILENet's latents grew under it until the training exploded (docs/log.md).
     """
     return _Round8Bit.apply(x)
+
+
+def transmit(stego: Tensor, channel: Channel | None) -> tuple[Tensor, Tensor]:
+    """From sender to receiver, (B,3,H,W): (the stego as sent, what is received), both 8-bit pictures in
+    [0,1].
+
+    channel: what happens in between; None: nothing.
+    """
+    sent = quantize(stego)
+    return sent, sent if channel is None else quantize(channel(sent))

@@ -7,8 +7,8 @@ import pytest
 from channel.attacks import ATTACKS, Mean, Noise
 from engine.build import (
     build_attacks,
-    build_criteria,
     build_network,
+    build_objectives,
     build_training,
     choose_device,
     evaluation_groups,
@@ -44,7 +44,7 @@ def test_mistakes_name_their_place(train_file, override, message):
     options = load_train(file, [override])
     with pytest.raises(OptionsError, match=message):
         model = build_network(options)
-        build_criteria(options, model)
+        build_objectives(options, model)
         training_groups(options, model)
         evaluation_groups(options, "data.validate", options.data.validation, model)
 
@@ -82,7 +82,7 @@ def test_null_overrides_a_preset(train_file):
 def test_unknown_part_in_a_phase(train_file):
     options = load_train(train_file(phases=[{"name": "a", "share": 1.0, "freeze": ["sid"]}]))
     with pytest.raises(OptionsError, match="phases.0.freeze: the network has no part 'sid'; it has: .*sis"):
-        build_criteria(options, build_network(options))
+        build_objectives(options, build_network(options))
 
 
 def test_weights_depend_on_the_seed_alone(train_file):

@@ -1,8 +1,6 @@
 """codec_lsb: what comes back, what it costs, and what is noticed."""
 
 import math
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -11,18 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut, cat, chelsea, coffee, rocket
 
-from container.codecs import CODECS, RUNGS, encode
 from container.digits import (
-    block_sizes,
     bytes_that_fit,
-    digits_needed,
-    from_digits,
-    nearest_congruent,
-    to_digits,
 )
-from container.header import ContainerError, Damaged, Key, NoPayload, WrongKey, header_samples
+from container.header import Damaged, NoPayload, WrongKey, header_samples
+from container.keys import Key
 from models import build_model
-from models.codec_lsb import pack, unpack
 
 PHOTOS = [photo() for photo in (astronaut, chelsea, coffee, rocket, cat)]
 HEADER = header_samples(5)
@@ -41,34 +33,6 @@ def photos(count, side=64):
 def psnr(x, y):
     error = (x.double() - y.double()).square().mean().item()
     return 10 * math.log10(255**2 / error) if error else math.inf
-
-
-# --- digits -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("modulus", range(2, 33))
-def test_digits_bring_every_byte_back_at_nearly_full_rate(modulus):
-    per_block, bits = block_sizes(modulus)
-    assert 2**bits <= modulus**per_block and bits <= 63
-    assert bits / per_block > (1 - 0.0076) * math.log2(modulus)
-    for length in (0, 1, 7, 100, 1001):
-        content = np.random.default_rng(length).bytes(length)
-        digits = to_digits(content, modulus)
-        assert len(digits) == digits_needed(length, modulus)
-        assert not length or (digits.min() >= 0 and digits.max() < modulus)
-        assert from_digits(digits, modulus, length) == content
-        assert bytes_that_fit(len(digits), modulus) >= length
-        assert digits_needed(bytes_that_fit(length, modulus), modulus) <= length
-    assert bytes_that_fit(-5, modulus) == 0
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.integers(2, 32), st.integers(0, 255), st.data())
-def test_the_nearest_congruent_value(modulus, sample, data):
-    digit, up = data.draw(st.integers(0, modulus - 1)), data.draw(st.booleans())
-    (value,) = nearest_congruent(np.array([sample], np.uint8), np.array([digit]), modulus, np.array([up]))
-    distances = [abs(v - sample) for v in range(256) if v % modulus == digit]
-    assert value % modulus == digit and abs(int(value) - sample) == min(distances)
 
 
 # --- secrets in and out -------------------------------------------------------------------------------
@@ -234,43 +198,6 @@ def test_wrong_keys_and_nothing():
         NET.unseal((STEGO.int() + noise).clamp(0, 255).to(torch.uint8), Key("right"))
 
 
-# --- the payload --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("codec", CODECS)
-def test_packing(codec):
-    pictures = [PHOTOS[k][:40, :50] for k in range(3)]
-    coded = [encode(picture, codec, RUNGS[codec] - 2, 6) for picture in pictures]
-    content = pack(b"note", coded, [(40, 50), (40, 50), (20, 25)])
-    note, back = unpack(content)
-    assert note == b"note" and [p.shape for p in back] == [(40, 50, 3), (40, 50, 3), (20, 25, 3)]
-    errors = [one.squared_error for one in coded[:2]]
-    assert np.mean((back[0] - pictures[0].astype(float)) ** 2) == pytest.approx(errors[0])
-    if codec == "avif":  # heads stand together, deflated: less than the files
-        assert len(content) < sum(len(one.content) for one in coded) - 300
-
-
-def test_foreign_payloads():
-    """Without a passphrase anybody can write one: nothing but ContainerError comes of it."""
-    whole = pack(b"", [encode(PHOTOS[0][:20, :20], "webp", 5, 6)], [(20, 20)])
-    generator = np.random.default_rng(0)
-    front = zlib.compress(
-        b"\0\0\1" + b"\1" + bytes([255] * 14)
-    )  # 65535^2 times as many pixels as there can be
-    cases = [b"", b"1", bytes(100), whole[:-10], len(front).to_bytes(4) + front]
-    for _ in range(200):
-        broken = bytearray(whole)
-        broken[generator.integers(len(whole))] ^= 1 << generator.integers(8)
-        cases.append(bytes(broken))
-    refused = 0
-    for case in cases:
-        try:
-            unpack(case)
-        except ContainerError:
-            refused += 1
-    assert refused >= 5
-
-
 def test_wrong_arguments():
     for arguments, message in (
         (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 32, got 1"),
@@ -282,11 +209,3 @@ def test_wrong_arguments():
     ):
         with pytest.raises(ValueError, match=message):
             build_model("codec_lsb", **arguments)
-
-
-def test_a_forged_payload_cannot_ask_for_more_memory_than_there_is():
-    """255 pictures of 100 megapixels by a payload of some bytes: refused before anything is decoded."""
-    front = struct.pack(">HB", 0, 255) + struct.pack(">BIIHI", 2, 10000, 10000, 0, 0) * 255
-    front = zlib.compress(front)
-    with pytest.raises(ContainerError, match="25500000000 pixels in all"):
-        unpack(struct.pack(">I", len(front)) + front)

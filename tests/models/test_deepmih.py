@@ -5,6 +5,7 @@ import torch
 
 from models import Hidden, build_model
 from models.deepmih import DeepMIHObjective, ImportanceMap
+from models.losses import losses_of
 
 SMALL = dict(num_blocks=2, growth=4, map_width=4, clamp=1.0)
 
@@ -91,12 +92,12 @@ def test_objective_in_closed_form():
     """Two stages, stego off by 0.1 and 0.3, revealed by 0.2."""
 
     class Cascade(torch.nn.Module):
-        def forward(self, cover, secrets):
+        def forward(self, cover, secrets, channel):
             stegos = torch.stack((cover + 0.1, cover + 0.3), dim=1)
             return Hidden(stegos[:, -1], secrets + 0.2, {"stegos": stegos})
 
     cover, secrets = torch.rand(2, 3, 8, 8), torch.rand(2, 2, 3, 8, 8)
-    losses = DeepMIHObjective()(Cascade(), cover, secrets, 0.0)
+    losses = losses_of(Cascade(), DeepMIHObjective(), cover, secrets, 0.0)
     expected = {"imperceptibility": 0.05, "reveal": 2 * 0.04, "low_frequency": 0.05}
     assert {k: v.item() for k, v in losses.terms.items()} == pytest.approx(expected, rel=1e-4)
     assert losses.total.item() == pytest.approx(0.18, rel=1e-4)

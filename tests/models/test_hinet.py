@@ -5,17 +5,18 @@ import torch
 
 from models import Hidden, build_model
 from models.hinet import HiNetObjective
+from models.losses import losses_of
 
 
 class Channel(torch.nn.Module):
     """A stand-in network with known errors: stego off by 0.1, revealed by 0.2."""
 
-    def forward(self, cover, secrets):
+    def forward(self, cover, secrets, channel):
         return Hidden(cover + 0.1, secrets + 0.2)
 
 
 def test_objective_in_closed_form():
-    losses = HiNetObjective()(Channel(), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 3, 8, 8), 0.0)
+    losses = losses_of(Channel(), HiNetObjective(), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 3, 8, 8), 0.0)
     expected = {"imperceptibility": 10 * 0.01, "reveal": 0.04, "low_frequency": 10 * 0.01}
     assert {k: v.item() for k, v in losses.terms.items()} == pytest.approx(expected, rel=1e-4)
     assert losses.total.item() == pytest.approx(0.24, rel=1e-4)
@@ -30,22 +31,22 @@ def test_low_frequency_loss_weighs_as_the_papers_sum():
     ratio = (blocks / 2).square().sum() / difference.square().sum()
 
     class Fixed(torch.nn.Module):
-        def forward(self, cover, secrets):
+        def forward(self, cover, secrets, channel):
             return Hidden(stego, secrets)
 
-    terms = HiNetObjective(1.0, 1.0, 1.0)(Fixed(), cover, cover[:, None], 0.0).terms
+    terms = losses_of(Fixed(), HiNetObjective(1.0, 1.0, 1.0), cover, cover[:, None], 0.0).terms
     assert (terms["low_frequency"] / terms["imperceptibility"]).item() == pytest.approx(ratio.item())
 
 
 def test_first_stage_has_no_low_frequency_loss():
-    criterion = HiNetObjective(low_frequency=0.0)
-    terms = criterion(Channel(), torch.rand(1, 3, 8, 8), torch.rand(1, 1, 3, 8, 8), 0.0).terms
+    objective = HiNetObjective(low_frequency=0.0)
+    terms = losses_of(Channel(), objective, torch.rand(1, 3, 8, 8), torch.rand(1, 1, 3, 8, 8), 0.0).terms
     assert list(terms) == ["imperceptibility", "reveal"]
 
 
 def test_default_size():
     net = build_model("hinet")
-    assert len(net.blocks) == 16
+    assert len(net.network.blocks) == 16
     # 16 blocks of three dense blocks, 12 -> 12 channels, growth 32
     dense = sum(9 * (12 + 32 * k) * 32 + 32 for k in range(4)) + 9 * (12 + 128) * 12 + 12
     assert sum(p.numel() for p in net.parameters()) == 16 * 3 * dense

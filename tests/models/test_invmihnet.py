@@ -7,6 +7,7 @@ from models import Hidden, build_model
 from models.invmihnet import TILINGS, InvMIHNetObjective
 from models.layers.mosaic import small_pictures
 from models.layers.rescaling import BlockMatrix, MeanHaar, mean_first, vertical_split
+from models.losses import losses_of
 
 COUNTS = sorted(TILINGS)
 
@@ -100,9 +101,7 @@ def test_other_counts_are_refused(count):
 class Channel(torch.nn.Module):
     """A stand-in network with known errors: stego off by 0.1, revealed by 0.2, mosaic by 0.3, and so on."""
 
-    rows, cols = 2, 2
-
-    def forward(self, cover, secrets, stage):
+    def forward(self, cover, secrets, channel, stage):
         mosaic = small_pictures(secrets, 2, 2) + 0.3
         parts = {"mosaic": mosaic, "mosaic_revealed": mosaic + 0.4, "z_iir": torch.full((4,), 0.5)}
         return Hidden(cover + 0.1, secrets + 0.2, parts)
@@ -127,8 +126,8 @@ EXPECTED = {
     ],
 )
 def test_objective_in_closed_form(stage, names):
-    criterion = InvMIHNetObjective(stage=stage)
-    losses = criterion(Channel(), torch.rand(1, 3, 8, 8), torch.rand(1, 4, 3, 8, 8), 0.0)
+    objective = InvMIHNetObjective(2, 2, stage=stage)
+    losses = losses_of(Channel(), objective, torch.rand(1, 3, 8, 8), torch.rand(1, 4, 3, 8, 8), 0.0)
     expected = {name: EXPECTED[name] for name in names}
     assert {k: v.item() for k, v in losses.terms.items()} == pytest.approx(expected, rel=1e-4)
     assert losses.total.item() == pytest.approx(sum(expected.values()), rel=1e-4)
@@ -139,7 +138,7 @@ def test_objective_in_closed_form(stage, names):
 )
 def test_objective_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
-        InvMIHNetObjective(**arguments)
+        InvMIHNetObjective(2, 2, **arguments)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -150,7 +149,7 @@ def test_a_stage_trains_its_parts(stage, trained, count):
     net = tiny(count)
     for name, part in net.named_children():
         part.requires_grad_(name in trained)
-    net.Criterion(stage=stage)(net, *batch(net), 0.0).total.backward()
+    losses_of(net, net.Objective(*net.geometry, stage=stage), *batch(net), 0.0).total.backward()
     moved = {n for n, p in net.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert moved == {n for n, _ in net.named_parameters() if n.split(".")[0] in trained}
 
@@ -161,5 +160,5 @@ def test_rescaling_reveals_from_the_exact_mosaic():
         "invmihnet", num_secrets=4, iir_blocks=1, iih_blocks=1, growth=4
     )  # IIR is the plain Haar
     levels = torch.tensor([0.1, 0.4, 0.6, 0.9]).view(1, 4, 1, 1, 1).expand(1, 4, 3, 16, 16)
-    hidden = net(torch.rand(1, 3, 16, 16), levels, "rescaling")
+    hidden = net(torch.rand(1, 3, 16, 16), levels, stage="rescaling")
     assert (hidden.revealed - levels).abs().max() <= 0.5 / 255 + 1e-6

@@ -8,14 +8,13 @@ from skimage.data import astronaut, coffee
 from container.header import (
     ContainerError,
     Damaged,
-    Key,
     NoPayload,
     OtherWeights,
     WrongKey,
     header_samples,
-    new_nonce,
     write_header,
 )
+from container.keys import Key, new_nonce
 from models import build_model
 from models.layers.lattice import (
     Companding,
@@ -27,11 +26,9 @@ from models.layers.lattice import (
     longest_note,
     margin,
 )
-from models.layers.mosaic import tile
+from models.losses import losses_of
 
 TINY = dict(
-    embedding="lattice",
-    condition=0,
     icdm_blocks=1,
     growth=6,
     sis_width=8,
@@ -44,7 +41,7 @@ MODULI = [4, 6.5, 8, 12, 20, 24]
 
 def tiny(rows=2, cols=2, **changes):
     torch.manual_seed(0)
-    net = build_model("smilenet", rows=rows, cols=cols, **{**TINY, **changes}).eval()
+    net = build_model("smilenet_l", rows=rows, cols=cols, **{**TINY, **changes}).eval()
     with torch.no_grad():
         for p in net.parameters():
             p.add_(torch.randn_like(p) * 0.02)
@@ -142,9 +139,8 @@ def test_what_the_network_gives_to_the_lattice_comes_back(rows, cols, size):
     key = Key("open sesame")
     stego = net.seal(cover, secrets, key, b"n" * 9)
     with torch.no_grad():
-        h, w = net._secret_size(stego)
-        small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
-        sent = net.lattice.companding(tile(small, rows, cols), 12)[0]
+        h, w = net.mosaic.size(stego)
+        sent = net.lattice.companding(net.mosaic(torch.stack(secrets)[None] / 255)[0], 12)[0]
         got, note = net.lattice.unseal(stego, (h, w), key, (net.method, net.fingerprint), False)
         got = net.lattice.companding(got[None], 12)[0]
     inside = (sent - 0.5).abs() < 0.4  # where the companding's clamp plays no part
@@ -177,20 +173,10 @@ def test_the_sender_chooses_the_modulus_and_the_stego_says_it(modulus):
 
 
 def test_a_modulus_that_was_saved_as_a_float():
-    assert (
-        type(build_model("smilenet", rows=2, cols=2, embedding="lattice", condition=0, modulus=12.0).modulus)
-        is int
-    )
+    assert type(build_model("smilenet_l", rows=2, cols=2, modulus=12.0).modulus) is int
     assert type(build_model("codec_lsb", modulus=12.0).modulus) is int
     with pytest.raises(ValueError, match="whole number of grey levels from 2 to 64, got 0"):
-        build_model("smilenet", modulus=0)
-
-
-def test_imse_has_no_modulus():
-    net = build_model("smilenet", rows=2, cols=2, growth=4, icdm_blocks=1, imse_blocks=1)
-    assert net.modulus is None
-    with pytest.raises(ValueError, match="hides by IMSE"):
-        net.modulus = 8
+        build_model("smilenet_l", modulus=0)
 
 
 def test_training_sees_the_same_channel_as_the_deployed_path():
@@ -216,7 +202,7 @@ def test_training_sees_the_same_channel_as_the_deployed_path():
 def test_the_loss_reaches_every_part():
     net = tiny().train()
     cover, secrets = torch.rand(1, 3, 32, 32), torch.rand(1, 4, 3, 32, 32)
-    net.Criterion()(net, cover, secrets, 0.0).total.backward()
+    losses_of(net, net.Objective(), cover, secrets, 0.0).total.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     assert net.lattice.companding.colours.grad.abs().sum() > 0
 
@@ -245,8 +231,8 @@ def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key(part):
         expected = counts.sum() / 12
         assert ((counts - expected) ** 2 / expected).sum() < 50  # 11 degrees of freedom: once in a million
         with torch.no_grad():
-            small, _ = net._shrink(torch.stack(secrets)[None] / 255, None)
-        mosaic = np.tile(samples_of(tile(small, 2, 2)[0], part).numpy(), len(stegos))
+            sent, _ = net.mosaic(torch.stack(secrets)[None] / 255)
+        mosaic = np.tile(samples_of(sent[0], part).numpy(), len(stegos))
         if mosaic.std() > 1e-6:
             assert abs(np.corrcoef(seen, mosaic)[0, 1]) < 4 / np.sqrt(len(seen))
 
@@ -267,7 +253,7 @@ def test_the_headers_length_does_not_tell_how_many_secrets_there_are():
         note = b"s" * longest_note(count)  # hide.py's
         stego = net.seal(pictures(1)[0], pictures(count), Key("k"), note)
         about = net.method, net.fingerprint
-        packed = net.lattice.unseal(stego, net._secret_size(stego), Key("k"), about, False)[1]
+        packed = net.lattice.unseal(stego, net.mosaic.size(stego), Key("k"), about, False)[1]
         seen.add(len(packed))
         assert net.unseal(stego, Key("k"))[1] == note
     assert len(seen) == 1
@@ -311,7 +297,7 @@ def test_a_foreign_header_under_the_public_key(note):
     """Anybody can write one: no note, no secrets, more than places, a note beyond its end, M = 0."""
     net, nonce = tiny(), new_nonce()
     samples = np.random.default_rng(0).integers(0, 256, 80 * 96 * 3, dtype=np.uint8)
-    write_header(samples, (80, 96), Key().derive(nonce), nonce, "smilenet", net.fingerprint, note)
+    write_header(samples, (80, 96), Key().derive(nonce), nonce, "smilenet_l", net.fingerprint, note)
     stego = torch.from_numpy(samples.reshape(80, 96, 3)).permute(2, 0, 1)
     with pytest.raises(ContainerError, match="not SMILENet-L's"):
         net.unseal(stego)
@@ -345,17 +331,11 @@ def _square(side, count):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        (dict(embedding="lattce"), "neither imse nor lattice"),
-        (dict(condition=8), "condition: must be 0"),
+        (dict(growth=0), "growth: must be at least 1, got 0"),
+        (dict(rows=1, cols=1), "rows x cols = 1 x 1"),
         (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 64"),
     ],
 )
 def test_arguments_that_do_not_fit(wrong, message):
     with pytest.raises(ValueError, match=message):
-        build_model("smilenet", **{**TINY, **wrong})
-
-
-def test_embed_has_no_inverse_here():
-    net = tiny()
-    with pytest.raises(ValueError, match="no exact inverse"):
-        net.embed(torch.rand(1, 3, 32, 32), torch.rand(1, 4, 3, 32, 32))
+        build_model("smilenet_l", **{**TINY, **wrong})

@@ -1,18 +1,18 @@
-"""What every method promises, whatever its name: a loop over MODELS, and SMILENet with the lattice."""
+"""What every method promises, whatever its name: a loop over MODELS."""
 
 import pytest
 import torch
 from skimage.data import astronaut, chelsea, coffee
 
-from container.header import Key, WrongKey
-from models import MODELS, build_model
+from container.header import WrongKey
+from container.keys import Key
+from models import MODELS, KeyedMethod, build_model
+from models.losses import losses_of
 
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {
     "smilenet": dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=2, growth=6, **RESCALING, condition=4),
-    "smilenet_l": dict(
-        rows=2, cols=2, embedding="lattice", icdm_blocks=1, growth=6, **RESCALING, condition=0
-    ),
+    "smilenet_l": dict(rows=2, cols=2, icdm_blocks=1, growth=6, **RESCALING),
     "invmihnet": dict(num_secrets=4, iir_blocks=1, iih_blocks=2, growth=6),
     "hinet": dict(num_blocks=2, growth=6),
     "deepmih": dict(num_secrets=3, num_blocks=2, growth=6, map_width=6, clamp=1.0),
@@ -24,10 +24,9 @@ SMALL = {
     "codec_lsb": dict(num_secrets=4),
 }
 METHODS = sorted(SMALL)
-VARIANTS = {"smilenet_l": "smilenet"}  # of which method
-TRAINABLE = [name for name in METHODS if MODELS[VARIANTS.get(name, name)].trainable]
+TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
 KEYED = ["codec_lsb", "smilenet_l"]
-INVERTIBLE = [name for name in METHODS if hasattr(MODELS.get(name), "embed")]
+INVERTIBLE = [name for name in METHODS if hasattr(MODELS[name], "embed")]
 ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
 
 
@@ -37,7 +36,7 @@ def small(method, shake=0.05, **changes):
     In training mode, as a fresh module is.
     """
     torch.manual_seed(0)
-    net = build_model(VARIANTS.get(method, method), **SMALL[method], **changes)
+    net = build_model(method, **SMALL[method], **changes)
     with torch.no_grad():
         for p in net.parameters():
             p.add_(torch.randn_like(p) * shake)
@@ -53,8 +52,8 @@ def group(net, height=32, width=48, batch=1, seed=0):
 
 
 def test_every_method_is_tested_here():
-    assert sorted(SMALL.keys() - VARIANTS) == sorted(MODELS) and len(INVERTIBLE) >= 3
-    assert [name for name in METHODS if small(name).keyed] == KEYED
+    assert sorted(SMALL) == sorted(MODELS) and len(INVERTIBLE) >= 3
+    assert [name for name in METHODS if isinstance(small(name), KeyedMethod)] == KEYED
 
 
 def test_methods_without_training():
@@ -163,11 +162,11 @@ def test_every_parameter_moves_within_three_steps(method):
     net = small(method, shake=0.0)
     before = {name: p.clone() for name, p in net.named_parameters()}
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    criterion = net.Criterion()
+    objective = net.Objective(*net.geometry)
     for seed in range(STEPS_TO_MOVE.get(method, 3)):
         cover, secrets = group(net, seed=seed)
         optimizer.zero_grad()
-        losses = criterion(net, cover / 255, secrets / 255, 0.0)
+        losses = losses_of(net, objective, cover / 255, secrets / 255, 0.0)
         assert torch.isclose(losses.total, sum(losses.terms.values()))
         losses.total.backward()
         optimizer.step()
@@ -216,10 +215,7 @@ OVERFIT = {
         dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=3, growth=8, **RESCALING, condition=4),
         dict(latent=0.01, mosaic_recovery=0.5, readable_mosaic=0.5),
     ),
-    "smilenet_l": (
-        dict(rows=2, cols=2, embedding="lattice", icdm_blocks=1, growth=8, **RESCALING, condition=0),
-        dict(),
-    ),
+    "smilenet_l": (dict(rows=2, cols=2, icdm_blocks=1, growth=8, **RESCALING), dict()),
     "invmihnet": (
         dict(num_secrets=4, iir_blocks=1, iih_blocks=3, growth=8),
         dict(distance="l2", latent=0.01, small_pictures=0.5, mosaic_recovery=0.5),
@@ -238,15 +234,15 @@ def test_one_group_is_learned_within_300_steps(method):
     """Cover and secrets of 64 pixels: revealed at 25 dB and more through 8 bits, the stego at 25 dB too."""
     arguments, weights = OVERFIT[method]
     torch.manual_seed(0)
-    net = build_model(VARIANTS.get(method, method), **arguments)
+    net = build_model(method, **arguments)
     photos = [photo[60:124, x : x + 64] for x in (150, 250) for photo in (astronaut(), chelsea(), coffee())]
     pictures = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos])
     cover, secrets = pictures[:1], pictures[None, 1 : 1 + net.num_secrets]
-    criterion = net.Criterion(**weights)
+    objective = net.Objective(*net.geometry, **weights)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     for step in range(300):
         optimizer.zero_grad()
-        criterion(net, cover / 255, secrets / 255, step / 300).total.backward()
+        losses_of(net, objective, cover / 255, secrets / 255, step / 300).total.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1)
         optimizer.step()
         if step % 25 == 24:

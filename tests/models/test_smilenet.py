@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models import build_model
+from models.losses import losses_of
 
 TINY = dict(
     icdm_blocks=2, imse_blocks=2, growth=6, sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1, condition=4
@@ -44,9 +45,10 @@ def test_the_cover_condition_matters():
     net = tiny().double()
     bands = torch.rand(4, 12, 10, 10).double()
     right, wrong = torch.rand(4, 4, 10, 10).double(), torch.rand(4, 4, 10, 10).double()
-    mosaic, z = net.icdm(bands, right)
-    assert (net.icdm.inverse(mosaic, z, right) - bands).abs().max() < 1e-9
-    assert (net.icdm.inverse(mosaic, z, wrong) - bands).abs().mean() > 1e-3
+    icdm = net.mosaic.icdm
+    small, z = icdm(bands, right)
+    assert (icdm.inverse(small, z, right) - bands).abs().max() < 1e-9
+    assert (icdm.inverse(small, z, wrong) - bands).abs().mean() > 1e-3
 
 
 def test_imse_inverts():
@@ -144,11 +146,11 @@ def test_every_parameter_moves_within_three_steps():
     net = tiny(shake=0.0)
     before = {name: p.clone() for name, p in net.named_parameters()}
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    criterion = net.Criterion()
+    objective = net.Objective(*net.geometry)
     for seed in range(3):
         cover, secrets = group(net, seed=seed)
         optimizer.zero_grad()
-        criterion(net, cover / 255, secrets / 255, 0.0).total.backward()
+        losses_of(net, objective, cover / 255, secrets / 255, 0.0).total.backward()
         optimizer.step()
     still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
     assert not still
@@ -159,7 +161,7 @@ def test_slices_change_nothing(monkeypatch):
     cover, secrets = group(net, 47, 53, batch=2)
     whole = net.hide(cover, secrets)
     revealed = net.reveal(whole)
-    monkeypatch.setattr("models.smilenet.SLICE", 1)
+    monkeypatch.setattr("models.layers.mosaic_network.SLICE", 1)
     assert (net.hide(cover, secrets).float() - whole.float()).abs().max() <= 1
     assert (net.reveal(whole).float() - revealed.float()).abs().max() <= 1
 
@@ -175,7 +177,7 @@ def test_headroom_keeps_room_on_black_and_white():
 
 def test_default_size():
     net = build_model("smilenet")
-    assert net.num_secrets == 25 and len(net.icdm.blocks) == 8 and len(net.imse.blocks) == 16
+    assert net.num_secrets == 25 and len(net.mosaic.icdm.blocks) == 8 and len(net.imse.blocks) == 16
 
 
 @pytest.mark.gpu

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import build_attacks, build_criteria, method_arguments, set_name
+from engine.build import build_attacks, build_objectives, method_arguments, set_name
 from models import MODELS
 from options import load_test, load_train
 
@@ -19,7 +19,7 @@ def test_train_file(file):
     assert options.name == file.stem
     method, arguments = method_arguments(options, options.network)
     model = MODELS[method](**arguments)
-    assert len(build_criteria(options, model)) == len(options.train.phases)
+    assert len(build_objectives(options, model)) == len(options.train.phases)
     for multiple in model.patch_multiple:
         assert options.data.train.crop % multiple == 0
     text = file.read_text()

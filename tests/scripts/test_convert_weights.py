@@ -168,16 +168,16 @@ def test_hinet(tmp_path, form):
         torch.save({"net": saved, "opt": {"state": {}, "param_groups": [{"lr": 1e-4}]}}, file)
     convert("--from", "hinet", file, "--out", tmp_path / "out")
     net, metadata = load_model(tmp_path / "out" / "hinet_1.safetensors")
-    assert metadata["method"] == "hinet" and len(net.blocks) == 16 and net.z_std == 1.0
+    assert metadata["method"] == "hinet" and len(net.network.blocks) == 16 and net.z_std == 1.0
     x, y = torch.randn(2, 1, 24, 8, 8) * 0.3
     with torch.no_grad():
         a, b = x.chunk(2, dim=1)
-        for block in net.blocks:
+        for block in net.network.blocks:
             a, b = block(a, b)
         there = hiding(weights, x, reverse=False)
         assert close(torch.cat((a, b), dim=1), there) and (there - x).abs().mean() > 0.1
         a, b = y.chunk(2, dim=1)
-        for block in reversed(net.blocks):
+        for block in reversed(net.network.blocks):
             a, b = block.inverse(a, b)
         assert close(torch.cat((a, b), dim=1), hiding(weights, y, reverse=True))
     card = (tmp_path / "out" / "README.md").read_text()

@@ -10,6 +10,7 @@ import torch
 from skimage.data import astronaut, chelsea, coffee, rocket
 
 from channel.attacks import Flip, Noise, label
+from container.codecs import PayloadCodec
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture, write_picture
 from data.loader import EvaluationGroups
@@ -84,7 +85,7 @@ def test_capacity_figures_by_hand(groups, tmp_path):
     }
     bits = [float(row["payload_bpp"]) for row in rows if row["kind"] == "secret_revealed"]
     secret = read_picture(tmp_path / "pictures/secret/0000_01.png")
-    expected = payload(secret, float(rows[1]["psnr_rgb"]))
+    expected = payload(secret, float(rows[1]["psnr_rgb"]), PayloadCodec())
     assert bits[0] == expected.bits / secret[..., 0].size > 0 and rows[1]["payload_from"] == expected.how
     bound = capacity_bound(squares["cover_stego"])
     assert metrics["payload_bpp"] == pytest.approx(np.mean(bits))
@@ -107,7 +108,7 @@ def test_capacity_adds_up_over_the_secrets(count, tmp_path):
     worse = (secret // 8 * 8 + 4).astype(np.uint8)
     group = HiddenGroup(0, cover, cover ^ 1, [secret] * count, [worse] * count)
     metrics = write_results(tmp_path, [group], SUMMARY)
-    once = payload(secret, psnr(secret, worse)).bits / (48 * 64)
+    once = payload(secret, psnr(secret, worse), PayloadCodec()).bits / (48 * 64)
     assert metrics["num_secrets"] == count and metrics["payload_bpp"] == pytest.approx(count * once)
     assert metrics["cdt_efficiency"] == pytest.approx(count * once / capacity_bound(1.0))
     error = metrics["secret_revealed"]["mse"]

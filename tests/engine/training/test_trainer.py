@@ -86,7 +86,7 @@ def test_a_phase_may_change_the_loss(trainer):
             {"name": "b", "share": 0.5, "loss": {"latent": 7.0}},
         ]
     )
-    assert [(c.reveal, c.latent) for c in run.criteria] == [(3.0, 0.01), (1.0, 7.0)]
+    assert [(c.reveal, c.latent) for c in run.objectives] == [(3.0, 0.01), (1.0, 7.0)]
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,13 @@ def test_a_finite_explosion_is_noticed_and_undone(trainer, tmp_path):
 
 def test_a_checkpoint_of_a_rising_loss_is_not_what_a_run_goes_back_to(trainer, tmp_path):
     run = trainer(steps=110, checkpoint_every=85, validate_every=60, log_every=100, schedule="constant")
-    forward = run.criteria[0].forward
+    forward = run.objectives[0].forward
 
     def blown_up(*inputs):
         losses = forward(*inputs)
         return Losses(losses.total * 1000, losses.terms) if run.step >= 75 and not run.returns else losses
 
-    run.criteria[0].forward = blown_up
+    run.objectives[0].forward = blown_up
     run.fit()
     log = (tmp_path / "runs/tiny/train.log").read_text()
     assert "times what it was): back to step 60, learning rate x 0.5" in log  # not to 85
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_a_rising_loss_is_not_what_a_run_goes_back_to(trainer, t
 
 def test_a_run_that_never_recovers_gives_up(trainer):
     run = trainer(steps=6)
-    run.criteria[0].forward = lambda *_: nan_losses(run)
+    run.objectives[0].forward = lambda *_: nan_losses(run)
     with pytest.raises(RuntimeError, match="gave up"):
         run.fit()
 
@@ -284,7 +284,7 @@ def stop_after(run, steps: int) -> None:
 def spoil(run, at: set[int]) -> None:
     """Make the loss NaN at these steps, the first time each is reached."""
     left = set(at)
-    forward = run.criteria[0].forward
+    forward = run.objectives[0].forward
 
     def spoiled(*arguments):
         if run.step in left:
@@ -292,7 +292,7 @@ def spoil(run, at: set[int]) -> None:
             return nan_losses(run)
         return forward(*arguments)
 
-    run.criteria[0].forward = spoiled
+    run.objectives[0].forward = spoiled
 
 
 def nan_losses(run) -> Losses:

@@ -1,0 +1,99 @@
+"""Methods with a key: what they hide is encrypted in a container that notices every change."""
+
+import torch
+from container.keys import PUBLIC, Key
+from torch import Tensor
+
+from errors import UserError
+from models.base import EMPTY, HidingModel, deployed
+
+NO_WEIGHTS = bytes(8)  # the fingerprint of a method without weights
+
+
+class KeyedMethod(HidingModel):
+    """Base of the methods that hide under a passphrase, or under the public key that everybody has.
+
+    A method writes `_seal` and `_unseal`; `hide` and `reveal` are these under the public key. It sets, beside
+    the attributes of `HidingModel`:
+
+    own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
+    most_secrets    how many secrets `seal` takes, where that is not num_secrets
+    modulus         M, grey levels: how coarsely `seal` moves the cover's samples. It may be set before
+    `seal`;
+                    the stego says which it was
+    fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
+    """
+
+    own_sizes: bool = False
+    most_secrets: int | None = None
+    modulus: int
+    fingerprint: bytes = NO_WEIGHTS
+
+    def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        self._check_picture("cover", cover)
+        self._check_secrets(cover, secrets)
+        return torch.stack([self.seal(c, list(s)) for c, s in zip(cover, secrets, strict=True)])
+
+    def reveal(self, stego: Tensor) -> Tensor:
+        """As `HidingModel.reveal`. Raises ContainerError where a stego does not open or was changed."""
+        self._check_picture("stego", stego, any_size=self.own_sizes)
+        return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
+
+    @torch.no_grad()
+    def seal(
+        self,
+        cover: Tensor,
+        secrets: list[Tensor],
+        key: Key = PUBLIC,
+        note: bytes = b"",
+        marked: bool = True,
+    ) -> Tensor:
+        """Hide under a key: cover (3,H,W), secrets (3,h,w) each, uint8 -> stego (3,H,W) uint8.
+
+        note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
+        something is hidden. Two stegos of the same pictures are never alike. Raises UserError as `hide` does,
+        and where there is too little room.
+        """
+        self._check_picture("cover", cover[None], any_size=self.own_sizes)
+        most = self.most_secrets or self.num_secrets
+        if not 1 <= len(secrets) <= most:
+            raise UserError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
+        for secret in secrets:
+            if secret.dtype != torch.uint8 or secret.dim() != 3 or len(secret) != 3 or not secret.numel():
+                raise UserError(f"secret: expected (3,h,w) uint8, got {tuple(secret.shape)} {secret.dtype}")
+            if not self.own_sizes and secret.shape != cover.shape:
+                raise UserError(
+                    f"secrets must have the cover's size: expected {tuple(cover.shape)}, "
+                    f"got {tuple(secret.shape)}"
+                )
+        with deployed(self):
+            return self._seal(cover, secrets, key, note, marked)
+
+    @torch.no_grad()
+    def unseal(
+        self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False
+    ) -> tuple[list[Tensor], bytes]:
+        """Reveal under a key: stego (3,H,W) uint8 -> (the secrets that were given, (3,h,w) uint8, and note).
+
+        Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (container/header.py).
+        damaged_ok: reveal what can be revealed of a stego that was changed.
+        """
+        self._check_picture("stego", stego[None], any_size=self.own_sizes)
+        with deployed(self):
+            return self._unseal(stego, key, damaged_ok)
+
+    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+        raise NotImplementedError
+
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+        raise NotImplementedError
+
+    def _as_batch(self, secrets: list[Tensor], stego: Tensor) -> Tensor:
+        """What `unseal` gave -> (N,3,H,W), with mid-grey where fewer were hidden."""
+        if len(secrets) > self.num_secrets or any(s.shape != stego.shape for s in secrets):
+            raise UserError(
+                f"here are {len(secrets)} secrets, not all of the stego's size, or more than "
+                f"{self.num_secrets}: use `unseal`"
+            )
+        grey = [torch.full_like(stego, EMPTY)] * (self.num_secrets - len(secrets))
+        return torch.stack(secrets + grey)

@@ -1,0 +1,172 @@
+"""Secrets <-> one mosaic of small pictures: T, SIS, ICDM and the tiling, and back through SDE."""
+
+import torch
+from torch import Tensor, nn
+
+from errors import UserError
+from models.layers.coupling import CouplingBlock
+from models.layers.latent import stand_in
+from models.layers.modulation import ConditionEncoder, Modulation
+from models.layers.mosaic import BlockTransform, tile, untile
+from models.layers.sizes import grown, tiled_size
+
+SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
+
+
+class ICDM(nn.Module):
+    """Invertible Cover-Driven Mosaic: the bands of a secret <-> its small picture and z, given the cover.
+
+    bands (B,3mn,h,w) -> small (B,3,h,w), z (B,3(mn-1),h,w). Coupling blocks between the small picture (the
+    low 3 channels) and all other bands, conditioned on features of the cover tile that the small picture
+    will lie in. Law: inverse(*forward(x, c), c) == x, for the same condition c.
+    """
+
+    def __init__(self, secrets: int, blocks: int, growth: int, clamp: float, condition: int):
+        super().__init__()
+        high = 3 * (secrets - 1)
+        self.blocks = nn.ModuleList(
+            CouplingBlock(3, high, condition, growth=growth, clamp=clamp) for _ in range(blocks)
+        )
+
+    def forward(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        low, high = bands[:, :3], bands[:, 3:]
+        for block in self.blocks:
+            low, high = block(low, high, condition)
+        return low, high
+
+    def inverse(self, small: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        low, high = small, z
+        for block in reversed(self.blocks):
+            low, high = block.inverse(low, high, condition)
+        return torch.cat((low, high), dim=1)
+
+
+class MosaicNetwork(nn.Module):
+    """N = m x n secrets <-> one mosaic of their small pictures; what SMILENet and SMILENet-L share.
+
+        secrets (B,N,3,H,W) -- T -- SIS -- ICDM -- tiles -- mosaic (B,3,h,w)       z dropped
+        secrets^            <- T^-1 <- SDE <- ICDM^-1 <- tiles <- mosaic^           z = 0
+
+    h and w are the largest multiples of m and n within the even part of H x W. Pictures are in [0,1], the
+    mosaic is centred on 0. Reversible and exact: T and ICDM (`shrunk_exactly`, `grown_exactly`). Not
+    reversible: SIS (Secret Information Selection) and SDE (Secret Detail Enhancement), feature modulation
+    that starts as the identity.
+
+    Arguments: see `SMILENet`, which has them under the same names.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        cols: int,
+        *,
+        icdm_blocks: int,
+        icdm_clamp: float,
+        growth: int,
+        sis_width: int,
+        sis_blocks: int,
+        sde_width: int,
+        sde_blocks: int,
+        condition: int,
+        z_std: float,
+    ):
+        super().__init__()
+        if rows < 1 or cols < 1 or rows * cols < 2:
+            raise UserError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
+        check_least(
+            growth=(growth, 1),
+            icdm_blocks=(icdm_blocks, 0),
+            sis_blocks=(sis_blocks, 0),
+            sde_blocks=(sde_blocks, 0),
+            sis_width=(sis_width, 1),
+            sde_width=(sde_width, 1),
+            condition=(condition, 0),
+            icdm_clamp=(icdm_clamp, 0),
+            z_std=(z_std, 0),
+        )
+        self.rows, self.cols, self.num_secrets, self.z_std = rows, cols, rows * cols, z_std
+        bands = 3 * self.num_secrets
+        self.transform = BlockTransform(rows, cols)
+        self.encoder = ConditionEncoder(condition) if condition else None
+        self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
+        self.icdm = ICDM(self.num_secrets, icdm_blocks, growth, icdm_clamp, condition)
+        self.sde = Modulation(bands, sde_width, sde_blocks, condition) if sde_blocks else None
+
+    def size(self, picture: Tensor) -> tuple[int, int]:
+        """(h, w) of the mosaic for pictures (...,H,W)."""
+        return tiled_size(picture, self.rows, self.cols)
+
+    def condition(self, cover: Tensor) -> Tensor | None:
+        """Features (B*N,condition,h/m,w/n) of the cover tile under a secret; None where it sees no cover."""
+        if self.encoder is None:
+            return None
+        height, width = self.size(cover)
+        return self.encoder(untile(cover[..., :height, :width] - 0.5, self.rows, self.cols))
+
+    def forward(self, secrets: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
+
+        def shrink(secret: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+            bands = self.transform(secret - 0.5)
+            if self.sis is not None:
+                bands = self.sis(bands, condition)
+            return self.icdm(bands, condition)
+
+        height, width = self.size(secrets)
+        inner = secrets[..., :height, :width].flatten(0, 1)
+        small, z = _in_slices(shrink, inner, condition, height * width)
+        return tile(small, self.rows, self.cols), z
+
+    def reveal(self, mosaic: Tensor, condition: Tensor | None, like: Tensor) -> Tensor:
+        """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0."""
+
+        def grow(small: Tensor, condition: Tensor | None) -> tuple[Tensor]:
+            z = self.latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
+            bands = self.icdm.inverse(small, z, condition)
+            if self.sde is not None:
+                bands = self.sde(bands, condition)
+            return (self.transform.inverse(bands) + 0.5,)
+
+        height, width = mosaic.shape[-2:]
+        small = untile(mosaic, self.rows, self.cols)
+        (revealed,) = _in_slices(grow, small, condition, height * width)
+        return grown(revealed, like).unflatten(0, (len(like), self.num_secrets))
+
+    def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What stands in for z at reveal."""
+        return stand_in(like, shape, self.z_std, sampled=self.training)
+
+    # --- T and ICDM alone, exact -----------------------------------------------------------------
+
+    def shrunk_exactly(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """secrets (B,N,3,h,w), h and w multiples of m and n -> mosaic (B,3,h,w), z; without SIS."""
+        small, z = self.icdm(self.transform(secrets.flatten(0, 1) - 0.5), condition)
+        return tile(small, self.rows, self.cols), z
+
+    def grown_exactly(self, mosaic: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
+        """The inverse of `shrunk_exactly`."""
+        bands = self.icdm.inverse(untile(mosaic, self.rows, self.cols), z, condition)
+        return self.transform.inverse(bands).unflatten(0, (len(mosaic), self.num_secrets)) + 0.5
+
+
+def check_least(**least: tuple[float, float]) -> None:
+    """Raises UserError for a constructor's argument below its lowest value: name=(value, lowest)."""
+    for name, (value, lowest) in least.items():
+        if value < lowest:
+            raise UserError(f"{name}: must be at least {lowest}, got {value}")
+
+
+def _in_slices(function, x: Tensor, condition: Tensor | None, pixels: int) -> tuple[Tensor, ...]:
+    """function(x, condition), a few secrets at a time where no gradient is kept.
+
+    The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
+    the memory of a few. x and condition (B*N,.,h,w); pixels: how many a secret has.
+    """
+    if torch.is_grad_enabled():
+        return function(x, condition)
+    step = max(1, SLICE // pixels)
+    parts = [
+        function(x[k : k + step], None if condition is None else condition[k : k + step])
+        for k in range(0, len(x), step)
+    ]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
