@@ -1,6 +1,7 @@
 # make quickstart   train, test and look at a small network, from nothing, in minutes
 # make compare      TRAIN=DIR TEST=DIR [MINUTES=5] [OUT=experiments/compare]: the small networks side by side
-# make test         all tests
+# make test         the tests, without those that take over 20 s each
+# make test-slow    the slow ones
 # make lint         style and types
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 MINUTES ?= 5
 OUT     ?= experiments/compare
 
-.PHONY: setup quickstart compare test lint clean
+.PHONY: setup quickstart compare test test-slow lint clean
 
 setup: $(VENV)/.ready
 
@@ -29,7 +30,10 @@ compare: setup
 
 # One thread a process: two workers on two cores do not fight over them.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 lint: setup
 	$(BIN)/ruff check .

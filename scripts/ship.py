@@ -12,22 +12,27 @@ import sys
 import textwrap
 from pathlib import Path
 
-import safetensors.torch
-import torch
 import yaml
 
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
-from engine.checkpoint import load_state, read_metadata
+from engine.checkpoint import load_model, load_state, read_metadata, weights_file
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
+from engine.testing.check import sample_scores
 from errors import UserError
+from models import HidingModel
 from options import TrainOptions
 from options.schema import FOLDER_NAME
 
 LARGEST = 16 * 2**20  # bytes of a weights file in the repository
+KEPT = ("step", "run", "git_commit", "options")  # of a run's metadata
+CHECK = (
+    "One group of scikit-image's pictures (engine/testing/check.py): stego {:.2f} dB, revealed {:.2f} dB. "
+    "A test holds the weights to this."
+)
 FOUND = ("detector", "test_pairs", "auc", "auc_interval", "p_e")  # of a security.json
 
 PARSER = Parser(
@@ -37,14 +42,22 @@ PARSER = Parser(
     "call it again with the results: the card then has them. --results of other weights are refused; "
     "whose stegos --security is about cannot be checked.",
     epilog="""examples:
-  python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500"
+  python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
+      --licence "non-commercial research"
   python test.py -opt options/test/smilenet_l_4_nano.yml --set weights=smilenet_l_4
   python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
+      --licence "non-commercial research" \\
       --results experiments/smilenet_l_4_nano/results/test/metrics.json --security security/security.json""",
 )
 PARSER.add_argument("run", type=Path, metavar="RUN", help="the folder of a training run")
 PARSER.add_argument("name", metavar="NAME", help="what hide.py --weights will call it")
-PARSER.add_argument("--trained-on", required=True, metavar="TEXT", help="which pictures, and their licence")
+PARSER.add_argument("--trained-on", required=True, metavar="TEXT", help="which pictures")
+PARSER.add_argument(
+    "--licence",
+    required=True,
+    metavar="TEXT",
+    help="what the training pictures' licence lets one do with the weights",
+)
 PARSER.add_argument(
     "--results", nargs="*", default=[], type=Path, metavar="JSON", help="test.py's metrics.json"
 )
@@ -65,25 +78,27 @@ def main(arguments: argparse.Namespace) -> None:
     weights = best_weights(arguments.run)
     if not re.fullmatch(FOLDER_NAME, arguments.name):
         raise UserError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
-    metadata, options = as_of_now(read_metadata(weights))
+    model, metadata = load_model(weights)
+    metadata, options = as_of_now(metadata)
     out = arguments.experiments / "pretrained" / arguments.name
-    content = weights_file(out / f"{arguments.name}.safetensors", weights, metadata)
+    content = shipped_bytes(out / f"{arguments.name}.safetensors", model, metadata)
     if len(content) > LARGEST:
         raise UserError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
     digest = hashlib.sha256(content).hexdigest()
     results = [scores_of(path, digest) for path in arguments.results]
     security = [read_json(path, *FOUND) for path in arguments.security]
     facts = {
-        "network": f"{called(metadata)}, {metadata['num_secrets']} secrets, "
-        f"{parameters(content):.2f} M parameters",
+        "network": f"{called(model)}, {model.num_secrets} secrets, {parameters(model):.2f} M parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
         "training": training(metadata, options, weights.with_suffix(".state"), arguments.before),
         "machine": arguments.machine or read_json(arguments.run / "env.json", "device")["device"],
         "options": "[options.yml](options.yml)" + origin(options),
+        "licence": arguments.licence,
+        "fingerprint": f"`{metadata['fingerprint']}`",
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
-    text = card(arguments.name, facts, results, security, arguments.limits)
+    text = card(arguments.name, facts, sample_scores(model), results, security, arguments.limits)
     options["name"] = arguments.name
     write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
     write_beside(out / "README.md", text.encode())
@@ -92,19 +107,19 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{out}: {len(content) / 2**20:.1f} MiB, {digest[:12]}")
 
 
-def weights_file(shipped: Path, weights: Path, metadata: dict[str, str]) -> bytes:
-    """The file's bytes; those that are shipped already, where nothing changed.
+def shipped_bytes(shipped: Path, model: HidingModel, metadata: dict[str, str]) -> bytes:
+    """The file's bytes, floats in half precision; those that are shipped already, where nothing changed.
 
-    Safetensors writes the metadata in an order of its own each time, and a newer program knows more
-    options: the same weights would get another checksum, and what was hidden with the first be refused.
+    Safetensors writes the metadata in an order of its own each time: the same weights would get another
+    checksum.
     """
-    tensors = safetensors.torch.load_file(weights)
+    about = {key: metadata[key] for key in KEPT if key in metadata}
     if shipped.exists():
-        before = safetensors.torch.load_file(shipped)
-        same = before.keys() == tensors.keys() and all(torch.equal(before[k], tensors[k]) for k in tensors)
-        if same and as_of_now(read_metadata(shipped))[0] == metadata:
+        before = read_metadata(shipped)
+        same = before["fingerprint"] == metadata["fingerprint"]
+        if same and {key: as_of_now(before)[0].get(key) for key in about} == about:
             return shipped.read_bytes()
-    return safetensors.torch.save(tensors, metadata)
+    return weights_file(model, half=True, **about)
 
 
 def as_of_now(metadata: dict[str, str]) -> tuple[dict[str, str], dict]:
@@ -117,11 +132,22 @@ def without_paths(trained: TrainOptions) -> dict:
     """The options with datasets/NAME for each folder of pictures, wherever it was; other files by name."""
     options = trained.model_dump(mode="json", by_alias=True)
     for pictures in options["data"].values():
-        if isinstance(pictures, dict) and pictures.get("folder"):
-            pictures["folder"] = f"datasets/{Path(pictures['folder']).name}"
+        if not isinstance(pictures, dict):
+            continue
+        folder = pictures.get("folder")
+        if isinstance(folder, list):
+            pictures["folder"] = [_here(one) for one in folder]
+        elif folder:
+            pictures["folder"] = _here(folder)
+        if pictures.get("groups_file"):
+            pictures["groups_file"] = Path(pictures["groups_file"]).name
     if options["train"]["start_from"]:
         options["train"]["start_from"] = Path(options["train"]["start_from"]).name
     return options
+
+
+def _here(folder: str) -> str:
+    return folder if folder.startswith("samples:") else f"datasets/{Path(folder).name}"
 
 
 def best_weights(run: Path) -> Path:
@@ -153,17 +179,16 @@ def scores_of(path: Path, digest: str) -> dict:
     return metrics
 
 
-def parameters(content: bytes) -> float:
+def parameters(model: HidingModel) -> float:
     """Millions of parameters."""
-    return sum(tensor.numel() for tensor in safetensors.torch.load(content).values()) / 1e6
+    return sum(p.numel() for p in model.parameters()) / 1e6
 
 
-def called(metadata: dict) -> str:
+def called(model: HidingModel) -> str:
     """What network it is, in a card's words."""
-    arguments = json.loads(metadata["arguments"])
-    if arguments.get("embedding") != "lattice":
-        return f"`{metadata['method']}`"
-    return f"SMILENet-L ([docs/lattice.md](../../../docs/lattice.md)), M = {arguments['modulus']}"
+    if model.method != "smilenet_l":
+        return f"`{model.method}`"
+    return f"SMILENet-L ([docs/lattice.md](../../../docs/lattice.md)), M = {model.arguments['modulus']}"
 
 
 def origin(options: dict) -> str:
@@ -189,14 +214,21 @@ def training(metadata: dict, options: dict, state: Path, before: str) -> str:
     )
 
 
-def card(name: str, facts: dict[str, str], results: list[dict], security: list[dict], limits: str) -> str:
+def card(
+    name: str,
+    facts: dict[str, str],
+    check: tuple[float, float],
+    results: list[dict],
+    security: list[dict],
+    limits: str,
+) -> str:
     lines = [
         f"# {name}",
         "",
         f"    python hide.py --weights {name} --cover cover.jpg --secrets a.png b.png --out stego.png",
         f"    python reveal.py --weights {name} --stego stego.png --out revealed",
         "",
-        "A stego opens only with this very weights file: keep it.",
+        "A stego opens only with these very weights, whichever file they are in: keep them.",
         "",
     ]
     lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())]
@@ -231,6 +263,7 @@ def card(name: str, facts: dict[str, str], results: list[dict], security: list[d
         how = " ".join(filter(None, (found["detector"], found.get("features"), found.get("network"))))
         shown = f"{found['auc']:.3f} | {low:.2f} to {high:.2f} | {found['p_e']:.3f}"
         lines.append(f"| {how} | {found['test_pairs']} | {shown} |")
+    lines += ["", "## Check", "", CHECK.format(*check)]
     lines += ["", "## Limits", ""]
     lines.append(
         "What recompresses or resizes a stego destroys what is hidden in it. "

@@ -17,8 +17,7 @@ from container.header import Damaged, read_header, write_header
 from container.keys import Key, new_nonce
 from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files, reveal_files
-from models import build_model
-from models.base import HidingModel
+from models.keyed import KeyedMethod
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -154,7 +153,7 @@ def test_mistakes(run, here):
     refused(hide(run, "--passphrase-file", "right", weights="lsb", secrets=("cat.jpg",)), "'lsb' have no key")
     refused(
         hide(run, "--unmarked", weights="lsb", secrets=("cat.jpg",)),
-        "SMILENet-L has one (smilenet_l_4 and the like), and: codec_lsb",
+        "methods with a key are: smilenet_l, codec_lsb",
     )
     assert hide(run, weights="lsb", secrets=("cat.jpg",)).returncode == 0
     refused(reveal(run, "--damaged", weights="lsb"), "to reveal damaged: these weights of 'lsb' have no key")
@@ -231,10 +230,10 @@ def test_there_is_nothing_to_train(command):
     refused(command("train.py", *words), "'codec_lsb' has nothing to train: hide with python hide.py")
 
 
-class Fitted(HidingModel):
+class Fitted(KeyedMethod):
     """A keyed method whose secrets have the cover's size, as networks have: it keeps them in its hand."""
 
-    keyed, num_secrets, method, arguments = True, 3, "fitted", {}
+    num_secrets, method, arguments = 3, "fitted", {}
     fingerprint = b"12345678"
 
     def _seal(self, cover, secrets, key, note, marked):
@@ -269,17 +268,6 @@ def test_fitted_secrets_come_back_at_their_own_sizes(here, fit):
     assert not reveal_files(net, "s.png", "o1", key=key, damaged_ok=True).damaged
     back = reveal_files(net, "c.png", "o2", key=key, damaged_ok=True)
     assert len(back.written) == 2 and back.damaged
-
-
-def test_weights_are_told_apart(here, tmp_path, monkeypatch):
-    """A keyed method's fingerprint is the start of its weights' SHA-256."""
-    from engine.checkpoint import load_model, save_weights
-    from models import MODELS
-
-    monkeypatch.setattr(MODELS["hinet"], "keyed", True)
-    save_weights(tmp_path / "w.safetensors", build_model("hinet", num_blocks=1, growth=4))
-    model, about = load_model(tmp_path / "w.safetensors")
-    assert model.fingerprint.hex() == about["sha256"][:16]
 
 
 @pytest.mark.parametrize("out, what", [("cover.png", "the cover"), ("a cup.png", "a secret")])

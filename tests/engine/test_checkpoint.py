@@ -1,6 +1,7 @@
 """Weights are data, never code; files are whole or the old ones."""
 
 import errno
+import json
 import os
 import pickle
 
@@ -8,21 +9,24 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from data.files import write_beside
+from data.files import sha256, write_beside
 from engine import checkpoint
 from engine.checkpoint import (
     default_weights,
     find_weights,
+    fingerprint,
+    keep_used,
     load_model,
     load_state,
     save_state,
     save_weights,
-    sha256,
     start_from,
     weights_that_hid,
 )
+from engine.earlier import read_format1
 from models import build_model
 
+SIZES = dict(rows=1, cols=2, growth=2, icdm_blocks=1, sis_blocks=0, sde_blocks=0)  # of a tiny SMILENet-L
 ARGUMENTS = dict(rows=1, cols=2, icdm_blocks=1, imse_blocks=1, growth=4, sis_blocks=0, sde_blocks=0)
 
 
@@ -100,9 +104,9 @@ def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"growth": 6}, r"icdm.blocks.0.* is [0-9x]+ there and [0-9x]+ in this network"),
+        ({"growth": 6}, r"imse.blocks.0.* is [0-9x]+ there and [0-9x]+ in this network"),
         ({"rows": 2, "cols": 1}, r"weights of another mosaic \(rows: 1 -> 2, cols: 2 -> 1\)"),
-        ({"icdm_blocks": 0}, "it has icdm.blocks.0.* which this network lacks"),
+        ({"icdm_blocks": 0}, "it has mosaic.icdm.blocks.0.* which this network lacks"),
     ],
 )
 def test_weights_that_a_network_cannot_start_from(weights, changes, message):
@@ -113,10 +117,62 @@ def test_weights_that_a_network_cannot_start_from(weights, changes, message):
 
 
 def test_weights_do_not_depend_on_the_modulus(tmp_path):
-    sizes = dict(rows=1, cols=2, growth=2, icdm_blocks=1, sis_blocks=0, sde_blocks=0, condition=0)
-    save_weights(tmp_path / "l.safetensors", build_model("smilenet", embedding="lattice", **sizes))
-    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet", {"rows": 1, "modulus": 7}))
-    assert model.modulus == 7 and load_model(tmp_path / "l.safetensors")[0].modulus == 12
+    save_weights(tmp_path / "l.safetensors", build_model("smilenet_l", **SIZES))
+    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet_l", {"rows": 1, "modulus": 7}))
+    plain, _ = load_model(tmp_path / "l.safetensors")
+    assert (model.modulus, plain.modulus) == (7, 12) and model.fingerprint == plain.fingerprint
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_the_file(tmp_path):
+    """Saved again, in half precision, or after the method has got new arguments: the same weights."""
+    net = build_model("smilenet_l", **SIZES)
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    save_weights(files[0], net, step=1)
+    save_weights(files[1], net, half=True, step=2, run="shipped")
+    assert sha256(files[0]) != sha256(files[1])
+    found = {load_model(file)[0].fingerprint for file in files}
+    assert found == {fingerprint(net)} and len(fingerprint(net)) == 8
+    arguments = dict(net.arguments)
+    del net.arguments["z_std"]  # as a version would have written it that did not know this argument
+    assert fingerprint(net) in found
+    net.arguments = arguments | {"icdm_clamp": 2.0}
+    assert fingerprint(net) not in found
+    net.arguments = arguments
+    with torch.no_grad():
+        net.lattice.companding.colours[0, 0] *= 1.01
+    assert fingerprint(net) not in found
+
+
+def test_what_was_hidden_outlives_its_weights_file(tmp_path):
+    """A run trains on and replaces its weights: those that something was hidden with are kept."""
+    best = tmp_path / "mine" / "checkpoints" / "best.safetensors"
+    save_weights(best, build_model("smilenet_l", **SIZES))
+    hid, about = load_model("mine", experiments=tmp_path)
+    keep_used(about["path"], hid)
+    keep_used(about["path"], hid)
+    save_weights(best, build_model("smilenet_l", **SIZES))  # freshly drawn: other weights
+    assert load_model("mine", experiments=tmp_path)[0].fingerprint != hid.fingerprint
+    found = weights_that_hid("smilenet_l", hid.fingerprint, tmp_path)
+    assert load_model(found)[0].fingerprint == hid.fingerprint
+    cover, secrets = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert len(load_model(found)[0].unseal(hid.seal(cover, [secrets]))[0]) == 1
+
+
+def test_weights_of_format_1(tmp_path):
+    """SMILENet with the lattice was a flag of SMILENet; the file says what to do, and can be brought over."""
+    new = build_model("smilenet_l", **SIZES)
+    old_arguments = {**new.arguments, "embedding": "lattice", "condition": 0, "headroom": 4.0}
+    old_arguments |= {"imse_blocks": 16, "imse_clamp": 2.0}
+    metadata = {"format": "1", "method": "smilenet", "arguments": json.dumps(old_arguments), "step": "5"}
+    tensors = {name.removeprefix("mosaic."): value for name, value in new.state_dict().items()}
+    save_file(tensors, tmp_path / "old.safetensors", metadata)
+    with pytest.raises(ValueError, match="weights of format 1.*convert_weights.py --from format1"):
+        load_model(tmp_path / "old.safetensors")
+    model, about = read_format1(tmp_path / "old.safetensors")
+    assert model.method == "smilenet_l" and about == {"step": "5"} and fingerprint(model) == fingerprint(new)
+    with pytest.raises(ValueError, match="not weights of format 1"):
+        save_weights(tmp_path / "new.safetensors", new)
+        read_format1(tmp_path / "new.safetensors")
 
 
 def test_foreign_safetensors(tmp_path):
@@ -172,13 +228,12 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
 @pytest.fixture
 def pretrained(tmp_path):
     """Two tiny SMILENet-L, for 2 and 4 secrets, as they are shipped: {name: weights file}."""
-    tiny = dict(embedding="lattice", condition=0, icdm_blocks=0, sis_blocks=0, sde_blocks=0)
+    tiny = dict(icdm_blocks=0, sis_blocks=0, sde_blocks=0)
     files = {}
     for count in (2, 4):
         name = f"smilenet_l_{count}"
         file = tmp_path / "pretrained" / name / f"{name}.safetensors"
-        save_weights(file, build_model("smilenet", rows=count // 2, cols=2, **tiny))
-        file.with_name("SHA256SUMS").write_text(f"{sha256(file)}  {file.name}\n")
+        save_weights(file, build_model("smilenet_l", rows=count // 2, cols=2, **tiny))
         files[name] = file
     return files
 
@@ -192,29 +247,34 @@ def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_pat
 
 def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
     model, _ = load_model("smilenet_l_4", experiments=tmp_path)
-    assert weights_that_hid("smilenet", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_4"])
+    assert weights_that_hid("smilenet_l", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_4"])
     assert weights_that_hid("codec_lsb", bytes(8), tmp_path) == "codec_lsb"
     with pytest.raises(ValueError, match="not in .*--weights"):
-        weights_that_hid("smilenet", b"12345678", tmp_path)
+        weights_that_hid("smilenet_l", b"12345678", tmp_path)
 
 
 def test_a_run_of_the_same_name_does_not_stand_in_for_shipped_weights(pretrained, tmp_path):
     shipped_model, _ = load_model(default_weights(3, tmp_path))
     run = tmp_path / "smilenet_l_4" / "checkpoints" / "best.safetensors"
-    save_weights(run, build_model("smilenet", rows=2, cols=2, embedding="lattice", condition=0))
+    save_weights(run, build_model("smilenet_l", rows=2, cols=2))
     assert load_model(default_weights(3, tmp_path))[0].fingerprint == shipped_model.fingerprint
     hid = load_model("smilenet_l_4", experiments=tmp_path)[0].fingerprint
     assert hid != shipped_model.fingerprint  # by name the run is meant
-    for fingerprint, path in ((shipped_model.fingerprint, pretrained["smilenet_l_4"]), (hid, run)):
-        assert weights_that_hid("smilenet", fingerprint, tmp_path) == str(path)
+    for identity, path in ((shipped_model.fingerprint, pretrained["smilenet_l_4"]), (hid, run)):
+        assert weights_that_hid("smilenet_l", identity, tmp_path) == str(path)
 
 
-def test_weights_with_a_wrong_checksum_are_refused(pretrained, tmp_path):
+def test_weights_with_a_changed_byte_are_refused(pretrained, tmp_path):
     file = pretrained["smilenet_l_4"]
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    for read in (
-        lambda: load_model("smilenet_l_4", experiments=tmp_path),
-        lambda: default_weights(3, tmp_path),
-    ):
-        with pytest.raises(ValueError, match="not the weights that were shipped"):
-            read()
+    with pytest.raises(ValueError, match="not the weights that were written here .* get the file again"):
+        load_model("smilenet_l_4", experiments=tmp_path)
+
+
+def test_a_broken_file_among_the_runs_does_not_keep_others_from_being_found(pretrained, tmp_path):
+    broken = tmp_path / "a_run" / "checkpoints" / "best.safetensors"
+    write_beside(broken, b"no weights")
+    model, _ = load_model("smilenet_l_2", experiments=tmp_path)
+    assert weights_that_hid("smilenet_l", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_2"])
+    with pytest.raises(ValueError, match="not in .*--weights"):
+        weights_that_hid("smilenet_l", bytes(8), tmp_path)

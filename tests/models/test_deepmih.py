@@ -101,5 +101,5 @@ def test_objective_in_closed_form():
     expected = {"imperceptibility": 0.05, "reveal": 2 * 0.04, "low_frequency": 0.05}
     assert {k: v.item() for k, v in losses.terms.items()} == pytest.approx(expected, rel=1e-4)
     assert losses.total.item() == pytest.approx(0.18, rel=1e-4)
-    terms = DeepMIHObjective(low_frequency=0.0)(Cascade(), cover, secrets, 0.0).terms
+    terms = losses_of(Cascade(), DeepMIHObjective(low_frequency=0.0), cover, secrets, 0.0).terms
     assert list(terms) == ["imperceptibility", "reveal"]

@@ -1,5 +1,6 @@
 """scripts/ship.py: a run becomes a folder of experiments/pretrained/, and a card tells the truth about it."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import torch
 
-from engine.checkpoint import load_model, read_metadata, sha256
+from data.files import sha256
+from engine.checkpoint import load_model, read_metadata
+from options import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[2]
+ABOUT = ("--trained-on", "six photographs", "--licence", "anything")
 
 
 def call(*words):
@@ -26,7 +31,16 @@ def run(trainer):
 
 
 def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pictures, tmp_path):
-    words = [run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    words = [
+        run,
+        "tiny_2",
+        "--trained-on",
+        "six photographs",
+        "--licence",
+        "anything",
+        "--experiments",
+        tmp_path / "e",
+    ]
     first = call(*words)
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "e" / "pretrained" / "tiny_2"
@@ -36,6 +50,10 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pic
     for text in ((folder / "options.yml").read_text(), load_model(file)[1]["options"]):
         assert str(pictures.parent) not in text and f"datasets/{pictures.name}" in text
     card = (folder / "README.md").read_text()
+    assert "| licence | anything |" in card and "One group of scikit-image's pictures" in card
+    run_weights = read_metadata(run / "checkpoints" / "best.safetensors")
+    assert run_weights["fingerprint"] == read_metadata(file)["fingerprint"]  # in half precision, and the same
+    assert all(value.dtype == torch.float16 for value in safetensors.torch.load_file(file).values())
     assert "six photographs" in card and digest in card and "not measured" in card and "muon_lr 0.01" in card
 
     scores = {"psnr_rgb": 30.123, "psnr_y": 33, "ssim_rgb": 0.91, "worst_psnr_rgb": 20}
@@ -60,7 +78,16 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pic
 
 
 def test_weights_keep_their_checksum_when_the_program_has_learned_new_options(run, tmp_path):
-    words = [run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    words = [
+        run,
+        "tiny_2",
+        "--trained-on",
+        "six photographs",
+        "--licence",
+        "anything",
+        "--experiments",
+        tmp_path / "e",
+    ]
     assert call(*words).returncode == 0
     file = tmp_path / "e" / "pretrained" / "tiny_2" / "tiny_2.safetensors"
     metadata, tensors = dict(read_metadata(file)), safetensors.torch.load_file(file)
@@ -77,11 +104,40 @@ def test_weights_keep_their_checksum_when_the_program_has_learned_new_options(ru
     assert json.loads(read_metadata(file)["options"])["seed"] == options["seed"] - 1
 
 
+def test_no_path_of_this_machine_is_shipped():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    ship = importlib.import_module("ship")
+    folders = ["/home/me/a", "samples:train"]
+    options = {
+        "name": "x",
+        "network": {"type": "hinet"},
+        "data": {
+            "train": {"folder": folders, "crop": 32},
+            "validate": {"groups_file": "/home/me/groups.csv", "folder": "samples:test", "crop": 32},
+        },
+        "train": {"steps": 1, "start_from": "/home/me/w.safetensors"},
+    }
+    shown = ship.without_paths(TrainOptions.model_validate(options))
+    assert shown["data"]["train"]["folder"] == ["datasets/a", "samples:train"]
+    assert shown["data"]["validate"]["groups_file"] == "groups.csv"
+    assert shown["data"]["validate"]["folder"] == "samples:test"
+    assert "/home" not in json.dumps(shown)
+
+
 def test_the_card_says_what_came_before(run, trainer, tmp_path):
     first = run / "checkpoints" / "last.safetensors"
     two = trainer(overrides=[f"train.start_from={first}", "name=second"])
     two.fit()
-    words = [two.run, "tiny_2", "--trained-on", "six photographs", "--experiments", tmp_path / "e"]
+    words = [
+        two.run,
+        "tiny_2",
+        "--trained-on",
+        "six photographs",
+        "--licence",
+        "anything",
+        "--experiments",
+        tmp_path / "e",
+    ]
     card = tmp_path / "e" / "pretrained" / "tiny_2" / "README.md"
     assert call(*words).returncode == 0 and "begun from last.safetensors" in card.read_text()
     assert call(*words, "--before", "a first run of 9 steps").returncode == 0
@@ -92,7 +148,7 @@ def test_the_card_says_what_came_before(run, trainer, tmp_path):
 
 def test_mistakes(run, tmp_path):
     def refused(message, *words):
-        done = call(*words, "--trained-on", "nothing", "--experiments", tmp_path / "e")
+        done = call(*words, *ABOUT, "--experiments", tmp_path / "e")
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
         assert message in done.stderr and not (tmp_path / "e").exists()
 
