@@ -22,7 +22,8 @@ PARSER = Parser(
   python reveal.py --stego stego.png --out revealed --passphrase
 
 The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
-what is hidden. Without a passphrase whoever has these weights can reveal the pictures.""",
+what is hidden. Without a passphrase, whoever has these weights can reveal the pictures. Never publish
+the cover, and never use it twice: whoever has both cover and stego sees that something was hidden.""",
 )
 PARSER.add_argument(
     "--weights",
