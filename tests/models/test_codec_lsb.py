@@ -15,6 +15,7 @@ from container.digits import (
 from container.header import Damaged, NoPayload, WrongKey, header_samples
 from container.keys import Key
 from models import build_model
+from tests.common import psnr
 
 PHOTOS = [photo() for photo in (astronaut, chelsea, coffee, rocket, cat)]
 HEADER = header_samples(5)
@@ -28,11 +29,6 @@ def photos(count, side=64):
     """Crops of photographs, from the darkest corner to the middle."""
     at = [(60 + 40 * (k // 5), 100 + 30 * (k // 5)) for k in range(count)]
     return [tensor(PHOTOS[k % 5][y : y + side, x : x + side]) for k, (y, x) in enumerate(at)]
-
-
-def psnr(x, y):
-    error = (x.double() - y.double()).square().mean().item()
-    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 # --- secrets in and out -------------------------------------------------------------------------------

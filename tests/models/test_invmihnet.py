@@ -8,17 +8,13 @@ from models.invmihnet import TILINGS, InvMIHNetObjective
 from models.layers.mosaic import small_pictures
 from models.layers.rescaling import BlockMatrix, MeanHaar, mean_first, vertical_split
 from models.losses import losses_of
+from tests.common import shaken
 
 COUNTS = sorted(TILINGS)
 
 
 def tiny(num_secrets, shake=0.05):
-    torch.manual_seed(0)
-    net = build_model("invmihnet", num_secrets=num_secrets, iir_blocks=1, iih_blocks=2, growth=4)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(torch.randn_like(p) * shake)
-    return net
+    return shaken("invmihnet", shake, num_secrets=num_secrets, iir_blocks=1, iih_blocks=2, growth=4)
 
 
 def batch(net, height=48, width=36, count=1):

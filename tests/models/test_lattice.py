@@ -27,6 +27,7 @@ from models.layers.lattice import (
     margin,
 )
 from models.losses import losses_of
+from tests.common import noise, photo, shaken
 
 TINY = dict(
     icdm_blocks=1,
@@ -40,21 +41,11 @@ MODULI = [4, 6.5, 8, 12, 20, 24]
 
 
 def tiny(rows=2, cols=2, **changes):
-    torch.manual_seed(0)
-    net = build_model("smilenet_l", rows=rows, cols=cols, **{**TINY, **changes}).eval()
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(torch.randn_like(p) * 0.02)
-    return net
-
-
-def photo(picture, height, width):
-    return torch.from_numpy(picture()[:height, :width].copy()).permute(2, 0, 1)
+    return shaken("smilenet_l", 0.02, rows=rows, cols=cols, **{**TINY, **changes}).eval()
 
 
 def pictures(count, height=80, width=96, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return list(torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8))
+    return list(noise((count, 3, height, width), seed))
 
 
 # --- the arithmetic ---------------------------------------------------------------------------------

@@ -4,16 +4,13 @@ import pytest
 import torch
 
 from models import build_model
-
-
-def pictures(*shape):
-    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+from tests.common import noise
 
 
 @pytest.mark.parametrize("bits, count", [(1, 1), (4, 1), (7, 1), (3, 2), (1, 7)])
 def test_every_bit_is_where_it_should_be(bits, count):
     net = build_model("lsb", num_secrets=count, bits=bits)
-    cover, secrets = pictures(2, 3, 40, 30), pictures(2, count, 3, 40, 30)
+    cover, secrets = noise((2, 3, 40, 30)), noise((2, count, 3, 40, 30))
     stego = net.hide(cover, secrets)
     low = 0
     for secret in secrets.int().unbind(1):
@@ -26,7 +23,7 @@ def test_every_bit_is_where_it_should_be(bits, count):
 def test_errors_of_uniform_values():
     """k = 4: the stego is off by the difference of two uniform digits, the secret by -8 to 7."""
     net = build_model("lsb")
-    cover, secrets = pictures(1, 3, 300, 300), pictures(2, 3, 300, 300)[1:][:, None]
+    cover, secrets = noise((1, 3, 300, 300)), noise((2, 3, 300, 300))[1:][:, None]
     stego = net.hide(cover, secrets)
     assert (stego.float() - cover.float()).square().mean().item() == pytest.approx((16**2 - 1) / 6, rel=0.02)
     error = net.reveal(stego).float() - secrets.float()

@@ -8,6 +8,7 @@ from container.header import WrongKey
 from container.keys import Key
 from models import MODELS, KeyedMethod, build_model
 from models.losses import losses_of
+from tests.common import group, psnr, shaken
 
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {
@@ -31,24 +32,7 @@ ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
 
 
 def small(method, shake=0.05, **changes):
-    """A small network with noise on all weights: a fresh one would only test the identity.
-
-    In training mode, as a fresh module is.
-    """
-    torch.manual_seed(0)
-    net = build_model(method, **SMALL[method], **changes)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(torch.randn_like(p) * shake)
-    return net
-
-
-def group(net, height=32, width=48, batch=1, seed=0):
-    height, width = max(height, net.smallest[0]), max(width, net.smallest[1])
-    generator = torch.Generator().manual_seed(seed)
-    shape = (batch, net.num_secrets + 1, 3, height, width)
-    pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    return pictures[:, 0], pictures[:, 1:]
+    return shaken(method, shake, **SMALL[method], **changes)
 
 
 def test_every_method_is_tested_here():
@@ -250,8 +234,3 @@ def test_one_group_is_learned_within_300_steps(method):
             if min(psnr(stego, cover), psnr(net.reveal(stego), secrets)) >= 25:
                 return
     pytest.fail(f"{psnr(stego, cover):.1f} dB stego, {psnr(net.reveal(stego), secrets):.1f} dB revealed")
-
-
-def psnr(x, y):
-    error = (x.double() - y.double()).square().mean()
-    return (10 * torch.log10(255**2 / error)).item()

@@ -5,27 +5,18 @@ import torch
 
 from models import build_model
 from models.losses import losses_of
+from tests.common import group, shaken
 
 TINY = dict(
     icdm_blocks=2, imse_blocks=2, growth=6, sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1, condition=4
 )
-TILINGS = [(2, 2), (2, 3), (4, 2), (3, 3), (4, 4), (5, 5), (1, 2)]
 
 
 def tiny(rows=2, cols=2, shake=0.05, **changes):
-    torch.manual_seed(0)
-    net = build_model("smilenet", rows=rows, cols=cols, **{**TINY, **changes})
-    with torch.no_grad():
-        for p in net.parameters():
-            p.add_(torch.randn_like(p) * shake)
-    return net
+    return shaken("smilenet", shake, rows=rows, cols=cols, **{**TINY, **changes})
 
 
-def group(net, height=40, width=60, batch=1, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    shape = (batch, net.num_secrets + 1, 3, height, width)
-    pictures = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    return pictures[:, 0], pictures[:, 1:]
+TILINGS = [(2, 2), (2, 3), (4, 2), (3, 3), (4, 4), (5, 5), (1, 2)]
 
 
 @pytest.mark.parametrize("rows, cols", TILINGS)
