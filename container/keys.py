@@ -2,6 +2,9 @@
 
 import os
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +24,7 @@ STRETCHING: dict[int, dict] = {3: {"iterations": 3, "lanes": 4, "memory_cost": 6
 NONCE, TAG = 16, 16  # bytes
 NAME = b"smilenet-framework container"  # sets this project's keys and marks apart from all others
 
+_seeded: ContextVar[np.random.Generator | None] = ContextVar("seeded", default=None)
 _NONCES = {name: bytes([k]) + bytes(11) for k, name in enumerate(("header", "note", "payload"))}
 
 
@@ -72,7 +76,21 @@ PUBLIC = Key()
 
 def new_nonce() -> bytes:
     """16 random bytes. Each stego needs its own: a nonce that is used twice gives its secrets away."""
-    return os.urandom(NONCE)
+    seeded = _seeded.get()
+    return os.urandom(NONCE) if seeded is None else seeded.bytes(NONCE)
+
+
+@contextmanager
+def repeatable_nonces(seed: int) -> Iterator[None]:
+    """For scores that must repeat: within it nonces come from a seed, so whatever is hidden is not secret.
+
+    Only validation uses it (engine/testing/evaluate.py); no command that hides a person's pictures may.
+    """
+    token = _seeded.set(np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        _seeded.reset(token)
 
 
 def keystream(key: bytes, count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from errors import UserError
 
 FITS = {0: "own", 1: "stretch", 2: "pad"}
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
-LONGEST_NAME = 80  # letters
+LONGEST_NAME = 200  # bytes of UTF-8: file systems take 255, and a suffix is added
 
 
 class Note(NamedTuple):
@@ -32,9 +32,17 @@ def pack_note(note: Note) -> bytes:
             raise UserError(f"a secret of {width}x{height} pixels: at most 65535 a side can be brought back")
         content += struct.pack(">HH", height, width)
     for name in note.names:
-        text = name.encode(errors="replace")[:255]
+        text = shortened(name).encode(errors="replace")
         content += struct.pack(">B", len(text)) + text
     return content
+
+
+def shortened(name: str) -> str:
+    """A file's name of at most LONGEST_NAME bytes of UTF-8: whole letters of its stem, and its suffix."""
+    stem, dot, suffix = name.rpartition(".")
+    stem, end = (stem, dot + suffix) if stem and len(suffix) <= 8 else (name, "")
+    room = LONGEST_NAME - len(end.encode(errors="replace"))
+    return stem.encode(errors="replace")[:room].decode(errors="ignore") + end
 
 
 def unpack_note(content: bytes, count: int) -> Note:
@@ -71,7 +79,7 @@ def file_names(names: list[str], count: int) -> list[str]:
     taken: set[str] = set()
     for k in range(count):
         stem = _harmless(names[k]) if k < len(names) else ""
-        stem = stem or f"secret_{k + 1:02d}"
+        stem = stem or numbered(k)
         candidate, number = stem, 1
         while candidate.casefold() in taken:
             number += 1
@@ -81,10 +89,16 @@ def file_names(names: list[str], count: int) -> list[str]:
     return chosen
 
 
+def numbered(k: int) -> str:
+    """The name of secret k, counted from 0, where it has none: secret_01 and so on."""
+    return f"secret_{k + 1:02d}"
+
+
 def _harmless(name: str) -> str:
     """The stem of a file name without anything that is not a plain name; "" where nothing is left."""
     stem = unicodedata.normalize("NFC", name.replace("\\", "/").rpartition("/")[2])
     stem = stem.rpartition(".")[0] or stem
     kept = (c for c in stem if unicodedata.category(c)[0] not in "CZ" or c == " ")
-    stem = "".join("_" if c in '<>:"|?*$`' else c for c in kept)[:LONGEST_NAME].strip(" .-~")
+    stem = "".join("_" if c in '<>:"|?*$`' else c for c in kept)
+    stem = stem.encode(errors="ignore")[:LONGEST_NAME].decode(errors="ignore").strip(" .-~")
     return "" if stem.casefold() in RESERVED else stem

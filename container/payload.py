@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from container.codecs import decode, resized
+from container.codecs import LARGEST, decode, resized
 from container.header import ContainerError
 from errors import UserError
 
@@ -48,6 +48,16 @@ class Payload:
     pictures: list[np.ndarray]
     files: list[File]
     unknown: int
+
+
+def check_sizes(sizes: Iterable[tuple[int, int]]) -> None:
+    """Raises UserError for pictures (height, width) that are too large, alone or together."""
+    sizes = list(sizes)
+    for height, width in sizes:
+        if height * width > LARGEST:
+            raise UserError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
+    if (pixels := sum(height * width for height, width in sizes)) > MOST_PIXELS:
+        raise UserError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
 
 
 def pack(note: bytes, entries: Iterable[Picture | File]) -> bytes:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from container.codecs import LARGEST, RUNGS, Coded, encode, resized
-from container.payload import MOST_PIXELS, Picture, pack
+from container.codecs import RUNGS, Coded, encode, resized
+from container.payload import Picture, check_sizes, pack
 from errors import UserError
 
 # Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
@@ -24,11 +24,7 @@ def fitted_payload(
     Raises UserError, with the bytes that fit and those that are needed, where nothing fits.
     """
     sizes = [picture.shape[:2] for picture in pictures]
-    for height, width in sizes:
-        if height * width > LARGEST:
-            raise UserError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
-    if (pixels := sum(height * width for height, width in sizes)) > MOST_PIXELS:
-        raise UserError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
+    check_sizes(sizes)
     most = max(8 * room / len(pictures) / COARSE, FEWEST)  # pixels a picture
     needed = 0
     while True:

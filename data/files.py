@@ -28,7 +28,9 @@ def replaced_at_once(path: str | Path) -> Iterator[Path]:
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UserError(f"{path}: is a folder, a file is to be written there")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A short name of its own: one made from the path's would be too long where that is nearly so.
+    mark = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:12]
+    part = path.with_name(f".{os.getpid()}.{mark}.part")
     try:
         yield part
         with open(part, "rb+") as file:  # on the disk before the name: a crash must not leave it empty

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from errors import UserError
+from models.layers.exact import exact_arithmetic
 from models.layers.quantize import Channel, transmit
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class HidingModel(nn.Module):
             grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
             secrets = torch.cat((secrets, grey), dim=1)
         with deployed(self):
-            stego = self.encode(self._to_float(cover), self._to_float(secrets))
+            stego = self.encode(self._to_float(cover), self._taken(secrets))
         return self._to_uint8(stego).to(cover.device)
 
     @torch.no_grad()
@@ -104,13 +105,17 @@ class HidingModel(nn.Module):
         """Where the parameters are; the CPU for a method without any."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
+    def _taken(self, secrets: Tensor) -> Tensor:
+        """The secrets (B,N,3,H,W) uint8 as `encode` takes them: floats, unless a method saves memory here."""
+        return self._to_float(secrets)
+
     def _to_float(self, x: Tensor) -> Tensor:
         weight = next(self.parameters(), torch.empty(0))
         return x.to(weight.device, weight.dtype) / 255
 
     @staticmethod
     def _to_uint8(x: Tensor) -> Tensor:
-        return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+        return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
     def _check_picture(self, what: str, x: Tensor, any_size: bool = False) -> None:
         if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:
@@ -148,10 +153,9 @@ def deployed(model: HidingModel) -> Iterator[None]:
     A network that is being trained is in training mode again afterwards.
     """
     training = model.training
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter
     try:
-        with exact, torch.autocast(model.device.type, enabled=False):
+        with exact_arithmetic(), torch.autocast(model.device.type, enabled=False):
             yield
     finally:
         model.train(training)

@@ -131,13 +131,17 @@ class SMILENet(HidingModel):
     # --- sender and receiver -------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        return self._send(cover, secrets)[0]
+        cover = cover.clamp(self.headroom, 1 - self.headroom)
+        mosaic = self.mosaic.hide(secrets, self.mosaic.condition(cover))
+        return self._embed_mosaic(cover, mosaic)[0]
 
     def decode(self, stego: Tensor) -> Tensor:
         return self._receive(stego)[0]
 
     def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        stego, mosaic, z_mosaic, z_embed = self._send(cover, secrets)
+        cover = cover.clamp(self.headroom, 1 - self.headroom)
+        mosaic, z_mosaic = self.mosaic(secrets, self.mosaic.condition(cover))
+        stego, z_embed = self._embed_mosaic(cover, mosaic)
         stego, received = transmit(stego, channel)
         revealed, mosaic_revealed = self._receive(received)
         parts = {
@@ -148,11 +152,8 @@ class SMILENet(HidingModel):
         }
         return Hidden(stego, revealed, parts)
 
-    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        cover = cover.clamp(self.headroom, 1 - self.headroom)
-        mosaic, z_mosaic = self.mosaic(secrets, self.mosaic.condition(cover))
-        stego, z_embed = self._embed_mosaic(cover, mosaic)
-        return stego, mosaic, z_mosaic, z_embed
+    def _taken(self, secrets: Tensor) -> Tensor:
+        return secrets.to(self.device)  # as they are: the mosaic network takes a few at a time
 
     def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
         z_embed = self.mosaic.latent(stego, self._z_shape(stego))

@@ -98,7 +98,7 @@ class SMILENetL(KeyedMethod):
 
     def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
         grey = [torch.full_like(cover, EMPTY)] * (self.num_secrets - len(secrets))
-        (mosaic,), _ = self.mosaic(self._to_float(torch.stack(list(secrets) + grey))[None])
+        (mosaic,) = self.mosaic.hide(torch.stack(list(secrets) + grey)[None].to(self.device))
         about = self.method, self.fingerprint
         note = pack_about(len(secrets), note, self.num_secrets)
         return self.lattice.seal(cover, mosaic, key, note, about, marked)
@@ -107,5 +107,5 @@ class SMILENetL(KeyedMethod):
         size, about = self.mosaic.size(stego), (self.method, self.fingerprint)
         mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
         count, note = unpack_about(note, self.num_secrets)
-        revealed = self.mosaic.reveal(mosaic[None], None, like=stego[None])
-        return list(self._to_uint8(revealed[0]).to(stego.device)[:count]), note
+        revealed = self.mosaic.reveal(mosaic[None], None, like=stego[None], finish=self._to_uint8)
+        return list(revealed[0].to(stego.device)[:count]), note

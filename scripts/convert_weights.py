@@ -240,7 +240,7 @@ def bring_over(path: Path, out: Path, force: bool) -> None:
     weights = out / path.name
     if weights.exists() and not force:
         raise UserError(f"{weights}: exists; --force replaces it")
-    save_weights(weights, model, **about)
+    save_weights(weights, model, half=False, **about)
     print(f"{weights}: {model.method}, {model.num_secrets} secret(s)")
 
 

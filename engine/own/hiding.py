@@ -1,19 +1,23 @@
 """A person's own pictures: hide some in a cover file, reveal them from a stego file."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from container.header import ContainerError, Damaged, NoPayload, hidden_with
 from container.keys import PUBLIC, Key
-from container.notes import Note, file_names, pack_note, unpack_note
-from container.payload import MOST_PIXELS
+from container.notes import Note, file_names, numbered, pack_note, unpack_note
+from container.payload import MOST_PIXELS, check_sizes
+from data.files import replaced_at_once
 from data.images import (
     LOSSLESS_FORMATS,
     list_pictures,
     picture_format,
+    picture_size,
     read_picture,
     to_array,
     to_tensor,
@@ -74,19 +78,19 @@ def hide_files(
             f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
             f"least {model.smallest[1]}x{model.smallest[0]} are needed"
         )
-    arrays = [read_picture(file) for file in files]
+    sizes = [picture_size(file) for file in files]  # read from the files' headers: too many are told at once
     if own_sizes:
-        resized = []
-        fitted = [to_tensor(array) for array in arrays]
-    else:
-        resized = [f for f, a in zip(files, arrays, strict=True) if a.shape != cover_array.shape]
-        fitted = [to_tensor(fit_secret(array, height, width, fit)) for array in arrays]
+        check_sizes(sizes)
+    fitted, resized = [], []
+    for file, size in zip(files, sizes, strict=True):  # one at a time: there may be 25 of a phone's pictures
+        array = read_picture(file)
+        if not own_sizes and size != (height, width):
+            resized.append(file)
+            array = fit_secret(array, height, width, fit)
+        fitted.append(to_tensor(array))
     if isinstance(model, KeyedMethod):
-        note = pack_note(
-            Note("own", [], [file.name for file in files])
-            if own_sizes
-            else Note(fit, [(array.shape[0], array.shape[1]) for array in arrays], [])
-        )
+        names = [file.name for file in files]
+        note = pack_note(Note("own", [], names) if own_sizes else Note(fit, sizes, []))
         try:
             stego = to_array(model.seal(to_tensor(cover_array), fitted, key, note, marked))
         except UserError as error:
@@ -149,7 +153,7 @@ def reveal_files(
                 damaged, revealed = True, _unsealed(model, picture, key, damaged_ok)
         except ContainerError as error:
             raise type(error)(f"{stego}: {error}") from error
-        paths = [out / name for name in revealed]
+        paths = [out / name for name in usable_names(out, list(revealed))]
         _check_free(paths, force)
         if out.is_dir() and any(path.exists() and path.samefile(stego) for path in paths):
             raise UserError(f"{stego}: a secret has this very name; choose another folder for --out")
@@ -158,16 +162,17 @@ def reveal_files(
         paths = [out / name for name in file_names([], model.num_secrets)]
         _check_free(paths, force)
         arrays = [to_array(secret) for secret in model.reveal(to_tensor(picture)[None])[0]]
+    keyed = isinstance(model, KeyedMethod)
+    empty = [k for k, array in enumerate(arrays, 1) if not keyed and looks_empty(array)]
+    kept = [k for k in range(1, len(arrays) + 1) if keep_empty or k not in empty]
     out.mkdir(parents=True, exist_ok=True)
-    written, empty = [], []
-    for k, (path, array) in enumerate(zip(paths, arrays, strict=True), 1):
-        if not isinstance(model, KeyedMethod) and looks_empty(array):
-            empty.append(k)
-            if not keep_empty:
-                path.unlink(missing_ok=True)  # with force: no stale picture of an earlier reveal
-                continue
-        write_picture(path, array)
-        written.append(path)
+    written = [paths[k - 1] for k in kept]
+    with ExitStack() as together:  # all of them or none: a full disk leaves no half of an album
+        for k in kept:
+            part = together.enter_context(replaced_at_once(paths[k - 1]))
+            Image.fromarray(arrays[k - 1]).save(part, format="PNG")
+    for path in set(paths) - set(written):
+        path.unlink(missing_ok=True)  # with force: no stale picture of an earlier reveal
     return RevealedFiles(written, empty, damaged)
 
 
@@ -183,6 +188,23 @@ def _unsealed(
             raise ContainerError(f"its note asks for pictures of {pixels} pixels in all, too large")
         arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
     return dict(zip(file_names(note.names, len(arrays)), arrays, strict=True))
+
+
+def usable_names(out: Path, names: list[str]) -> list[str]:
+    """The names, with secret_01.png and so on for those that the file system of `out` refuses."""
+    folder = next(place for place in (out, *out.absolute().parents) if place.is_dir())
+    usable: list[str] = []
+    for k, name in enumerate(names):
+        try:
+            (folder / name).lstat()
+        except FileNotFoundError:
+            pass
+        except OSError:  # too long, or letters that it does not have
+            name = f"{numbered(k)}.png"
+            while name in names or name in usable:
+                name = f"_{name}"
+        usable.append(name)
+    return usable
 
 
 def _check_free(paths: list[Path], force: bool) -> None:

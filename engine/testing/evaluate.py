@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from channel.attacks import Attack, label
+from container.keys import repeatable_nonces
 from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
@@ -24,9 +25,15 @@ from models import HidingModel
 def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
     """Mean PSNR (RGB, dB) through 8 bit: ({cover_stego, secret_revealed}, a figure of the first group).
 
-    The model's mode is left as it was. uint8 arrays stand in for the file: a PNG keeps them exactly
+    The model's mode is left as it was. Keyed methods draw their nonces from a seed here, so that the same
+    weights have the same scores. uint8 arrays stand in for the file: a PNG keeps them exactly
     (test.py goes through the file all the same).
     """
+    with repeatable_nonces(seed=0):
+        return _validated(model, groups)
+
+
+def _validated(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
     training = model.training
     model.eval()
     stego_scores, revealed_scores = [], []

@@ -1,5 +1,7 @@
 """Secrets <-> one mosaic of small pictures: T, SIS, ICDM and the tiling, and back through SDE."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -104,33 +106,52 @@ class MosaicNetwork(nn.Module):
         return self.encoder(untile(cover[..., :height, :width] - 0.5, self.rows, self.cols))
 
     def forward(self, secrets: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
-
-        def shrink(secret: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-            bands = self.transform(secret - 0.5)
-            if self.sis is not None:
-                bands = self.sis(bands, condition)
-            return self.icdm(bands, condition)
-
-        height, width = self.size(secrets)
-        inner = secrets[..., :height, :width].flatten(0, 1)
-        small, z = _in_slices(shrink, inner, condition, height * width)
+        """Training: secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
+        small, z = self._shrunk(self._inner(secrets), condition)
         return tile(small, self.rows, self.cols), z
 
-    def reveal(self, mosaic: Tensor, condition: Tensor | None, like: Tensor) -> Tensor:
-        """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0."""
+    def hide(self, secrets: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The mosaic (B,3,h,w) alone. secrets (B,N,3,H,W): uint8, a quarter of the memory, or floats."""
+        inner = self._inner(secrets)
+        small = _in_slices(lambda x, c: self._shrunk(x, c)[0], inner, condition)
+        return tile(small, self.rows, self.cols)
 
-        def grow(small: Tensor, condition: Tensor | None) -> tuple[Tensor]:
+    def reveal(
+        self,
+        mosaic: Tensor,
+        condition: Tensor | None,
+        like: Tensor,
+        finish: Callable[[Tensor], Tensor] = lambda secrets: secrets,
+    ) -> Tensor:
+        """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0.
+
+        finish: what becomes of some secrets (.,3,H,W) at a time, such as rounding to uint8.
+        """
+
+        def grow(small: Tensor, condition: Tensor | None) -> Tensor:
             z = self.latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
             bands = self.icdm.inverse(small, z, condition)
             if self.sde is not None:
                 bands = self.sde(bands, condition)
-            return (self.transform.inverse(bands) + 0.5,)
+            return finish(grown(self.transform.inverse(bands) + 0.5, like))
 
-        height, width = mosaic.shape[-2:]
         small = untile(mosaic, self.rows, self.cols)
-        (revealed,) = _in_slices(grow, small, condition, height * width)
-        return grown(revealed, like).unflatten(0, (len(like), self.num_secrets))
+        revealed = _in_slices(grow, small, condition, pixels_as=self.num_secrets)
+        return revealed.unflatten(0, (len(like), self.num_secrets))
+
+    def _inner(self, secrets: Tensor) -> Tensor:
+        """(B,N,3,H,W) -> (B*N,3,h,w), what T can cut into blocks."""
+        height, width = self.size(secrets)
+        return secrets[..., :height, :width].flatten(0, 1)
+
+    def _shrunk(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(.,3,h,w) -> small pictures (.,3,h/m,w/n), z."""
+        if secrets.dtype == torch.uint8:
+            secrets = secrets.to(next(self.transform.parameters()).dtype) / 255
+        bands = self.transform(secrets - 0.5)
+        if self.sis is not None:
+            bands = self.sis(bands, condition)
+        return self.icdm(bands, condition)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """What stands in for z at reveal."""
@@ -156,17 +177,26 @@ def check_least(**least: tuple[float, float]) -> None:
             raise UserError(f"{name}: must be at least {lowest}, got {value}")
 
 
-def _in_slices(function, x: Tensor, condition: Tensor | None, pixels: int) -> tuple[Tensor, ...]:
+def _in_slices(
+    function: Callable[[Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    condition: Tensor | None,
+    pixels_as: int = 1,
+) -> Tensor:
     """function(x, condition), a few secrets at a time where no gradient is kept.
 
     The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
-    the memory of a few. x and condition (B*N,.,h,w); pixels: how many a secret has.
+    the memory of a few. x and condition (B*N,.,h,w); pixels_as: how many pixels of a secret one of x stands
+    for.
     """
     if torch.is_grad_enabled():
         return function(x, condition)
-    step = max(1, SLICE // pixels)
-    parts = [
-        function(x[k : k + step], None if condition is None else condition[k : k + step])
-        for k in range(0, len(x), step)
-    ]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    step = max(1, SLICE // (x.shape[-2] * x.shape[-1] * pixels_as))
+    done = None
+    for k in range(0, len(x), step):
+        part = function(x[k : k + step], None if condition is None else condition[k : k + step])
+        if done is None:  # written to in place: joining the parts at the end would need all of them twice
+            done = part.new_empty(len(x), *part.shape[1:])
+        done[k : k + step] = part
+    assert done is not None
+    return done

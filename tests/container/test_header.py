@@ -20,7 +20,7 @@ from container.header import (
     read_header,
     write_header,
 )
-from container.keys import PUBLIC, Key, decrypt, encrypt, keystream, new_nonce
+from container.keys import PUBLIC, Key, decrypt, encrypt, keystream, new_nonce, repeatable_nonces
 
 SIZE = (24, 40)
 NOTE = b"three pictures"
@@ -262,3 +262,11 @@ def test_encryption_and_keystream():
     # RFC 8439, appendix A.1, test vector 1: key, counter and nonce zero
     assert stream[:8].tobytes().hex() == "76b8e0ada0f13d90" and stream.dtype == np.uint8
     assert np.array_equal(keystream(key, 10), stream[:10]) and abs(stream.mean() - 127.5) < 1
+
+
+def test_nonces_repeat_in_a_validation_only():
+    with repeatable_nonces(seed=0):
+        seeded = [new_nonce(), new_nonce()]
+    with repeatable_nonces(seed=0):
+        assert [new_nonce(), new_nonce()] == seeded
+    assert len({new_nonce() for _ in range(3)} | set(seeded)) == 5

@@ -44,9 +44,12 @@ def test_foreign_notes_say_nothing():
 
 
 def test_long_names():
+    """Whole letters, at most 200 bytes with the suffix: file systems take 255."""
     note = unpack_note(pack_note(Note("own", [], ["é" * 300 + ".png"])), 1)
-    assert note.names == ["é" * 127]
-    assert file_names(note.names, 1) == ["é" * 80 + ".png"]
+    assert note.names == ["é" * 98 + ".png"]
+    assert file_names(note.names, 1) == ["é" * 98 + ".png"]
+    assert file_names(["世" * 300], 1) == ["世" * 66 + ".png"]
+    assert len(file_names(["x" * 300] * 2, 2)[1].encode()) < 210
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """What every method promises, whatever its name: a loop over MODELS."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from skimage.data import astronaut, chelsea, coffee
@@ -10,6 +14,7 @@ from models import MODELS, KeyedMethod, build_model
 from models.losses import losses_of
 from tests.common import group, psnr, shaken
 
+ROOT = Path(__file__).resolve().parents[2]
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {
     "smilenet": dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=2, growth=6, **RESCALING, condition=4),
@@ -234,3 +239,37 @@ def test_one_group_is_learned_within_300_steps(method):
             if min(psnr(stego, cover), psnr(net.reveal(stego), secrets)) >= 25:
                 return
     pytest.fail(f"{psnr(stego, cover):.1f} dB stego, {psnr(net.reveal(stego), secrets):.1f} dB revealed")
+
+
+HOSTS = {
+    "newer switches": lambda b: setattr(b.cudnn.conv, "fp32_precision", "tf32"),
+    "newer switch for all": lambda b: setattr(b, "fp32_precision", "tf32"),
+    "older switches": lambda b: setattr(b.cuda.matmul, "allow_tf32", True),
+    "matmul precision": lambda b: torch.set_float32_matmul_precision("high"),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_hide_and_reveal_work_whatever_precision_the_program_around_has_chosen(host):
+    """In a process of its own: the switches are global, and torch refuses to go back from some of them."""
+    code = f"""
+import torch
+from tests.common import group, shaken
+from tests.models.test_methods import HOSTS, SMALL
+net = shaken("hinet", **SMALL["hinet"])
+cover, secrets = group(net)
+expected = net.hide(cover, secrets)
+HOSTS[{host!r}](torch.backends)
+before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+assert torch.equal(net.hide(cover, secrets), expected)
+net.reveal(expected)
+seen = []
+net.encode = lambda c, s: seen.append((
+    torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)) or c
+net.hide(cover, secrets)
+assert seen == [("ieee", "ieee")], seen
+after = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+assert after == before, (before, after)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr

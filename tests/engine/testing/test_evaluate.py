@@ -245,3 +245,13 @@ def test_group_figure_of_any_shape(count, size):
     figure = group_figure(pictures[0], pictures[0], pictures[1:], pictures[1:])
     assert len(group_figure(pictures[0], pictures[0], [], [])) < len(figure)
     assert figure.ndim == 3 and figure.shape[2] == 3 and (figure < 255).mean() > 0.1
+
+
+def test_the_same_weights_have_the_same_validation(pictures):
+    """Keyed methods draw a nonce for each stego: in validation from a seed, so that best is the best."""
+    net = build_model("smilenet_l", rows=1, cols=2, icdm_blocks=1, growth=4, sis_blocks=0, sde_blocks=0)
+    groups = EvaluationGroups(make_groups(list_pictures(pictures), 2, count=2), crop=48)
+    first, second = validate(net, groups)[0], validate(net, groups)[0]
+    assert first == second
+    cover, secrets = groups[0]["cover"][None], groups[0]["secrets"][None]
+    assert not torch.equal(net.hide(cover, secrets), net.hide(cover, secrets))
