@@ -3,6 +3,7 @@
 An attack is a small frozen object: its fields are its strength, calling it attacks a picture. What is
 random comes from the seed of the call alone. After any attack the revealed pictures are compared
 with the secrets as they were hidden; nothing is turned, moved or scaled back for the comparison.
+The first field of an attack is its main strength. channel/layers.py has the same attacks for training.
 """
 
 import io
@@ -11,11 +12,20 @@ from typing import ClassVar, Literal, Protocol
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from errors import UserError
 
 OUTSIDE = 128  # grey level of what a crop took away
+LARGEST = 401  # px, side of a filter's window: what a Gaussian of deviation 50 needs
+
+
+class StrengthError(UserError):
+    """A strength out of its range. strength: its name; words: what was expected and what was given."""
+
+    def __init__(self, strength: str, words: str):
+        super().__init__(f"{strength}: {words}")
+        self.strength, self.words = strength, words
 
 
 class Attack(Protocol):
@@ -27,6 +37,16 @@ class Attack(Protocol):
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """The picture arrives as it was sent."""
+
+    type: ClassVar[str] = "none"
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        return picture.copy()
+
+
+@dataclass(frozen=True)
 class Mean:
     """Mean filter, `size` x `size` [px, odd]; the border is mirrored."""
 
@@ -34,7 +54,7 @@ class Mean:
     type: ClassVar[str] = "mean"
 
     def __post_init__(self):
-        _expect(self.size >= 3 and self.size % 2 == 1, "size", self.size, "an odd number from 3 up")
+        _expect_odd("size", self.size)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         return cv2.blur(picture, (self.size, self.size))
@@ -42,36 +62,52 @@ class Mean:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Gaussian filter of deviation `sigma` [px], cut off at 4 deviations; the border is mirrored."""
+    """Gaussian filter of deviation `sigma` [px]; the border is mirrored.
+
+    size: side of its window [px, odd]; None: as much as 4 deviations to each side need.
+    """
 
     sigma: float = 1.0
+    size: int | None = None
     type: ClassVar[str] = "gaussian"
 
     def __post_init__(self):
-        _expect(0 < self.sigma <= 50, "sigma", self.sigma, "a number above 0, at most 50")
+        _expect_number("sigma", self.sigma, most=50)
+        if self.size is not None:
+            _expect_odd("size", self.size)
+
+    @property
+    def window(self) -> int:
+        """The side of the window in pixels."""
+        return self.size or 2 * max(1, round(4 * self.sigma)) + 1
+
+    def blurred(self, picture: np.ndarray) -> np.ndarray:
+        """The filtered picture before rounding, float64: OpenCV's 8-bit filter is up to 2.4 levels off."""
+        return cv2.GaussianBlur(picture.astype(np.float64), (self.window, self.window), self.sigma)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-        size = 2 * max(1, round(4 * self.sigma)) + 1
-        return cv2.GaussianBlur(picture, (size, size), self.sigma)
+        return _to_uint8(self.blurred(picture))
 
 
 @dataclass(frozen=True)
 class Sharpen:
-    """picture + amount * (picture - its Gaussian filter of deviation `sigma` px): unsharp masking."""
+    """picture + amount * (picture - its Gaussian filter of `sigma` and `size`): unsharp masking."""
 
     amount: float = 1.0
     sigma: float = 1.0
+    size: int | None = None
     type: ClassVar[str] = "sharpen"
 
     def __post_init__(self):
-        _expect(self.amount > 0, "amount", self.amount, "a number above 0")
-        Gaussian(self.sigma)
+        _expect_number("amount", self.amount, most=100)
+        self.gaussian  # noqa: B018  its strengths are checked where it is made
+
+    @property
+    def gaussian(self) -> Gaussian:
+        return Gaussian(self.sigma, self.size)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-        size = 2 * max(1, round(4 * self.sigma)) + 1
-        values = picture.astype(np.float64)
-        blurred = cv2.GaussianBlur(values, (size, size), self.sigma)
-        return _to_uint8(values + self.amount * (values - blurred))
+        return _to_uint8(picture + self.amount * (picture - self.gaussian.blurred(picture)))
 
 
 @dataclass(frozen=True)
@@ -82,11 +118,28 @@ class Noise:
     type: ClassVar[str] = "noise"
 
     def __post_init__(self):
-        _expect(self.sigma > 0, "sigma", self.sigma, "a number above 0")
+        _expect_number("sigma", self.sigma, most=255)
+
+    def drawn(self, shape: tuple[int, ...], seed: int) -> np.ndarray:
+        """The noise itself [grey levels]."""
+        return np.random.default_rng(seed).normal(0, self.sigma, shape)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-        noise = np.random.default_rng(seed).normal(0, self.sigma, picture.shape)
-        return _to_uint8(picture + noise)
+        return _to_uint8(picture + self.drawn(picture.shape, seed))
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Every value times `factor`, rounded and clipped: below 1 darker, above 1 lighter."""
+
+    factor: float = 1.2
+    type: ClassVar[str] = "brightness"
+
+    def __post_init__(self):
+        _expect_number("factor", self.factor, most=10)
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        return _to_uint8(picture * float(self.factor))
 
 
 @dataclass(frozen=True)
@@ -97,10 +150,11 @@ class Flip:
     type: ClassVar[str] = "flip"
 
     def __post_init__(self):
-        _expect(self.axis in ("horizontal", "vertical"), "axis", self.axis, "horizontal or vertical")
+        if self.axis not in ("horizontal", "vertical"):
+            raise StrengthError("axis", f"expected horizontal or vertical, got {self.axis}")
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-        return np.ascontiguousarray(picture[:, ::-1] if self.axis == "horizontal" else picture[::-1])
+        return (picture[:, ::-1] if self.axis == "horizontal" else picture[::-1]).copy()
 
 
 @dataclass(frozen=True)
@@ -111,7 +165,7 @@ class Jpeg:
     type: ClassVar[str] = "jpeg"
 
     def __post_init__(self):
-        _expect(1 <= self.quality <= 95, "quality", self.quality, "a whole number, 1 to 95")
+        _expect_quality(self.quality, 1, 95)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         return _through_codec(picture, "JPEG", quality=self.quality, subsampling="4:2:0")
@@ -125,10 +179,27 @@ class Webp:
     type: ClassVar[str] = "webp"
 
     def __post_init__(self):
-        _expect(0 <= self.quality <= 100, "quality", self.quality, "a whole number, 0 to 100")
+        _expect_quality(self.quality, 0, 100)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         return _through_codec(picture, "WEBP", quality=self.quality)
+
+
+@dataclass(frozen=True)
+class Avif:
+    """Written as lossy AVIF of `quality` (0 to 100) and read again; chroma at half the size (4:2:0)."""
+
+    quality: int = 60
+    type: ClassVar[str] = "avif"
+
+    def __post_init__(self):
+        _expect_quality(self.quality, 0, 100)
+        if not features.check("avif"):
+            raise StrengthError("type", "this Pillow cannot write AVIF; pip install 'pillow>=11.3'")
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        settings = dict(quality=self.quality, subsampling="4:2:0", speed=6, max_threads=1)
+        return _through_codec(picture, "AVIF", **settings)
 
 
 @dataclass(frozen=True)
@@ -139,11 +210,17 @@ class Resize:
     type: ClassVar[str] = "resize"
 
     def __post_init__(self):
-        _expect(0 < self.scale <= 8 and self.scale != 1, "scale", self.scale, "above 0, at most 8, not 1")
+        _expect_number("scale", self.scale, most=8)
+        if self.scale == 1:
+            raise StrengthError("scale", "expected a number above 0, at most 8, other than 1, got 1")
+
+    def scaled(self, side: int) -> int:
+        """What becomes of a side of so many pixels."""
+        return max(1, round(side * self.scale))
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         image = Image.fromarray(picture)
-        size = max(1, round(image.width * self.scale)), max(1, round(image.height * self.scale))
+        size = self.scaled(image.width), self.scaled(image.height)
         scaled = image.resize(size, Image.Resampling.BICUBIC)
         return np.array(scaled.resize(image.size, Image.Resampling.BICUBIC))
 
@@ -160,30 +237,88 @@ class Crop:
     type: ClassVar[str] = "crop"
 
     def __post_init__(self):
-        _expect(0 < self.keep < 1, "keep", self.keep, "a share of the side, above 0 and below 1")
+        if not (is_number(self.keep) and 0 < self.keep < 1):
+            raise StrengthError("keep", f"expected a share of the side, above 0 and below 1, got {self.keep}")
 
-    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-        height, width = picture.shape[:2]
+    def middle(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and the columns that are left."""
         inner = max(1, round(height * self.keep)), max(1, round(width * self.keep))
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-        middle = slice(top, top + inner[0]), slice(left, left + inner[1])
+        return slice(top, top + inner[0]), slice(left, left + inner[1])
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        middle = self.middle(*picture.shape[:2])
         attacked = np.full_like(picture, OUTSIDE)
         attacked[middle] = picture[middle]
         return attacked
 
 
-ATTACKS = {one.type: one for one in (Mean, Gaussian, Sharpen, Noise, Flip, Jpeg, Webp, Resize, Crop)}
+@dataclass(frozen=True)
+class Chain:
+    """One attack after another, each on the 8-bit picture that the one before it left."""
+
+    links: tuple[Attack, ...]
+    type: ClassVar[str] = "chain"
+
+    def __post_init__(self):
+        if not self.links:
+            raise UserError("a chain of no attacks; write {type: none} for a stego that arrives unchanged")
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        for k, link in enumerate(self.links):
+            picture = send(picture, link, link_seed(seed, k))
+        return picture
+
+
+ATTACKS: dict[str, type[Attack]] = {
+    one.type: one
+    for one in (Nothing, Mean, Gaussian, Sharpen, Noise, Brightness, Flip, Jpeg, Webp, Avif, Resize, Crop)
+}
 
 
 def label(attack) -> str:
-    """An attack in words: "jpeg quality=90"."""
-    strength = (f"{field.name}={getattr(attack, field.name)}" for field in fields(attack))
-    return " ".join([attack.type, *strength])
+    """An attack in words: "jpeg quality=90"; a chain's attacks are joined with " + "."""
+    if isinstance(attack, Chain):
+        return " + ".join(map(label, attack.links))
+    values = ((field.name, getattr(attack, field.name)) for field in fields(attack))
+    return " ".join([attack.type, *(f"{name}={value}" for name, value in values if value is not None)])
 
 
-def _expect(right: bool, name: str, value, words: str) -> None:
-    if not right:
-        raise UserError(f"{name}: expected {words}, got {value}")
+def send(picture: np.ndarray, attack: Attack, seed: int = 0) -> np.ndarray:
+    """The picture after the attack. Raises UserError where the attack changed its size."""
+    attacked = attack(picture, seed)
+    if attacked.shape != picture.shape:
+        sizes = (f"{one.shape[1]} x {one.shape[0]}" for one in (picture, attacked))
+        raise UserError(
+            f"'{label(attack)}' changes the picture's size ({' -> '.join(sizes)} px); an attack must keep "
+            "it, because what is revealed is compared with the secrets as they were hidden"
+        )
+    return attacked
+
+
+def link_seed(seed: int, k: int) -> int:
+    """The seed of a chain's attack k: two noises in one chain are not the same noise."""
+    return seed + k * 2**32
+
+
+def is_number(value) -> bool:
+    """Whether it is an int or a float; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _expect_number(name: str, value, most: float) -> None:
+    if not (is_number(value) and 0 < value <= most):
+        raise StrengthError(name, f"expected a number above 0, at most {most:g}, got {value}")
+
+
+def _expect_odd(name: str, value) -> None:
+    if not (type(value) is int and 3 <= value <= LARGEST and value % 2):
+        raise StrengthError(name, f"expected an odd number from 3 to {LARGEST}, got {value}")
+
+
+def _expect_quality(value, low: int, high: int) -> None:
+    if not (type(value) is int and low <= value <= high):
+        raise StrengthError("quality", f"expected a whole number, {low} to {high}, got {value}")
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

@@ -1,13 +1,18 @@
 """From options to objects: the one place where option files, pictures and networks meet."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from channel.attacks import ATTACKS, Attack, label
+from channel.attacks import ATTACKS, Attack, Chain, StrengthError, label, send
+from channel.entry import end_of
+from channel.layers import Channel
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, picture_size
 from data.loader import EvaluationGroups, TrainingGroups
@@ -26,6 +31,8 @@ from options import (
     TrainOptions,
     check_arguments,
 )
+from options.schema import Attack as AttackOptions
+from options.schema import TestEntry, TrainEntry
 
 SMALLEST_SCORED = 11  # px, the window of SSIM
 
@@ -130,7 +137,8 @@ class Training:
     """All that a run is made of, checked."""
 
     model: HidingModel
-    objectives: list[Objective]
+    objectives: list[Objective]  # one a phase
+    channels: list[Channel | None]  # one a phase
     groups: TrainingGroups
     validation: EvaluationGroups | None
 
@@ -138,10 +146,12 @@ class Training:
 def build_training(options: TrainOptions) -> Training:
     """Build what a training file asks for. All its mistakes are told at once, in one OptionsError."""
     mistakes = _Mistakes()
-    model = objectives = groups = validation = None
+    model = objectives = channels = groups = validation = None
     data = options.data
     with mistakes:
         model = build_network(options)
+    with mistakes:
+        channels = build_channels(options)
     if model is None:  # the rest as far as it can be checked without a network
         if options.network.type in MODELS and MODELS[options.network.type].trainable:
             with mistakes:
@@ -159,9 +169,9 @@ def build_training(options: TrainOptions) -> Training:
     if data.validation is not None:
         with mistakes:
             validation = evaluation_groups(options, "data.validate", data.validation, model)
-    if objectives is None or groups is None or mistakes.found:
+    if objectives is None or channels is None or groups is None or mistakes.found:
         raise mistakes.error()
-    return Training(model, objectives, groups, validation)
+    return Training(model, objectives, channels, groups, validation)
 
 
 class _Mistakes:
@@ -243,17 +253,66 @@ def evaluation_groups(
 def build_attacks(options: TestOptions) -> list[Attack]:
     """The attacks of a test file, their strengths checked; two that are the same are a mistake."""
     attacks: list[Attack] = []
-    for k, asked in enumerate(options.attacks):
+    for k, entry in enumerate(options.attacks):
         key = f"attacks.{k}"
-        arguments = check_arguments(options, key, ATTACKS[asked.type], asked.arguments)
-        try:
-            attack = ATTACKS[asked.type](**arguments)
-        except UserError as error:
-            raise options.error(key, str(error)) from error
+        links = tuple(_attack(options, place, link) for place, link in _links(key, entry))
+        attack = links[0] if len(links) == 1 else Chain(links)
+        _check_size(options, key, attack)
         if attack in attacks:
             raise options.error(key, f"'{label(attack)}' a second time")
         attacks.append(attack)
     return attacks
+
+
+def build_channels(options: TrainOptions) -> list[Channel | None]:
+    """One channel a phase: its own where it has one, else that of the training; None: no channel."""
+    common = _channel(options, "train.channel", options.train.channel)
+    return [
+        common if phase.channel is None else _channel(options, f"train.phases.{k}.channel", phase.channel)
+        for k, phase in enumerate(options.train.phases)
+    ]
+
+
+def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> Channel | None:
+    for k, entry in enumerate(entries):
+        for j, (place, link) in enumerate(_links(f"{key}.{k}", entry)):
+            if j and link.weight is not None:
+                raise options.error(f"{place}.weight", "a chain's weight stands in its first attack")
+            for end in (0, 1):
+                _attack(options, place, link, end)
+    if not entries:
+        return None
+    channel = Channel([[link.model_dump(exclude_none=True) for _, link in _links(key, e)] for e in entries])
+    for k, attack in enumerate(entry.at_end(0) for entry in channel.entries):
+        _check_size(options, f"{key}.{k}", attack)
+    return channel
+
+
+def _links(key: str, entry: TestEntry | TrainEntry) -> list[tuple[str, Any]]:
+    """(key, attack) for each attack of a chain; an attack alone is a chain of one."""
+    if not isinstance(entry, list):
+        return [(key, entry)]
+    return [(f"{key}.{j}", link) for j, link in enumerate(entry)]
+
+
+def _attack(
+    options: TrainOptions | TestOptions, key: str, asked: AttackOptions, end: int | None = None
+) -> Attack:
+    """The attack that stands at `key`. end: 0 or 1: its ranges are allowed, and these ends are taken."""
+    strengths = asked.arguments
+    try:
+        if end is not None:
+            strengths = {name: end_of(name, value, end) for name, value in strengths.items()}
+        return ATTACKS[asked.type](**check_arguments(options, key, ATTACKS[asked.type], strengths))
+    except StrengthError as error:
+        raise options.error(f"{key}.{error.strength}", error.words) from error
+
+
+def _check_size(options: TrainOptions | TestOptions, key: str, attack: Attack) -> None:
+    try:
+        send(np.zeros((40, 56, 3), np.uint8), attack)
+    except UserError as error:
+        raise options.error(key, str(error)) from error
 
 
 def set_name(pictures: GroupPictures) -> str:

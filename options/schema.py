@@ -6,7 +6,16 @@ A field's `title`, where there is one, is its type in words for the error texts.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from errors import UserError
 
@@ -155,6 +164,59 @@ class TestData(Section):
     test: list[GroupPictures] = Field(min_length=1, description="the data sets, one entry each")
 
 
+class Attack(Section):
+    """Something that happens to a stego on its way, and how strongly."""
+
+    model_config = ConfigDict(extra="allow")
+
+    # The names and arguments of channel.attacks (a test compares them: leaves do not import each other).
+    type: Literal[
+        "none",
+        "mean",
+        "gaussian",
+        "sharpen",
+        "noise",
+        "brightness",
+        "flip",
+        "jpeg",
+        "webp",
+        "avif",
+        "resize",
+        "crop",
+    ] = Field(description="the attack; its strength (docs/evaluation.md) stands beside it")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything but the declared keys, as the file gave it; see `check_arguments`."""
+        return dict(self.model_extra or {})
+
+
+class TrainAttack(Attack):
+    """An attack that a training step may draw: a strength may be a range [low, high]."""
+
+    weight: float | None = Field(
+        None,
+        gt=0,
+        description="how often it is drawn, relative to the others; of a chain: in its first attack; null: 1",
+    )
+
+
+def _form(value: Any) -> str:
+    return "chain" if isinstance(value, list) else "attack"
+
+
+# What stands in a list of attacks: one attack, or a chain of them.
+TestEntry = Annotated[
+    Annotated[Attack, Tag("attack")] | Annotated[list[Attack], Field(min_length=1), Tag("chain")],
+    Discriminator(_form),
+]
+TrainEntry = Annotated[
+    Annotated[TrainAttack, Tag("attack")] | Annotated[list[TrainAttack], Field(min_length=1), Tag("chain")],
+    Discriminator(_form),
+]
+ATTACKS = "a list of attacks and of chains, which are lists of attacks"
+
+
 class Phase(Section):
     """A stretch of the training with its own frozen parts and loss weights."""
 
@@ -163,6 +225,9 @@ class Phase(Section):
     freeze: list[Text] = Field([], description="parts of the network that are not trained")
     lr_scale: float = Field(1.0, gt=0, description="factor on the learning rate")
     loss: dict[str, Any] = Field({}, description="overrides of the loss section")
+    channel: list[TrainEntry] | None = Field(
+        None, title=ATTACKS, description="in place of train.channel; []: none; null: train.channel"
+    )
 
 
 class Train(Section):
@@ -209,6 +274,11 @@ class Train(Section):
     threads: int | None = Field(None, ge=1, description="CPU threads; null: torch's choice")
     max_bad_steps: int = Field(
         3, ge=1, description="non-finite steps in a row before going back, at half the rate [steps]"
+    )
+    channel: list[TrainEntry] = Field(
+        [],
+        title=ATTACKS,
+        description="what a stego may pass through: one entry is drawn a step (docs/channel.md)",
     )
     phases: list[Phase] = Field([Phase(name="all", share=1.0)], description="in order; their shares sum to 1")
 
@@ -260,22 +330,6 @@ class TrainOptions(Options):
     train: Train = Field(description="optimiser and schedule")
 
 
-class Attack(Section):
-    """Something that happens to a stego on its way, and how strongly."""
-
-    model_config = ConfigDict(extra="allow")
-
-    # The names and arguments of channel.attacks (a test compares them: leaves do not import each other).
-    type: Literal["mean", "gaussian", "sharpen", "noise", "flip", "jpeg", "webp", "resize", "crop"] = Field(
-        description="the attack; its strength (docs/evaluation.md) stands beside it"
-    )
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Everything but `type`, as the file gave it; see `check_arguments`."""
-        return dict(self.model_extra or {})
-
-
 class TestOptions(Options):
     """An option file of test.py."""
 
@@ -293,4 +347,6 @@ class TestOptions(Options):
     capacity: bool = Field(
         True, description="payload_bpp and cdt_efficiency: some 0.3 s of encoding for a 256-pixel secret"
     )
-    attacks: list[Attack] = Field([], description="what happens to each stego; one row each in the results")
+    attacks: list[TestEntry] = Field(
+        [], title=ATTACKS, description="what happens to each stego; one row each in the results"
+    )

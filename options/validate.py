@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from options.schema import Mistake, Source
@@ -53,13 +53,14 @@ def validate(
 
 
 def _message(model: type[BaseModel], location: tuple, errors: list[dict], values: Any) -> str:
-    _, annotation, field = _follow(model, location)
+    reported = errors[0]["loc"]  # `location` is without what pydantic adds
+    _, annotation, field = _follow(model, reported)
     title = field.title if field else None
     words, first = title or _words(annotation), errors[0]
     if first["type"] == "extra_forbidden":
-        keys = list(_fields(_bare(_follow(model, location[:-1])[1])))
+        keys = list(_fields(_bare(_follow(model, reported[:-1])[1])))
         return f"unknown key{nearest(location[-1], keys) or known_words(keys)}"
-    if first["type"] == "missing" and first["loc"] == location:
+    if first["type"] == "missing" and reported[-1:] == location[-1:]:
         meaning = f": {field.description}" if field and field.description else ""
         return f"missing ({words}{meaning})"
     if first["type"] == "value_error":  # from a validator of the schema
@@ -78,20 +79,27 @@ def _message(model: type[BaseModel], location: tuple, errors: list[dict], values
 def _follow(model: type[BaseModel], location: tuple) -> tuple[tuple, Any, FieldInfo | None]:
     """How far `location` leads into the model's sections and lists; the type and field there.
 
-    It ends before a union or a tuple: what pydantic adds there is in no file.
+    It ends before a union or a tuple: what pydantic adds there is in no file. A union whose members have
+    tags is followed further, without the tag.
     """
     annotation: Any = model
     field: FieldInfo | None = None
-    for depth, part in enumerate(location):
+    way: tuple = ()
+    for part in location:
         section = _bare(annotation)
+        tagged = _tagged(section)
+        if part in tagged:
+            annotation, field = tagged[part], None
+            continue
         if _is_section(section):
             field = _fields(section).get(part)
             annotation = field.annotation if field else Any
         elif get_origin(section) in (list, dict, Sequence):
             annotation, field = get_args(section)[-1], None
         else:
-            return location[:depth], annotation, field
-    return location, annotation, field
+            break
+        way += (part,)
+    return way, annotation, field
 
 
 def _is_section(annotation: Any) -> bool:
@@ -104,6 +112,17 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def _members(annotation: Any) -> tuple:
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+
+
+def _tagged(annotation: Any) -> dict[Any, Any]:
+    """The members of a union by their tags, where they have any."""
+    return {
+        extra.tag: member
+        for member in _members(annotation)
+        if get_origin(member) is Annotated
+        for extra in get_args(member)[1:]
+        if isinstance(extra, Tag)
+    }
 
 
 def _bare(annotation: Any) -> Any:
@@ -167,5 +186,6 @@ def option_rows(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str,
         inner, below = _bare(field.annotation), f"{prefix}{name}."
         if get_origin(inner) is list:
             inner, below = _bare(get_args(inner)[0]), f"{below}0."
+            inner = _bare(next(iter(_tagged(inner).values()), inner))  # of an attack or a chain, the attack
         if _is_section(inner):
             yield from option_rows(inner, below)

@@ -172,7 +172,7 @@ def figures(result: Result, part: str) -> list[tuple[str, dict]]:
     return [
         (attack["attack"], scores(attack["secret_revealed"]))
         for attack in result.metrics.get("attacks", ())
-        if attack["attack"].split()[0] == kind
+        if attack["attack"].split()[0] == kind and " + " not in attack["attack"]  # of a chain
     ]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from channel.attacks import Attack, label
+from channel.attacks import Attack, label, send
 from container.keys import repeatable_nonces
 from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
@@ -106,7 +106,7 @@ def _through_png(
 
 
 def _attacked(model: HidingModel, stego: np.ndarray, attack: Attack, seed: int) -> Attacked:
-    damaged = attack(stego, seed)
+    damaged = send(stego, attack, seed)
     try:
         revealed = _arrays(model.reveal(to_tensor(damaged)[None])[0])
     except UserError:  # a method that checks what it reads: nothing is revealed from this stego

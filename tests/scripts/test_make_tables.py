@@ -95,6 +95,8 @@ def test_ours_stands_beside_the_same_method_and_data_only(results):
 def test_attacks_and_steganalysis(results):
     pair = {"psnr_rgb": 21.5, "ssim_rgb": 0.5, "mse": 650.25}
     attacks = [{"attack": f"gaussian sigma={s}", "secret_revealed": pair} for s in (0.5, 1.0)]
+    chain = {"attack": "mean size=3 + jpeg quality=80", "secret_revealed": pair}  # no row of the mean filter
+    attacks.append(chain)
     folder = results("hinet", "own", 1, 40.25, attacks=attacks)
     (folder / "xu").mkdir()
     (folder / "xu" / "security.json").write_text(json.dumps({"network": "xunet", "p_e": 0.31, "auc": 0.7}))

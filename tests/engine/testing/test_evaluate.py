@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.data import astronaut, chelsea, coffee, rocket
 
-from channel.attacks import Flip, Noise, label
+from channel.attacks import Chain, Flip, Noise, label
 from container.codecs import PayloadCodec
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, read_picture, write_picture
@@ -179,6 +179,21 @@ def test_attacks_one_row_each(groups, tmp_path):
     assert float(rows[2]["psnr_rgb"]) == pytest.approx(np.mean(scores))
     text = table(metrics)
     assert f"{refused} of 3 stegos not revealed" in text and "noise sigma=40.0" in text
+
+
+class Halved(Flip):
+    def __call__(self, picture, seed=0):
+        return picture[: len(picture) // 2]
+
+
+def test_chains_and_attacks_of_another_size(groups, tmp_path):
+    attacks = [Chain((Flip(), Flip())), Chain((Noise(40.0), Flip()))]
+    metrics = evaluate(Parity(), groups, tmp_path / "out", SUMMARY, 1, False, attacks, seed=5)
+    there_and_back, other = metrics["attacks"]
+    assert there_and_back["secret_revealed"] == metrics["secret_revealed"]
+    assert other["attack"] == "noise sigma=40.0 + flip axis=horizontal"
+    with pytest.raises(UserError, match="'flip axis=horizontal' changes the picture's size"):
+        evaluate(Parity(), groups, tmp_path / "new", SUMMARY, 1, False, [Halved()])
 
 
 def test_a_test_that_fails_leaves_the_earlier_results(groups, tmp_path):

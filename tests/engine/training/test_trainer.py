@@ -260,8 +260,8 @@ def test_without_sis_a_phase_may_still_freeze_it(trainer, tmp_path):
     ]
     run = trainer(phases=phases, overrides=["network.sis_blocks=0"])
     run.fit()
-    assert run.step == 4 and run.model.sis is None
-    assert "'first', frozen: sde\n" in (tmp_path / "runs/tiny/train.log").read_text()
+    assert run.step == 4 and run.model.mosaic.sis is None
+    assert "'first', frozen: mosaic.sde\n" in (tmp_path / "runs/tiny/train.log").read_text()
 
 
 @pytest.mark.gpu

@@ -1,0 +1,252 @@
+"""The attacks of channel/attacks.py for training: on batches of floats, with a gradient.
+
+Each layer holds an 8-bit attack and does the same to (B,3,H,W) in [0,1]: called with the same seed, it is
+within one grey level of it. Most layers do not round; a channel rounds after each, since it is a picture
+that arrives. Picture b of a batch is attacked with seed + b, so that no two get the same noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from channel import attacks
+from channel.attacks import Attack, label, link_seed
+from channel.entry import Entry
+from channel.notation import Written
+from errors import UserError
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, value: Tensor, top: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.top = top
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        # A step of descent goes against the gradient.
+        outwards = ((x > ctx.top) & (gradient < 0)) | ((x < 0) & (gradient > 0))
+        return gradient.masked_fill(outwards, 0), None, None
+
+
+def straight_through(x: Tensor, value: Tensor, top: float = 1.0) -> Tensor:
+    """`value`, with a gradient that passes to x unchanged, but never pushes it further out of [0, top].
+
+    The straight-through estimator (Bengio et al., 2013), bounded as in models/layers/quantize.py.
+    """
+    return _StraightThrough.apply(x, value, top)
+
+
+def clip(x: Tensor) -> Tensor:
+    """x within [0,1]; values beyond can be pulled back."""
+    return straight_through(x, x.clamp(0, 1))
+
+
+def to_8_bit(x: Tensor) -> Tensor:
+    """x as an 8-bit picture holds it: within [0,1], multiples of 1/255."""
+    return straight_through(x, torch.round(x.clamp(0, 1) * 255) / 255)
+
+
+class Layer(nn.Module):
+    """Base of all layers. layer(x, seed) -> x after the attack: (B,3,H,W) float in [0,1], both."""
+
+    def __init__(self, attack):
+        super().__init__()
+        self.attack = attack
+
+    def forward(self, x: Tensor, seed: int = 0) -> Tensor:
+        raise NotImplementedError
+
+
+class Nothing(Layer):
+    def forward(self, x, seed=0):
+        return x
+
+
+class Mean(Layer):
+    def forward(self, x, seed=0):
+        return _filtered(x, np.full(self.attack.size, 1 / self.attack.size))
+
+
+class Gaussian(Layer):
+    def forward(self, x, seed=0):
+        return _filtered(x, cv2.getGaussianKernel(self.attack.window, self.attack.sigma)[:, 0])
+
+
+class Sharpen(Layer):
+    def forward(self, x, seed=0):
+        blurred = Gaussian(self.attack.gaussian)(x)
+        return clip(x + self.attack.amount * (x - blurred))
+
+
+class Noise(Layer):
+    def forward(self, x, seed=0):
+        height, width = x.shape[-2:]
+        noise = np.stack([self.attack.drawn((height, width, 3), seed + b) for b in range(len(x))])
+        return clip(x + torch.tensor(noise / 255, dtype=x.dtype, device=x.device).permute(0, 3, 1, 2))
+
+
+class Brightness(Layer):
+    def forward(self, x, seed=0):
+        return clip(x * self.attack.factor)
+
+
+class Flip(Layer):
+    def forward(self, x, seed=0):
+        return x.flip(-1 if self.attack.axis == "horizontal" else -2)
+
+
+class Resize(Layer):
+    """Rounded and clipped where Pillow does so: after the pass along each axis."""
+
+    def forward(self, x, seed=0):
+        height, width = x.shape[-2:]
+        small_height, small_width = self.attack.scaled(height), self.attack.scaled(width)
+        # Whole grey levels in float64 round as Pillow's whole numbers do. Apple's GPUs have no float64.
+        exact = torch.float32 if x.device.type == "mps" else torch.float64
+        levels = _whole_levels(x.to(exact) * 255)
+        for axis, side in ((-1, small_width), (-2, small_height), (-1, width), (-2, height)):
+            levels = _whole_levels(_resized(levels, axis, side))
+        return (levels / 255).to(x.dtype)
+
+
+class Crop(Layer):
+    def forward(self, x, seed=0):
+        rows, columns = self.attack.middle(*x.shape[-2:])
+        attacked = torch.full_like(x, attacks.OUTSIDE / 255)
+        attacked[..., rows, columns] = x[..., rows, columns]
+        return attacked
+
+
+class Codec(Layer):
+    """The real codec on the 8-bit picture; the gradient passes straight through. It waits for the device."""
+
+    def forward(self, x, seed=0):
+        pictures = torch.round(x.detach().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        read = np.stack([self.attack(np.ascontiguousarray(one), seed + b) for b, one in enumerate(pictures)])
+        value = torch.from_numpy(read).to(x.device).permute(0, 3, 1, 2).to(x.dtype) / 255
+        return straight_through(x, value)
+
+
+class Chain(Layer):
+    """One layer after another, each on the 8-bit picture that the one before it left."""
+
+    def __init__(self, attack: attacks.Chain):
+        super().__init__(attack)
+        self.links = nn.ModuleList(map(layer, attack.links))
+
+    def forward(self, x, seed=0):
+        for k, link in enumerate(self.links):
+            x = link(to_8_bit(x) if k else x, link_seed(seed, k))
+        return x
+
+
+LAYERS: dict[str, type[Layer]] = {
+    "none": Nothing,
+    "mean": Mean,
+    "gaussian": Gaussian,
+    "sharpen": Sharpen,
+    "noise": Noise,
+    "brightness": Brightness,
+    "flip": Flip,
+    "jpeg": Codec,
+    "webp": Codec,
+    "avif": Codec,
+    "resize": Resize,
+    "crop": Crop,
+    "chain": Chain,
+}
+
+
+def layer(attack: Attack) -> Layer:
+    """The layer that does to a batch what the 8-bit attack does to a picture."""
+    return LAYERS[attack.type](attack)
+
+
+class Channel(nn.Module):
+    """What a stego may pass through in training: one of several attacks, drawn anew for each step.
+
+    written: the entries in the notation of the option files, such as
+        [{"type": "none", "weight": 2}, {"type": "jpeg", "quality": [70, 95]},
+         [{"type": "mean"}, {"type": "webp", "quality": 80}]], the last one a chain.
+    Raises UserError as `Entry.read` does, and for no entries at all.
+    """
+
+    def __init__(self, written: Sequence[Written]):
+        super().__init__()
+        self.entries = [Entry.read(one) for one in written]
+        if not self.entries:
+            raise UserError("a channel of no attacks; write {type: none} for a stego that arrives unchanged")
+
+    def drawn(self, seed: int, step: int, first: int = 0) -> "Drawn":
+        """What happens in one step: it depends on the arguments alone, so a resumed run draws the same.
+
+        seed: the run's. first: the number of this process's first picture in the step's whole batch.
+        """
+        rng = np.random.default_rng((seed, step))
+        weights = np.array([entry.weight for entry in self.entries])
+        entry = self.entries[rng.choice(len(weights), p=weights / weights.sum())]
+        attack = entry.draw(rng)
+        return Drawn(attack, int(rng.integers(2**31)) + first)
+
+    def forward(self, stego: Tensor, seed: int, step: int, first: int = 0) -> Tensor:
+        """(B,3,H,W) in [0,1] -> the same shape, as the receiver gets it: float32, multiples of 1/255."""
+        return self.drawn(seed, step, first)(stego)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A channel at one step: drawn(stego) -> what arrives. It is what a method's forward takes as `channel`.
+
+    attack: what happens to the pictures; seed: of its random choices for the batch's first picture.
+    """
+
+    attack: Attack
+    seed: int
+
+    @torch.compiler.disable  # else torch.compile compiles anew for each attack and strength
+    def __call__(self, stego: Tensor) -> Tensor:
+        """(B,3,H,W) in [0,1] -> the same shape, float32, multiples of 1/255.
+
+        Raises UserError where the attack changed the pictures' size.
+        """
+        with torch.autocast(stego.device.type, enabled=False):  # a grey level is finer than bfloat16
+            received = to_8_bit(layer(self.attack)(stego.float(), self.seed))
+        if received.shape != stego.shape:
+            raise UserError(f"'{label(self.attack)}' changes the pictures' size; an attack must keep it")
+        return received
+
+
+def _filtered(x: Tensor, kernel: np.ndarray) -> Tensor:
+    """x filtered by the kernel (size,) along both axes; the border is mirrored, as OpenCV does by default."""
+    weights = torch.tensor(kernel, dtype=x.dtype, device=x.device)
+    for axis, shape in ((-1, (1, 1, 1, -1)), (-2, (1, 1, -1, 1))):
+        # Index by index, since F.pad mirrors no small picture more than once.
+        mirrored = np.pad(np.arange(x.shape[axis]), len(kernel) // 2, mode="reflect")
+        x = x.index_select(axis, torch.tensor(mirrored, device=x.device))
+        x = F.conv2d(x, weights.view(shape).repeat(3, 1, 1, 1), groups=3)  # each colour by itself
+    return x
+
+
+def _resized(x: Tensor, axis: int, side: int) -> Tensor:
+    """x (B,3,H,W) with `side` values along `axis`, by Pillow's bicubic filter; not rounded.
+
+    The weights are those of the library's filter, each rounded to 22 binary places as Pillow does.
+    """
+    one_each = torch.eye(x.shape[axis], dtype=x.dtype, device=x.device)[None, None]
+    size = (side, x.shape[axis])
+    weights = F.interpolate(one_each, size, mode="bicubic", antialias=True, align_corners=False)[0, 0]
+    weights = torch.round(weights * 2**22) / 2**22  # (side, H or W)
+    return weights @ x if axis == -2 else x @ weights.T
+
+
+def _whole_levels(x: Tensor) -> Tensor:
+    """Grey levels rounded (halves up, as Pillow does) and clipped to 0 to 255."""
+    return straight_through(x, torch.floor(x.clamp(0, 255) + 0.5).clamp(0, 255), top=255)
