@@ -47,7 +47,7 @@ def _read_result(number: int, folder: Path) -> Result:
         for file in sorted((*folder.glob("security.json"), *folder.glob("*/security.json"))):
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
-    except (OSError, ValueError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder}: no results that could be read ({error})") from error
     if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
         raise UserError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
