@@ -34,9 +34,10 @@ class Result:
 def read_results(experiments: Path, folders: list[Path] | None = None) -> list[Result]:
     """All results of `experiments` (its */results/*), and of more folders, numbered from 1.
 
+    Hidden folders are those of a test that is running or was cut off: they are left out.
     Raises UserError for a folder that holds none.
     """
-    found = sorted(file.parent for file in experiments.glob("*/results/*/metrics.json"))
+    found = sorted(file.parent for file in experiments.glob("*/results/[!.]*/metrics.json"))
     return [_read_result(k, folder) for k, folder in enumerate([*found, *(folders or ())], 1)]
 
 
