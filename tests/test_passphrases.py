@@ -17,6 +17,7 @@ from container.header import Damaged, read_header, write_header
 from container.keys import Key, new_nonce
 from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files, reveal_files
+from models import build_model
 from models.keyed import KeyedMethod
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
