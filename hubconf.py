@@ -18,12 +18,16 @@ dependencies = [
     "torch",
     "torchvision",
     "numpy",
+    "scipy",
     "PIL",
+    "cv2",
     "skimage",
     "safetensors",
     "pydantic",
     "yaml",
     "cryptography",
+    "filelock",
+    "tqdm",
 ]
 
 

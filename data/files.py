@@ -1,10 +1,12 @@
-"""Files that are whole at any time: written beside their place, then renamed."""
+"""Files that are whole at any time, written beside their place and then renamed; and one writer at a time."""
 
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from errors import UserError
 
@@ -13,6 +15,30 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Be the only process that writes at `path`, a file or a folder, until the block ends.
+
+    The lock is a file beside `path`, so that a folder can be renamed under it. It ends with the process,
+    however that ends: forked data loaders, which outlive a killed run for seconds, do not hold it (filelock
+    closes it in them). The process that holds it may take it again.
+    refusal: what the UserError says of `path` where another process holds the lock.
+    """
+    place = path.resolve()
+    lock = FileLock(place.with_name(f".{place.name}.lock"), is_singleton=True, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{path}: {refusal}") from None
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with suppress(OSError):  # Windows keeps a file that is open; what is left holds nothing
+                os.unlink(lock.lock_file)
+        lock.release()
 
 
 @contextmanager

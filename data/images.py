@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK, PngImageFile
 from tqdm import tqdm
 
 from data.files import replaced_at_once
@@ -124,12 +124,25 @@ def _to_rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: colour mode {picture.mode} is not supported; save it as RGB") from error
 
 
-def write_picture(path: str | Path, array: np.ndarray) -> None:
-    """Write a picture so that `read_picture` gives back every value; no metadata.
+def icc_profile(path: str | Path) -> bytes | None:
+    """The file's ICC profile of RGB colours, as it stands there; None where it has none, or a huge one.
+
+    It says what colours the numbers mean: without it, a wide-gamut picture is shown too pale. Profiles of
+    grey or CMYK do not fit the RGB that `read_picture` returns. Raises UserError as `picture_size` does.
+    """
+    with _opened(path) as picture:
+        profile = picture.info.get("icc_profile") or b""
+    rgb = profile[16:20] == b"RGB "  # the header's data colour space (ICC.1:2022, 7.2.8)
+    return profile if rgb and len(profile) <= MAX_TEXT_CHUNK else None
+
+
+def write_picture(path: str | Path, array: np.ndarray, icc_profile: bytes | None = None) -> None:
+    """Write a picture so that `read_picture` gives back every value; no metadata but the profile.
 
     path: ends in .png, .bmp, .tif or .tiff; its folder exists. An old file of that name is
         replaced in one step: there is never half a picture under this name.
     array: (H,W,3) uint8 RGB.
+    icc_profile: see `icc_profile`; PNG and TIFF carry it, BMP does not.
     Raises UserError for another format, shape or type, or where the folder is missing.
     """
     path = Path(path)
@@ -142,7 +155,7 @@ def write_picture(path: str | Path, array: np.ndarray) -> None:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"{path}: expected an array (H,W,3) of uint8, got {array.shape} of {array.dtype}")
     with replaced_at_once(path) as part:
-        Image.fromarray(array).save(part, format=file_format)
+        Image.fromarray(array).save(part, format=file_format, icc_profile=icc_profile)
 
 
 def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -202,7 +215,7 @@ def _list_file(path: Path) -> list[Path]:
     if not path.is_file():
         raise UserError(f"{path}: no such list")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # a file's name may hold U+2028
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file in UTF-8") from error
     found = []

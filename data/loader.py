@@ -4,7 +4,6 @@ Training item i depends on the seed and on i alone. So a run gives the same pict
 of workers, and one that was interrupted goes on exactly where it stopped, by starting at that item.
 """
 
-import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ from tqdm import tqdm
 
 from data.groups import Group
 from data.images import picture_size, read_picture, to_tensor
+from data.memory import SharedPictures, available_memory
 from data.transforms import (
     load_group,
     resize_picture,
-    short_side,
+    resized_size,
     training_transform,
     usable_pictures,
 )
@@ -40,7 +40,7 @@ class TrainingGroups(Dataset):
     length: how many items there are: training steps times groups in a step.
     resize: short side before the crop, up or down [px]; None: the picture's own.
     small: pictures smaller than the crop: "error", "skip" or "enlarge".
-    cache: "ram" decodes every picture once, at the start; workers that are forked share them.
+    cache: "ram" decodes every picture once, at the start; all workers share them.
     Raises UserError for pictures that are too small, too few or, with "ram", too many.
     """
 
@@ -68,11 +68,7 @@ class TrainingGroups(Dataset):
         self.num_secrets, self.seed, self.length = num_secrets, seed, length
         self.crop, self.resize, self.small = crop, resize, small
         self.vary = training_transform(crop, flip, rotate)
-        self.cached: list[torch.Tensor] | None = None
-        if cache == "ram":
-            self._refuse_too_large_a_cache()
-            bar = tqdm(self.pictures, "reading pictures", unit="picture", disable=None)
-            self.cached = [self._read(picture) for picture in bar]
+        self.cached = self._read_all() if cache == "ram" else None
 
     def __len__(self) -> int:
         return self.length
@@ -95,29 +91,20 @@ class TrainingGroups(Dataset):
     def _read(self, path: Path) -> torch.Tensor:
         return resize_picture(to_tensor(read_picture(path)), self.crop, self.resize, self.small)
 
-    def _refuse_too_large_a_cache(self) -> None:
-        needed = 0
-        for picture in self.pictures:
-            height, width = picture_size(picture)
-            side = min(height, width)
-            scale = short_side(side, self.crop, self.resize, self.small) / side
-            needed += int(3 * height * width * scale**2)
-        available = available_memory()
+    def _read_all(self) -> SharedPictures:
+        sizes = [
+            resized_size(*picture_size(path), self.crop, self.resize, self.small) for path in self.pictures
+        ]
+        needed, available = sum(3 * height * width for height, width in sizes), available_memory()
         if available is not None and needed > LARGEST_CACHE * available:
             raise UserError(
                 f"cache ram: {len(self.pictures)} pictures need {needed / 1e9:.1f} GB, more than "
                 f"{LARGEST_CACHE:.0%} of the {available / 1e9:.1f} GB available; use cache: none"
             )
-
-
-def available_memory() -> int | None:
-    """Bytes that programs can still claim; None where the system does not say (not Linux)."""
-    try:
-        report = Path("/proc/meminfo").read_text()
-    except OSError:
-        return None
-    found = re.search(r"MemAvailable:\s*(\d+) kB", report)
-    return int(found[1]) * 1024 if found else None
+        cached = SharedPictures(sizes)
+        bar = tqdm(self.pictures, "reading pictures", unit="picture", disable=None)
+        cached.fill(self._read(picture) for picture in bar)
+        return cached
 
 
 def training_loader(

@@ -80,29 +80,30 @@ def _too_small(path: str | Path, height: int, width: int, crop: int) -> str:
     )
 
 
-def short_side(side: int, crop: int | None, resize: int | None, small: str) -> int:
-    """The short side [px] that a picture of short side `side` has before it is cropped."""
+def resized_size(
+    height: int, width: int, crop: int | None, resize: int | None, small: str
+) -> tuple[int, int]:
+    """(height, width) [px] that a picture of this size has before it is cropped."""
+    side = min(height, width)
+    wanted = side
     if resize is not None:
-        return resize
-    if crop is not None and small == "enlarge":
-        return max(side, crop)
-    return side
+        wanted = resize
+    elif crop is not None and small == "enlarge":
+        wanted = max(side, crop)
+    # The long side is rounded down, as torchvision's Resize does.
+    return height * wanted // side, width * wanted // side
 
 
 def resize_picture(
     tensor: torch.Tensor, crop: int | None, resize: int | None = None, small: str = "error"
 ) -> torch.Tensor:
-    """(3,H,W) uint8 -> (3,H',W') uint8 with the short side that `short_side` gives.
+    """(3,H,W) uint8 -> (3,H',W') uint8 of the size that `resized_size` gives.
 
     The shape is kept; bicubic, antialiased.
     """
     height, width = tensor.shape[-2:]
-    side = min(height, width)
-    wanted = short_side(side, crop, resize, small)
-    if wanted == side:
-        return tensor
-    # The long side is rounded down, as torchvision's Resize does.
-    return to_tensor(_resize(to_array(tensor), height * wanted // side, width * wanted // side))
+    wanted = resized_size(height, width, crop, resize, small)
+    return tensor if wanted == (height, width) else to_tensor(_resize(to_array(tensor), *wanted))
 
 
 def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:

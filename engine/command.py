@@ -27,7 +27,7 @@ def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
 
     UserError and OSError are the user's to mend: their text, exit code 2, no traceback (`--debug`
     shows it). Anything else is ours and is not caught: Python prints the traceback and exits
-    with 1.
+    with 1. (engine.log.failures_logged writes both to a run's log.)
     """
     parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
     arguments = parser.parse_args()

@@ -4,12 +4,18 @@ import logging
 import platform
 import subprocess
 import sys
-from contextlib import suppress
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from engine.command import MISTAKES, one_line
+
+if TYPE_CHECKING:  # torch takes seconds to import, which --help need not wait for
+    import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -29,6 +35,28 @@ def log_to(path: Path | None = None) -> None:
         file = _File(path, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(file)
+
+
+@contextmanager
+def failures_logged() -> Iterator[None]:
+    """What ends the block goes to the log's file, not to the console, where `run_command` tells it.
+
+    In one line what the user can mend, as on the console; anything else with its traceback.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, MISTAKES):
+            text = one_line(error)
+        elif isinstance(error, KeyboardInterrupt):
+            text = "interrupted"
+        else:
+            text = traceback.format_exc().rstrip()
+        for handler in logger.handlers:
+            if isinstance(handler, _File):
+                with suppress(OSError):  # a full disk may be the very failure
+                    handler.handle(logger.makeRecord(logger.name, logging.ERROR, "", 0, text, (), None))
+        raise
 
 
 class _File(logging.FileHandler):
@@ -68,8 +96,10 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def environment(device: torch.device) -> dict:
+def environment(device: "torch.device") -> dict:
     """What a figure depends on besides the options: versions, device, commit, command line."""
+    import torch
+
     packages = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "safetensors")
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -82,7 +112,9 @@ def environment(device: torch.device) -> dict:
     }
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.processor() or platform.machine()})"

@@ -61,7 +61,7 @@ def main(arguments: argparse.Namespace) -> None:
         if not (out / "metrics.json").is_file():
             raise UserError(f"{out}: is there already, and holds no results that could be replaced")
         if not arguments.force:
-            raise UserError(f"{out}: holds results already; --force replaces the whole folder")
+            raise UserError(f"{out}: holds results already; --force replaces them")
     for folder in filter(None, inputs):
         if Path(folder).resolve().is_relative_to(out.resolve()):
             raise UserError(f"{folder}: lies in {out}, which is to be written; choose another --out")
@@ -69,7 +69,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(f"--save-images {arguments.save_images}: expected 0 or more")
     log_to()
     from engine.testing.folders import match_folders, read_folders
-    from engine.testing.results import replaced_folder, table, write_results
+    from engine.testing.results import table, write_results
+    from engine.testing.results_folder import replaced_folder
 
     groups = match_folders(*inputs)
     summary = {

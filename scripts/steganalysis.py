@@ -32,7 +32,7 @@ examples:
   how many pairs does a network need to find it?
     python scripts/steganalysis.py --cover covers --stego stegos --detector cnn --network srnet \\
         --pairs 10,20,50,100 --out security_srnet
-Needs the extra packages: pip install -e '.[steganalysis]'
+stegexpose and rich need extra packages: pip install -e '.[steganalysis]'
 """
 
 # Which options go with which detector; the others would have no effect there and are refused.

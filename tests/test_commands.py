@@ -4,6 +4,8 @@ import os
 import re
 import resource
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -65,6 +67,48 @@ def test_train_test_hide_reveal(trained, command, tmp_path, pictures):
 
     error(command("hide.py", *words), "stego.png: exists already; --force replaces it")
     error(command(*reveal), "secret_01.png: exists already")
+
+
+@pytest.fixture
+def test_file(tmp_path, pictures):
+    """An option file that tests codec_lsb on one group, in the run `coded`."""
+    content = {
+        "name": "coded",
+        "weights": "codec_lsb",
+        "network": {"type": "codec_lsb", "num_secrets": 2},
+        "data": {"test": [{"name": "small", "folder": str(pictures), "crop": 32, "groups": 1}]},
+    }
+    (tmp_path / "coded.yml").write_text(yaml.safe_dump(content))
+    return tmp_path / "coded.yml"
+
+
+def test_what_ends_a_test_is_in_its_log(command, test_file, tmp_path, pictures):
+    (tmp_path / "broken").mkdir()
+    for path in pictures.glob("*.png"):
+        content = path.read_bytes()
+        (tmp_path / "broken" / path.name).write_bytes(content[: len(content) // 2])
+    done = command("test.py", "-opt", test_file, "--set", f"data.test.0.folder={tmp_path / 'broken'}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    log = (tmp_path / "runs/coded/test.log").read_text()
+    assert log.splitlines()[-1].endswith(done.stderr.splitlines()[-1].removeprefix("test.py: "))
+    assert "damaged or cut short" in log and "Traceback" not in log
+
+
+def test_two_tests_of_one_name_at_a_time(command, test_file, tmp_path):
+    options = tmp_path / "runs/coded/test_options.yml"
+    first = command("test.py", "-opt", test_file, background=True)
+    while not options.exists() and first.poll() is None:
+        time.sleep(0.02)
+    first.send_signal(signal.SIGSTOP)
+    before = options.read_text()
+    refused = command("test.py", "-opt", test_file, "--set", "save_images=0")
+    first.send_signal(signal.SIGCONT)
+    error(refused, "another test of this name is running; wait for its end or change `name`")
+    assert options.read_text() == before
+    _, said = first.communicate(timeout=120)
+    assert first.returncode == 0, said
+    folder = tmp_path / "runs/coded/results/small"
+    assert (folder / "report.html").exists() and list(folder.parent.iterdir()) == [folder]
 
 
 def test_kill_and_resume_ends_with_the_same_weights(command, train_file, tmp_path):
@@ -173,7 +217,19 @@ def test_a_broken_picture_is_named(command, train_file, tmp_path, pictures, work
     words = ["--set", f"data.train.folder={folder}", "--set", f"data.train.workers={workers}"]
     done = command("train.py", "-opt", train_file(), *words, "--set", "data.validate=null")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert "broken/" in done.stderr.splitlines()[-1] and ".png: " in done.stderr.splitlines()[-1]
+    last = done.stderr.splitlines()[-1]
+    assert "broken/" in last and ".png: " in last
+    log = (tmp_path / "runs/tiny/train.log").read_text().splitlines()
+    assert log[-1].endswith(last.removeprefix("train.py: ")) and not any("Traceback" in line for line in log)
+
+
+def test_a_failure_of_the_program_is_in_the_log(command, train_file, tmp_path):
+    done = command("train.py", "-opt", train_file(steps=100, lr=1e30))
+    assert done.returncode == 1
+    traceback = done.stderr[done.stderr.index("Traceback (most recent call last)") :]
+    assert traceback.endswith("RuntimeError: gave up: 9 returns to a checkpoint, and still diverging\n")
+    log = (tmp_path / "runs/tiny/train.log").read_text()
+    assert "Traceback (most recent call last)" in log and log.splitlines()[-1] == traceback.splitlines()[-1]
 
 
 def test_mistakes_in_hiding(trained, command, tmp_path, pictures):
@@ -235,6 +291,23 @@ def test_python_door(trained, tmp_path, monkeypatch, pictures):
 def test_help_teaches(command, script):
     done = command(script, "--help")
     assert done.returncode == 0 and "example" in done.stdout and "python " in done.stdout
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py", "hide.py", "reveal.py"])
+def test_help_is_quick(command, script):
+    """Within 0.5 s of CPU time: torch alone takes 1.5 s to import."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert command(script, "--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    code = f"import sys; sys.path.insert(0, {root!r}); import {script[:-3]}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n", done.stderr
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])

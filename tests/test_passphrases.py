@@ -17,6 +17,7 @@ from container.header import Damaged, read_header, write_header
 from container.keys import Key, new_nonce
 from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files, reveal_files
+from models import build_model
 from models.keyed import KeyedMethod
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -165,6 +166,25 @@ def test_mistakes(run, here):
     )
     refused(hide(run, "--modulus", "99", out="z.png"), "modulus: must be a whole number of grey levels")
     refused(hide(run, weights="no", out="z.png"), "without weights: lsb, codec_lsb")
+
+
+def test_the_first_line_of_a_passphrase_file_ends_at_a_line_feed(run, here):
+    odd = "one\u2028two\x85three\x0bfour"
+    (here / "odd").write_text(f"{odd}\r\nsecond line", encoding="utf-8")
+    assert hide(run, "--passphrase-file", "odd").returncode == 0
+    reveal_files(build_model("codec_lsb"), "s.png", "out", key=Key(odd))
+    with pytest.raises(ValueError, match="another passphrase"):
+        reveal_files(build_model("codec_lsb"), "s.png", "other", key=Key("one"))
+
+
+@pytest.mark.parametrize("out", ["s.png", "s.tif"])
+def test_the_covers_colours_are_kept(run, here, out):
+    profile = bytes(16) + b"RGB " + b"Display P3" * 30
+    Image.open("cover.png").save("wide.jpg", quality=95, icc_profile=profile)
+    assert hide(run, cover="wide.jpg", out=out).returncode == 0
+    with Image.open(out) as stego:
+        assert stego.info["icc_profile"] == profile
+    assert reveal(run, stego=out).returncode == 0
 
 
 def typed(words, answers):

@@ -15,6 +15,7 @@ from container.payload import MOST_PIXELS, check_sizes
 from data.files import replaced_at_once
 from data.images import (
     LOSSLESS_FORMATS,
+    icc_profile,
     list_pictures,
     picture_format,
     picture_size,
@@ -97,7 +98,7 @@ def hide_files(
             raise UserError(f"{cover}: {error}") from error
     else:
         stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(fitted)[None])[0])
-    write_picture(out, stego)
+    write_picture(out, stego, icc_profile(cover))
     empty = 0 if own_sizes else model.num_secrets - len(files)
     return HiddenFile(out, psnr(cover_array, stego), files, empty, resized)
 

@@ -45,12 +45,13 @@ def asked_key(arguments: argparse.Namespace, twice: bool) -> "Key":
 
 def _first_line(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
-    if not lines or not lines[0]:
+    line = text.split("\n", 1)[0]  # splitlines() would also cut at U+2028 and the like, which one can type
+    if not line:
         raise UserError(f"{path}: the first line is empty, expected the passphrase there")
-    return lines[0]
+    return line
 
 
 def _ask(prompt: str) -> str:

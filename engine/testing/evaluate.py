@@ -16,7 +16,8 @@ from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
 from engine.testing.figures import group_figure
-from engine.testing.results import Attacked, HiddenGroup, mean_finite, replaced_folder, write_results
+from engine.testing.results import Attacked, HiddenGroup, mean_finite, write_results
+from engine.testing.results_folder import replaced_folder
 from errors import UserError
 from metrics.image import psnr
 from models import HidingModel
@@ -70,7 +71,7 @@ def evaluate(
     hide -> stego.png on disk -> a fresh read of that file -> reveal; and once more from the stego
     after each attack (its random choices from `seed` and the group's number). Writes groups.csv and what
     engine/testing/results.py tells of, and returns the metrics. All appears together at the end, in place
-    of earlier results: a test that fails leaves those as they were.
+    of earlier results: a test that fails leaves those as they were. Files of others stay in the folder.
     """
     with replaced_folder(out) as new:
         write_groups(new / "groups.csv", groups.groups)

@@ -34,9 +34,10 @@ class Result:
 def read_results(experiments: Path, folders: list[Path] | None = None) -> list[Result]:
     """All results of `experiments` (its */results/*), and of more folders, numbered from 1.
 
+    Hidden folders are those of a test that is running or was cut off: they are left out.
     Raises UserError for a folder that holds none.
     """
-    found = sorted(file.parent for file in experiments.glob("*/results/*/metrics.json"))
+    found = sorted(file.parent for file in experiments.glob("*/results/[!.]*/metrics.json"))
     return [_read_result(k, folder) for k, folder in enumerate([*found, *(folders or ())], 1)]
 
 
@@ -47,7 +48,7 @@ def _read_result(number: int, folder: Path) -> Result:
         for file in sorted((*folder.glob("security.json"), *folder.glob("*/security.json"))):
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
-    except (OSError, ValueError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder}: no results that could be read ({error})") from error
     if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
         raise UserError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")

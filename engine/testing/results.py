@@ -5,10 +5,8 @@ import io
 import json
 import math
 import os
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,27 +59,6 @@ class _Scores:
     pairs: list[dict] = field(default_factory=list)
     attacks: dict[str, list[dict]] = field(default_factory=dict)
     seconds: list[tuple[float, float]] = field(default_factory=list)
-
-
-@contextmanager
-def replaced_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` to write to; at the end it takes the place of `out`, whole.
-
-    If the writing fails or is interrupted, an old folder at `out` stays as it was.
-    """
-    out = out.resolve()  # a link stays one
-    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
-        yield new
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
-    finally:
-        for left_over in (new, old):
-            shutil.rmtree(left_over, ignore_errors=True)
 
 
 def write_results(

@@ -73,7 +73,8 @@ def analyse(
     Raises UserError for too few pairs (says how many are needed), or too small pictures.
     """
     started = time.monotonic()
-    sealwatch()  # say at once if it is missing
+    if detector != "cnn":
+        sealwatch()  # say at once if it is missing
     _check_sizes(pairs)
     digests = _everywhere(sha256, [path for pair in pairs for path in pair], workers, "reading")
     learn, tested = split(pairs, digests, 0 if detector == "stegexpose" else train_share, seed)
@@ -112,6 +113,7 @@ def analyse(
             analysis.curve.append({"train_pairs": count, **summary(cover, stego, seed, threshold)})
         learn = learn[: analysis.curve[-1]["train_pairs"]]
 
+    packages = [*(["sealwatch"] if detector != "cnn" else []), "numpy", "scipy", "torch", "pillow"]
     parts = {name: summary(*both, seed, threshold) for name, both in analysis.scores.items()}
     analysis.summary = {
         **parts.pop(detector),
@@ -125,7 +127,7 @@ def analyse(
         **({"parts": parts} if parts else {}),
         **({"by_train_pairs": analysis.curve} if analysis.curve else {}),
         "seconds": round(time.monotonic() - started, 1),
-        "packages": {name: version(name) for name in ("sealwatch", "numpy", "scipy", "torch", "pillow")},
+        "packages": {name: version(name) for name in packages},
         "git_commit": git_commit(),
     }
     return analysis

@@ -1,14 +1,18 @@
 """test.py's work: weights and data sets in, results folders and a table out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from data.files import write_beside
+from channel.attacks import Attack
+from data.files import locked, write_beside
+from data.loader import EvaluationGroups
 from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
-from engine.log import device_name, environment, log_to, logger
+from engine.log import close_log, device_name, environment, failures_logged, log_to, logger
 from engine.testing.evaluate import evaluate
 from engine.testing.results import table
 from errors import UserError
+from models import HidingModel
 from options import TestOptions, dump
 
 
@@ -39,34 +43,50 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
 
     run = experiments / options.name
     run.mkdir(parents=True, exist_ok=True)
-    log_to(run / "test.log")
-    write_beside(run / "test_options.yml", dump(options).encode())
-    logger.info(f"{weights['path']}: {weights['method']}, {model.num_secrets} secrets, {device}")
-    env = environment(device)
-    for name, groups in sets.items():
-        out = run / "results" / name
-        logger.info(f"{name}: {len(groups)} groups of 1 cover and {model.num_secrets} secrets")
-        summary = {
-            "method": weights["method"],
-            "dataset": name,
-            "weights": weights["path"],
-            "weights_sha256": weights["sha256"] or None,
-            "arguments": model.arguments,
-            "weights_step": int(weights.get("step", -1)),
-            "through": "PNG",
-            "device": device_name(device),
-            "command": env["command"],
-            "git_commit": env["git_commit"],
-            "packages": env["packages"],
-        }
-        metrics = evaluate(
-            model, groups, out, summary, options.save_images, options.capacity, attacks, options.seed
-        )
-        logger.info(table(metrics))
-        logger.info(f"results: {_short(out / 'metrics.json')}")
-        logger.info(f"report: {_short(out / 'report.html')}")
-        for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
-            logger.info(f"pictures: {_short(figure)}")
+    with locked(run / "test.log", "another test of this name is running; wait for its end or change `name`"):
+        log_to(run / "test.log")
+        try:
+            with failures_logged():
+                write_beside(run / "test_options.yml", dump(options).encode())
+                logger.info(f"{weights['path']}: {weights['method']}, {model.num_secrets} secrets, {device}")
+                for name, groups in sets.items():
+                    _test(options, run / "results" / name, groups, model, weights, attacks)
+        finally:
+            close_log()
+
+
+def _test(
+    options: TestOptions,
+    out: Path,
+    groups: EvaluationGroups,
+    model: HidingModel,
+    weights: dict[str, str],
+    attacks: Sequence[Attack],
+) -> None:
+    """Test on one data set and write its results folder `out`."""
+    logger.info(f"{out.name}: {len(groups)} groups of 1 cover and {model.num_secrets} secrets")
+    env = environment(model.device)
+    summary = {
+        "method": weights["method"],
+        "dataset": out.name,
+        "weights": weights["path"],
+        "weights_sha256": weights["sha256"] or None,
+        "arguments": model.arguments,
+        "weights_step": int(weights.get("step", -1)),
+        "through": "PNG",
+        "device": device_name(model.device),
+        "command": env["command"],
+        "git_commit": env["git_commit"],
+        "packages": env["packages"],
+    }
+    metrics = evaluate(
+        model, groups, out, summary, options.save_images, options.capacity, attacks, options.seed
+    )
+    logger.info(table(metrics))
+    logger.info(f"results: {_short(out / 'metrics.json')}")
+    logger.info(f"report: {_short(out / 'report.html')}")
+    for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
+        logger.info(f"pictures: {_short(figure)}")
 
 
 def _short(path: Path) -> Path:

@@ -1,43 +1,49 @@
 """Folders of runs: one writer at a time, no earlier run is lost, no results of other settings mixed in."""
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 import yaml
 
-from data.files import write_beside
+from data.files import locked, write_beside
 from errors import UserError
 from options import dotted
 
 
-def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[int, str | None]:
+def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[ExitStack, str | None]:
     """Make a run's folder, or take up the one that is there; an earlier run of the name is moved aside.
 
-    about: the text of each file that says what the run is. Returns the descriptor that holds the folder's
-    lock until it is closed, and the name under which an earlier run was kept. Raises UserError where
-    another process is writing there.
+    about: the text of each file that says what the run is. Returns what holds the folder's lock until it
+    is closed, and the name under which an earlier run was kept. Raises UserError where another process is
+    writing there.
     """
-    archived = None
-    if not resume:
-        # Made beside and renamed: where the disk is full, the earlier run keeps its name.
-        new = run.with_name(f".{run.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        (new / "checkpoints").mkdir(parents=True)
-        _write(new, about)
-        if run.exists():
-            os.close(_lock(run))  # a run that is still going is never moved away
-            archived = _archive_name(run)
-            os.rename(run, archived)
-        os.rename(new, run)
-    lock = _lock(run)
-    if resume:
-        _write(run, about)
-    return lock, archived.name if archived else None
+    with ExitStack() as lock:
+        lock.enter_context(locked(run, "another run is writing there; stop it or choose another name"))
+        archived = None
+        if resume:
+            _write(run, about)
+        else:
+            archived = _make(run, about)
+        return lock.pop_all(), archived.name if archived else None
+
+
+def _make(run: Path, about: dict[str, str]) -> Path | None:
+    """Make a run's folder; returns where an earlier one went, if there was one."""
+    # Made beside and renamed: where the disk is full, the earlier run keeps its name.
+    new = run.with_name(f".{run.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    (new / "checkpoints").mkdir(parents=True)
+    _write(new, about)
+    archived = _archive_name(run) if run.exists() else None
+    if archived:
+        os.rename(run, archived)
+    os.rename(new, run)
+    return archived
 
 
 def changes(before: str, now: str) -> Iterator[str]:
@@ -69,18 +75,3 @@ def _archive_name(run: Path) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     names = [f"{run.name}_archived_{stamp}"] + [f"{run.name}_archived_{stamp}-{k}" for k in range(2, 100)]
     return next(path for path in map(run.with_name, names) if not path.exists())
-
-
-def _lock(run: Path) -> int:
-    """Take the folder's lock until the descriptor is closed; a second run of the name is refused.
-
-    A POSIX record lock: unlike flock it is not shared with forked data loaders, which live on for a
-    few seconds after their run was killed and would keep it from being resumed.
-    """
-    descriptor = os.open(run / ".lock", os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise UserError(f"{run}: another run is writing there; stop it or choose another name") from None
-    return descriptor

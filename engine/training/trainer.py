@@ -2,9 +2,8 @@
 
 import json
 import math
-import os
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from engine.checkpoint import (
     start_from,
 )
 from engine.interrupt import StopRequest
-from engine.log import close_log, environment, git_commit, log_to, logger
+from engine.log import close_log, environment, failures_logged, git_commit, log_to, logger
 from engine.testing.evaluate import validate
 from engine.training.board import Board
 from engine.training.optimizers import build_optimizers
@@ -79,7 +78,7 @@ class Trainer:
         self.bad_in_row = self.skipped = self.returns = 0
         self.trend = Trend()
         self.phase: int | None = None
-        self.lock: int | None = None
+        self.lock = ExitStack()
         torch.manual_seed(options.seed)
         saved = None
         if resume:
@@ -105,7 +104,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train to the last step, or until Ctrl-C or SIGTERM, which save first."""
-        with StopRequest() as stop:
+        with failures_logged(), StopRequest() as stop:
             try:
                 self._fit(stop)
             except RuntimeError as error:
@@ -169,9 +168,7 @@ class Trainer:
     def close(self) -> None:
         """Let go of the log and the folder's lock."""
         close_log()
-        if self.lock is not None:
-            os.close(self.lock)
-            self.lock = None
+        self.lock.close()
 
     # --- one step --------------------------------------------------------------------------------
 

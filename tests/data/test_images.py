@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 from data.images import (
     check_pictures,
+    icc_profile,
     list_pictures,
     picture_size,
     read_picture,
@@ -263,6 +264,27 @@ def test_only_lossless_files_are_written(tmp_path, rgb, name):
 def test_only_rgb_bytes_are_written(tmp_path, array):
     with pytest.raises(ValueError, match=r"a\.png: expected an array \(H,W,3\) of uint8"):
         write_picture(tmp_path / "a.png", array)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_an_rgb_profile_is_carried(tmp_path, rgb, name):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = profile[:80] + b"wide" + profile[84:]
+    Image.fromarray(rgb).save(tmp_path / "cover.jpg", icc_profile=wide)
+    assert icc_profile(tmp_path / "cover.jpg") == wide
+    write_picture(tmp_path / name, rgb, icc_profile(tmp_path / "cover.jpg"))
+    assert np.array_equal(read_picture(tmp_path / name), rgb) and icc_profile(tmp_path / name) == wide
+
+
+def test_profiles_that_cannot_be_carried(tmp_path, rgb):
+    for space, length in ((b"GRAY", 200), (b"CMYK", 200), (b"RGB ", 2**20 + 1)):  # Pillow reads back 1 MB
+        profile = bytes(16) + space + bytes(length - 20)
+        Image.fromarray(rgb).save(tmp_path / "cover.jpg", icc_profile=profile)
+        assert icc_profile(tmp_path / "cover.jpg") is None
+    Image.fromarray(rgb).save(tmp_path / "plain.jpg")
+    assert icc_profile(tmp_path / "plain.jpg") is None
+    write_picture(tmp_path / "a.png", rgb, bytes(16) + b"RGB " + bytes(2**20 - 20))
+    assert np.array_equal(read_picture(tmp_path / "a.png"), rgb)
 
 
 def test_failed_writing_leaves_the_old_file(tmp_path, rgb, monkeypatch):

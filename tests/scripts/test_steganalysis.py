@@ -176,13 +176,15 @@ def test_xunet_learns_noise(folders, tmp_path):
     assert (found["train_pairs"], found["test_pairs"]) == (30, 30)
 
 
+@pytest.mark.slow
 def test_srnet_learns_noise(folders, tmp_path):
-    pairs = noisy_pairs(folders, tmp_path / "noisy", 16)[::2]
+    """On 42 pairs, with seeds 0, 1 and 2: AUC 0.97, 0.99, 0.95. Half as many pairs were too few (0.83)."""
+    pairs = noisy_pairs(folders, tmp_path / "noisy", 16)
     training = Training("srnet", steps=100, batch=4, crop=32)
     found = analyse(
         pairs, "cnn", tmp_path, training=training, train_share=0.7, device="cpu", workers=1
     ).summary
-    assert found["auc"] > 0.85 and found["test_pairs"] == 9
+    assert found["auc"] > 0.85 and found["test_pairs"] == 18
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(folders, tmp_path, monkeypatch):
@@ -289,6 +291,13 @@ def test_jpeg_is_warned_of_and_excluded_pictures_are_left_out(folders, tmp_path,
     said = capsys.readouterr()
     assert "56 of 56 stegos are JPEG" in said.err and "4 of 60 pairs are in" in said.out
     assert result(tmp_path / "o")["pairs"] == 56
+
+
+def test_networks_need_no_package(monkeypatch, folders, tmp_path):
+    monkeypatch.setitem(sys.modules, "sealwatch", None)
+    words = ("--detector", "cnn", "--device", "cpu", "--crop", "32", "--batch", "2", "--steps", "2")
+    call(folders, "cover", "stego", *words, "--out", tmp_path / "o")
+    assert "sealwatch" not in result(tmp_path / "o")["packages"]
 
 
 def test_without_the_package_the_command_says_how_to_get_it(monkeypatch, folders, tmp_path):

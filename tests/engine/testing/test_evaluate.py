@@ -17,6 +17,7 @@ from data.loader import EvaluationGroups
 from engine.testing.evaluate import evaluate, validate
 from engine.testing.figures import group_figure, residual
 from engine.testing.results import HiddenGroup, mean_finite, summarise, table, write_results
+from engine.testing.results_folder import WRITTEN
 from errors import UserError
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
@@ -177,6 +178,8 @@ def test_attacks_one_row_each(groups, tmp_path):
     rows = list(csv.DictReader((tmp_path / "attacks.csv").open()))
     assert [row["attack"] for row in rows] == [label(a) for a in attacks]
     assert float(rows[2]["psnr_rgb"]) == pytest.approx(np.mean(scores))
+    files = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(files) > 20 and all(map(WRITTEN.fullmatch, files)), "a rerun would keep them as foreign"
     text = table(metrics)
     assert f"{refused} of 3 stegos not revealed" in text and "noise sigma=40.0" in text
 

@@ -1,10 +1,38 @@
-"""What is written beside results, so that those of other settings are not taken for them."""
+"""Folders of runs: one writer at a time, and results of other settings are not taken for these."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from engine.training.run_folder import keep_settings
+from engine.training.run_folder import keep_settings, open_run
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_no_other_run_comes_between_archiving_and_renaming(tmp_path, monkeypatch):
+    run, rename, seen = tmp_path / "tiny", os.rename, []
+    lock, _ = open_run(run, {"options.yml": "first"}, resume=False)
+    lock.close()
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+    program += f"from engine.training.run_folder import open_run\nopen_run(Path({str(run)!r}), {{}}, False)"
+
+    def watched(*paths):
+        for _ in range(2):
+            words = [sys.executable, "-c", program]
+            seen.append(subprocess.run(words, capture_output=True, text=True, timeout=60).stderr)
+            rename(*paths) if len(seen) % 2 else None
+
+    monkeypatch.setattr(os, "rename", watched)
+    lock, archived = open_run(run, {"options.yml": "second"}, resume=False)
+    lock.close()
+    assert len(seen) == 4 and all("tiny: another run is writing there; stop it" in one for one in seen)
+    assert (run / "options.yml").read_text() == "second"
+    assert (tmp_path / archived / "options.yml").read_text() == "first"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_settings_of_a_folder_are_kept(tmp_path):
