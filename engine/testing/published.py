@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from engine.log import ROOT
+from engine.testing.protocol import read_metrics
 from errors import UserError
 
 PUBLISHED = ROOT / "scripts" / "published.yml"
@@ -41,14 +42,12 @@ def read_results(experiments: Path, folders: list[Path] | None = None) -> list[R
 
 
 def _read_result(number: int, folder: Path) -> Result:
+    metrics = read_metrics(folder)
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         security = {}
         for file in sorted((*folder.glob("security.json"), *folder.glob("*/security.json"))):
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: no results that could be read ({error})") from error
-    if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
-        raise UserError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
     return Result(number, folder, metrics, security)

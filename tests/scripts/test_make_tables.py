@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.testing.protocol import PROTOCOL
 from engine.testing.published import read_published, read_results
 from scripts.make_tables import page
 
@@ -18,7 +19,13 @@ def results(tmp_path):
     def write(method: str, dataset: str, secrets: int, psnr: float, **more):
         pair = {"psnr_rgb": psnr, "ssim_rgb": 0.98765, "ms_ssim": 0.9, "scc": 0.5, "mae": 1.5, "rmse": 2.0}
         pair |= {"mse": 65.025, "worst_psnr_rgb": psnr - 3}
-        metrics = {"method": method, "dataset": dataset, "num_secrets": secrets, "groups": 7}
+        metrics = {
+            "protocol": PROTOCOL,
+            "method": method,
+            "dataset": dataset,
+            "num_secrets": secrets,
+            "groups": 7,
+        }
         metrics |= {"cover_stego": pair, "secret_revealed": pair, "through": "PNG", "weights_step": 80}
         metrics |= {"command": ["test.py", "-opt", "x.yml"], "device": "cpu", "cdt_db": 33.5, **more}
         folder = tmp_path / "experiments" / f"{method}_{secrets}" / "results" / dataset
@@ -113,6 +120,6 @@ def test_command(results, command, tmp_path):
     done = command("scripts/make_tables.py", *words)
     assert done.returncode == 0 and "1 results beside" in done.stdout, done.stderr
     assert "| [1] | hinet | 1 | imagenet | 40.25 dB |" in (tmp_path / "t.md").read_text()
-    (folder / "metrics.json").write_text('{"method": "x"}')
+    (folder / "metrics.json").write_text(json.dumps({"protocol": PROTOCOL, "method": "x"}))
     done = command("scripts/make_tables.py", *words)
     assert done.returncode == 2 and "not what test.py or scripts/evaluate.py writes" in done.stderr
