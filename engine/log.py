@@ -1,6 +1,7 @@
 """Where a run leaves its traces: console, train.log, env.json."""
 
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -106,10 +107,20 @@ def environment(device: "torch.device") -> dict:
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
+        "machine": machine_name(),
         "device": device_name(device),
         "cpu_threads": torch.get_num_threads(),
         "packages": {name: version(name) for name in packages},
     }
+
+
+def machine_name() -> str:
+    """The processor and how many cores of it there are: "AMD EPYC 9R14, 2 cores"."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):  # Linux says more here than through `platform`
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def device_name(device: "torch.device") -> str:

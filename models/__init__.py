@@ -15,6 +15,7 @@ from models.keyed import KeyedMethod
 from models.lsb import LSB
 from models.smilenet import SMILENet
 from models.smilenet_l import SMILENetL
+from models.thumbnails import Thumbnails
 from models.weng import Weng
 
 MODELS: dict[str, type[HidingModel]] = {
@@ -24,6 +25,7 @@ MODELS: dict[str, type[HidingModel]] = {
     "hinet": HiNet,
     "lsb": LSB,
     "codec_lsb": CodecLSB,
+    "thumbnails": Thumbnails,
     "deepmih": DeepMIH,
     "isn": ISN,
     "baluja": Baluja,

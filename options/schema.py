@@ -337,7 +337,7 @@ class TestOptions(Options):
 
     weights: Text = Field(
         description="a run's name, a name in experiments/pretrained, a .safetensors file, or a method "
-        "without weights (lsb, codec_lsb)"
+        "without weights (lsb, codec_lsb, thumbnails)"
     )
     network: Network | None = Field(
         None, description="what the weights must be; null: what they say they are"

@@ -1,8 +1,9 @@
-"""The papers' tables with this project's figures beside them, as Markdown.
+"""The tables and plots of the pages, from results that are kept as data and from what the papers print.
 
 Run from the checkout: `python scripts/make_tables.py --help`. What the papers say stands in
-scripts/published.yml, what was measured here in the metrics.json of results folders. Exit code 0: done;
-2: a file that does not fit, which one line on stderr explains; 1: anything else.
+scripts/published.yml, what was measured here in docs/results/ (by scripts/collect.py) and in the
+metrics.json of results folders. Exit code 0: done; 2: a file or a page that does not fit, which one line on
+stderr explains; 1: anything else.
 """
 
 import argparse
@@ -14,24 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
 from engine.command import Parser, run_command
-from engine.log import EXPERIMENTS
-from engine.testing.published import Result, read_published, read_results
-
-KINDS = {"cover/stego": "cover_stego", "secret/revealed": "secret_revealed"}
-HEADS = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "scc": "SCC",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "mse": "MSE",
-    "srm": "SRM (%)",
-    "csr": "CSR (%)",
-    "xunet": "XuNet (%)",
-}
-OURS = {"psnr": "psnr_rgb", "ssim": "ssim_rgb"}  # where our field has another name
-DIGITS = {"psnr": 2, "mse": 5, "mae": 2, "rmse": 2, "srm": 2, "csr": 2, "xunet": 2}  # 4 for all else
+from engine.log import EXPERIMENTS, ROOT
+from engine.testing.collected import RESULTS
+from engine.testing.pages import fill_pages
+from engine.testing.published import Result, compared_parts, markdown, read_published, read_results, shown
+from errors import UserError
 
 PARSER = Parser(
     "make_tables.py",
@@ -39,10 +27,21 @@ PARSER = Parser(
 Write the papers' tables with this project's figures beside them, as Markdown: first all results of this
 project, then table by table what was published (scripts/published.yml, quoted digit by digit) and what was
 measured here with the same number of secrets. A figure of ours stands beside a published one only where
-method and data set are the same; else it has a row of its own.""",
+method and data set are the same; else it has a row of its own. Luma stands beside luma.
+
+With --pages: fill the tables of README.md and docs/ from docs/results/, each between two marks:
+  <!-- table: comparison SET NAME... -->                  means with intervals, spread over seeds
+  <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME less that of OTHER, in pairs
+  <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
+  <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
+  <!-- end -->
+and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
+_seed_K, and may hold * and ?.""",
     epilog="""examples:
   python scripts/make_tables.py --out tables.md
-  python scripts/make_tables.py --experiments experiments scores/hinet""",
+  python scripts/make_tables.py --experiments experiments scores/hinet
+  python scripts/make_tables.py --pages
+  python scripts/make_tables.py --pages --check""",
 )
 PARSER.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="more results folders")
 PARSER.add_argument(
@@ -55,7 +54,16 @@ PARSER.add_argument(
 PARSER.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
 
 
+PARSER.add_argument("--pages", action="store_true", help="fill the tables and draw the plots of the pages")
+PARSER.add_argument("--check", action="store_true", help="with --pages: only say where page and data differ")
+
+
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.check and not arguments.pages:
+        raise UserError("--check goes with --pages")
+    if arguments.pages:
+        fill_pages(ROOT, RESULTS, arguments.check)
+        return
     published, results = read_published(), read_results(arguments.experiments, arguments.folders)
     text = "\n".join(page(published, results)) + "\n"
     if arguments.out:
@@ -75,8 +83,9 @@ def page(published: dict, results: list[Result]) -> list[str]:
         lines.append("None yet: `python test.py -opt options/test/quickstart.yml` makes the first.")
     lines += ["", "## Beside what was published", ""]
     lines.append(
-        "Columns called *paper* are quoted; columns called *ours* were measured here, over RGB, and [n] is "
-        "the run above. A figure that was revealed from floats cannot be had from an 8-bit file."
+        "Columns called *paper* are quoted; columns called *ours* were measured here, over RGB or, where the "
+        "heading says so, over luma; [n] is the run above. A figure that was revealed from floats cannot be "
+        "had from an 8-bit file."
     )
     for table in published["tables"]:
         lines += [
@@ -88,9 +97,7 @@ def page(published: dict, results: list[Result]) -> list[str]:
         matching = [r for r in results if r.metrics["num_secrets"] == int(table["num_secrets"])]
         if table.get("ours") == "none":  # a study of another network's parts
             matching = []
-        for part, sets in table["parts"].items():
-            lines += ["", f"**{part}**", ""]
-            lines += compared(table["columns"], part, sets, matching, published["names"])
+        lines += ["", *compared_parts(table, matching, published["names"])]
     return lines
 
 
@@ -131,65 +138,6 @@ def overview(results: list[Result]) -> list[str]:
         ]
         lines.append(f"- {result.mark} {'; '.join(filter(None, about))}")
     return lines
-
-
-def compared(columns: list[str], part: str, sets: dict, results: list[Result], names: dict) -> list[str]:
-    """One part of a published table: method and data set down, each figure as paper and ours across."""
-    ours: dict[tuple[str, str], list[tuple[str, dict]]] = {}
-    for result in results:
-        method = names.get(result.metrics["method"], result.metrics["method"])
-        for detail, values in figures(result, part):
-            key = (method, result.metrics["dataset"])
-            ours.setdefault(key, []).append((f"{result.mark} {detail}".strip(), values))
-    rows = []
-    for dataset, methods in sets.items():
-        for method, numbers in methods.items():
-            paired = ours.pop((method, dataset), [("", {})])
-            for mark, values in paired:
-                rows.append([method, dataset, *beside(columns, numbers, values), mark])
-    for (method, dataset), measured in ours.items():
-        rows += [[method, dataset, *beside(columns, [], values), mark] for mark, values in measured]
-    heads = [f"{HEADS[column]} {whose}" for column in columns for whose in ("paper", "ours")]
-    return markdown(["method", "data", *heads, "run"], rows)
-
-
-def beside(columns: list[str], numbers: list[str], values: dict) -> list[str]:
-    cells = []
-    for k, column in enumerate(columns):
-        cells += [numbers[k] if numbers else "-", shown(values.get(column), DIGITS.get(column, 4))]
-    return cells
-
-
-def figures(result: Result, part: str) -> list[tuple[str, dict]]:
-    """What a run says about one part of a table: (detail, {column: value}), one or more, or none."""
-    if part in KINDS:
-        summary = result.metrics[KINDS[part]]
-        return [("", scores(summary))] if summary else []
-    if part == "steganalysis":
-        errors = {name: 100 * one["p_e"] for name, one in result.security.items() if "p_e" in one}
-        return [("", errors)] if errors.keys() & HEADS.keys() else []
-    kind = part.removeprefix("after ")
-    return [
-        (attack["attack"], scores(attack["secret_revealed"]))
-        for attack in result.metrics.get("attacks", ())
-        if attack["attack"].split()[0] == kind and " + " not in attack["attack"]  # of a chain
-    ]
-
-
-def scores(summary: dict) -> dict:
-    values = {column: summary.get(OURS.get(column, column)) for column in HEADS}
-    if isinstance(summary.get("mse"), float):
-        values["mse"] = summary["mse"] / 255**2  # ours is in grey levels squared
-    return values
-
-
-def shown(value: float | str | None, digits: int = 2) -> str:
-    return "-" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def markdown(heads: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines]
 
 
 if __name__ == "__main__":

@@ -104,3 +104,46 @@ def command(tmp_path):
         return subprocess.run(words, timeout=300, **settings)
 
     return run
+
+
+@pytest.fixture
+def make_run():
+    """A test run as docs/results keeps it: make_run("isn_4_nano", 31.0, 25.0, **changes) -> a Run.
+
+    Six groups around the two means; what a group is above them is the same for all runs of a number of
+    secrets, as pictures are. modulus=M makes it a method without training.
+    """
+    from engine.testing.collected import Run
+    from engine.testing.protocol import PROTOCOL
+    from metrics.intervals import mean_interval
+
+    def make(name, stego, revealed, secrets=4, seed=0, modulus=None, **changes):
+        def scores(mean, count):
+            values = [[mean + (k - 2.5) + 0.1 * (n % 2) for n in range(count)] for k in range(6)]
+            flat = [value for group in values for value in group]
+            ends = mean_interval(flat, [k for k in range(6) for _ in range(count)])
+            middle = sum(flat) / len(flat)
+            summary = {"psnr_rgb": middle, "psnr_rgb_interval": ends, "psnr_y": middle + 3, "ssim_rgb": 0.9}
+            luma = [[value + 3 for value in group] for group in values]
+            return summary | {"ssim_y": 0.95}, {"psnr_rgb": values, "psnr_y": luma}
+
+        (cover, covers), (secret, pairs) = scores(stego, 1), scores(revealed, secrets)
+        training = {"seed": seed, "minutes": 5.0, "threads": 1}
+        content = {
+            "protocol": PROTOCOL,
+            "method": name.partition("_")[0] if modulus is None else name.rpartition(f"_{secrets}_")[0],
+            "arguments": {} if modulus is None else {"modulus": modulus},
+            "dataset": "crops",
+            "num_secrets": secrets,
+            "groups": 6,
+            "params": 1234567,
+            "weights_step": 50,
+            "training": training if modulus is None else None,
+            "pictures_sha256": f"of {secrets} secrets",
+            "cover_stego": cover,
+            "secret_revealed": secret,
+            "per_group": {"cover_stego": covers, "secret_revealed": pairs},
+        }
+        return Run("crops", name, content | changes)
+
+    return make

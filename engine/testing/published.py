@@ -1,4 +1,4 @@
-"""What the papers say (scripts/published.yml), and what was measured here (results folders)."""
+"""What the papers say (scripts/published.yml), and beside it what was measured here (results folders)."""
 
 import json
 from dataclasses import dataclass
@@ -7,9 +7,28 @@ from pathlib import Path
 import yaml
 
 from engine.log import ROOT
+from engine.testing.protocol import read_metrics
 from errors import UserError
 
 PUBLISHED = ROOT / "scripts" / "published.yml"
+KINDS = {"cover/stego": "cover_stego", "secret/revealed": "secret_revealed"}
+HEADS = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "scc": "SCC",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "mse": "MSE",
+    "srm": "SRM (%)",
+    "csr": "CSR (%)",
+    "xunet": "XuNet (%)",
+}
+OURS = {  # where our field has another name: over RGB, or over luma where the paper's figures are
+    "rgb": {"psnr": "psnr_rgb", "ssim": "ssim_rgb"},
+    "luma": {"psnr": "psnr_y", "ssim": "ssim_y"},
+}
+DIGITS = {"psnr": 2, "mse": 5, "mae": 2, "rmse": 2, "srm": 2, "csr": 2, "xunet": 2}  # 4 for all else
 
 
 def read_published() -> dict:
@@ -19,20 +38,15 @@ def read_published() -> dict:
 
 @dataclass(frozen=True)
 class Result:
-    """A results folder: its place in a list, its metrics, and each steganalysis that was run into it."""
+    """What was measured of one run: how a table refers to it, its metrics, and each steganalysis of it."""
 
-    number: int
-    folder: Path
+    mark: str
     metrics: dict
     security: dict[str, dict]
 
-    @property
-    def mark(self) -> str:
-        return f"[{self.number}]"
-
 
 def read_results(experiments: Path, folders: list[Path] | None = None) -> list[Result]:
-    """All results of `experiments` (its */results/*), and of more folders, numbered from 1.
+    """All results of `experiments` (its */results/*), and of more folders, numbered [1], [2], ...
 
     Hidden folders are those of a test that is running or was cut off: they are left out.
     Raises UserError for a folder that holds none.
@@ -42,14 +56,95 @@ def read_results(experiments: Path, folders: list[Path] | None = None) -> list[R
 
 
 def _read_result(number: int, folder: Path) -> Result:
+    metrics = read_metrics(folder)
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         security = {}
         for file in sorted((*folder.glob("security.json"), *folder.glob("*/security.json"))):
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{folder}: no results that could be read ({error})") from error
-    if not {"method", "dataset", "num_secrets", "cover_stego", "secret_revealed"} <= metrics.keys():
-        raise UserError(f"{folder / 'metrics.json'}: not what test.py or scripts/evaluate.py writes")
-    return Result(number, folder, metrics, security)
+    return Result(f"[{number}]", metrics, security)
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def compared_parts(table: dict, results: list[Result], names: dict) -> list[str]:
+    """All parts of a published table with ours beside them."""
+    lines: list[str] = []
+    for part, sets in table["parts"].items():
+        lines += [*([""] if lines else []), f"**{part}**", ""]
+        lines += compared(table["columns"], table.get("scale", "rgb"), part, sets, results, names)
+    return lines
+
+
+def compared(
+    columns: list[str], scale: str, part: str, sets: dict, results: list[Result], names: dict
+) -> list[str]:
+    """One part of a published table: method and data set down, each figure as paper and ours across."""
+    ours: dict[tuple[str, str], list[tuple[str, dict]]] = {}
+    for result in results:
+        method = names.get(result.metrics["method"], result.metrics["method"])
+        for detail, values in figures(result, part, scale):
+            key = (method, result.metrics["dataset"])
+            ours.setdefault(key, []).append((f"{result.mark} {detail}".strip(), values))
+    rows = []
+    for dataset, methods in sets.items():
+        for method, numbers in methods.items():
+            paired = ours.pop((method, dataset), [("", {})])
+            for mark, values in paired:
+                rows.append([method, dataset, *beside(columns, numbers, values), mark])
+    for (method, dataset), measured in ours.items():
+        rows += [[method, dataset, *beside(columns, [], values), mark] for mark, values in measured]
+    luma = OURS["luma"] if scale == "luma" else {}
+    said = [HEADS[column] + (", luma," if column in luma else "") for column in columns]
+    heads = [f"{head} {whose}" for head in said for whose in ("paper", "ours")]
+    return markdown(["method", "data", *heads, "run"], rows)
+
+
+def beside(columns: list[str], numbers: list[str], values: dict) -> list[str]:
+    cells = []
+    for k, column in enumerate(columns):
+        cells += [numbers[k] if numbers else "-", shown(values.get(column), DIGITS.get(column, 4))]
+    return cells
+
+
+def figures(result: Result, part: str, scale: str) -> list[tuple[str, dict]]:
+    """What a run says about one part of a table: (detail, {column: value}), one or more, or none."""
+    if part in KINDS:
+        summary = result.metrics[KINDS[part]]
+        return [(_setting(result), scores(summary, scale))] if summary else []
+    if part == "steganalysis":
+        errors = {name: 100 * one["p_e"] for name, one in result.security.items() if "p_e" in one}
+        return [("", errors)] if errors.keys() & HEADS.keys() else []
+    kind = part.removeprefix("after ")
+    found = []
+    for attack in result.metrics.get("attacks", ()):
+        if attack["attack"].split()[0] == kind and " + " not in attack["attack"]:  # not of a chain
+            share = attack["revealed_share"]
+            refused = f", {100 * share:.0f} % revealed" if share < 1 else ""
+            found.append((attack["attack"] + refused, scores(attack["secret_revealed"] or {}, scale)))
+    return found
+
+
+def _setting(result: Result) -> str:
+    """What a figure depends on besides method and data: the modulus of a method without weights."""
+    modulus = result.metrics.get("arguments", {}).get("modulus")
+    return f"M = {modulus}" if modulus and not result.metrics.get("weights_sha256") else ""
+
+
+def scores(summary: dict, scale: str) -> dict:
+    values = {column: summary.get(OURS[scale].get(column, column)) for column in HEADS}
+    if isinstance(summary.get("mse"), float):
+        values["mse"] = summary["mse"] / 255**2  # ours is in grey levels squared
+    return values
+
+
+def shown(value: float | str | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def markdown(heads: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines]

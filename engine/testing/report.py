@@ -3,7 +3,6 @@
 import base64
 import csv
 import io
-import json
 import math
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from PIL import Image
 from data.files import write_beside
 from data.images import read_picture
 from engine.testing.figures import panels
-from errors import UserError
+from engine.testing.protocol import read_json, read_metrics
 from metrics.image import FIELDS
+from metrics.intervals import FEWEST
 from options import dotted
 
 GROUPS = 4  # whose pictures are shown: some 0.3 MB each
@@ -32,12 +32,13 @@ def write_report(folder: Path) -> Path:
     No scripts, nothing from elsewhere: pictures are part of the file. Returns its path. Raises
     UserError where the folder holds no results.
     """
-    metrics = _read_json(folder / "metrics.json")
+    metrics = read_metrics(folder)
     found = sorted((*folder.glob("security.json"), *folder.glob("*/security.json")))
     page = _TEMPLATE.render(
         metrics=metrics,
         scores=[(words, metrics[kind]) for kind, words in KINDS.items() if metrics.get(kind)],
         fields=(*FIELDS, "worst_psnr_rgb"),
+        fewest=FEWEST,
         histograms=_histograms(folder / "per_image.csv"),
         groups=[_group(folder, cover) for cover in _kept(folder, "cover")[:GROUPS]],
         security=[_security(file) for file in found],
@@ -52,7 +53,7 @@ def write_report(folder: Path) -> Path:
 
 def _security(file: Path) -> dict:
     """One steganalysis: its detector, AUC, all figures by dotted names, and its ROC curves as data URIs."""
-    said = _read_json(file)
+    said = read_json(file)
     curves = [_data_uri(Image.fromarray(read_picture(p))) for p in sorted(file.parent.glob("roc*.png"))]
     name = said.get("features") or said.get("network") or said.get("detector", file.parent.name)
     left_out = ("packages", "by_train_pairs")
@@ -67,16 +68,10 @@ def number(value, name: str = "") -> str:
     return f"{value:.{DIGITS.get(name, 4)}f}" if isinstance(value, float) else str(value)
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent}: no results here ({path.name} is missing)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return content
+def interval(summary: dict, name: str) -> str:
+    """The 95 % interval of a score for a person: "36.81 to 37.29", nothing where there is none."""
+    ends = summary.get(f"{name}_interval")
+    return " to ".join(number(end, name) for end in ends) if ends else ""
 
 
 def _shown(values: dict) -> dict[str, str]:
@@ -142,4 +137,5 @@ _ENVIRONMENT = jinja2.Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["number"] = number
+_ENVIRONMENT.filters["interval"] = interval
 _TEMPLATE = _ENVIRONMENT.get_template("report.html.j2")

@@ -1,11 +1,12 @@
 """From hidden and revealed groups to a results folder: scores, tables, pictures, all written at once."""
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,11 @@ from container.codecs import PayloadCodec
 from data.files import write_beside
 from data.images import write_picture
 from engine.testing.figures import group_figure, histogram
+from engine.testing.protocol import PROTOCOL
 from engine.testing.report import DIGITS, KINDS, write_report
 from metrics.capacity import Codec, capacity_bound, cdt_db, cdt_efficiency, payload
 from metrics.image import FIELDS, psnr, score_pair
-from models.base import EMPTY
+from metrics.intervals import FEWEST, mean_interval
 
 
 @dataclass
@@ -54,11 +56,13 @@ class HiddenGroup:
 
 @dataclass
 class _Scores:
-    """What is kept of the groups seen so far: a row a pair, a row a pair and attack, seconds."""
+    """What is kept of the groups seen so far: a row a pair, a row a pair and attack, seconds a group (None
+    where another program hid), and a checksum of all covers and secrets."""
 
     pairs: list[dict] = field(default_factory=list)
     attacks: dict[str, list[dict]] = field(default_factory=dict)
     seconds: list[tuple[float, float]] = field(default_factory=list)
+    pictures: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
 
 def write_results(
@@ -89,17 +93,18 @@ def write_results(
     cover, revealed = (summarise(rows, kind) for kind in KINDS)
     assert cover is not None, "no groups"
     metrics = {
+        "protocol": PROTOCOL,
         **summary,
         "groups": cover["pairs"],
         "num_secrets": revealed["pairs"] // cover["pairs"] if revealed else 0,
+        "pictures_sha256": scores.pictures.hexdigest(),
         "cover_stego": cover,
         "secret_revealed": revealed,
         **_capacity(rows, cover, revealed, codec.name if codec else None),
         "attacks": [_summarise_attack(name, attacked) for name, attacked in scores.attacks.items()],
     }
-    if scores.seconds:
-        hide, reveal = np.mean(scores.seconds, axis=0)
-        metrics |= {"seconds_hide": float(hide), "seconds_reveal": float(reveal)}
+    for k, name in enumerate(("seconds_hide", "seconds_reveal") if scores.seconds else ()):
+        metrics |= _mean_with_interval(name, [pair[k] for pair in scores.seconds], range(cover["pairs"]))
     _write_rows(out / "per_image.csv", rows)
     if metrics["attacks"]:
         _write_rows(out / "attacks.csv", [_attack_row(attack) for attack in metrics["attacks"]])
@@ -116,6 +121,9 @@ def write_results(
 
 
 def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, codec: Codec | None) -> None:
+    for picture in (group.cover, *group.secrets):
+        scores.pictures.update(f"{picture.shape}".encode())
+        scores.pictures.update(picture.tobytes())
     cover = {"group": group.index, "kind": "cover_stego", "secret": "", "payload_bpp": ""}
     scores.pairs.append(cover | score_pair(group.cover, group.stego))
     pixels = group.cover.shape[0] * group.cover.shape[1]
@@ -132,37 +140,46 @@ def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, codec:
     if group.seconds_hide is not None and group.seconds_reveal is not None:
         scores.seconds.append((group.seconds_hide, group.seconds_reveal))
     for attacked in group.attacked:
-        revealed = attacked.revealed
-        grey = [np.full_like(secret, EMPTY) for secret in group.secrets]
-        pairs = pool.map(score_pair, group.secrets, grey if revealed is None else revealed)
         rows = scores.attacks.setdefault(attacked.attack, [])
-        rows.append({"kind": "stego", "refused": revealed is None, **score_pair(group.stego, attacked.stego)})
-        rows += [{"kind": "secret_revealed", **pair} for pair in pairs]
+        about = {"group": group.index, "kind": "stego", "revealed": attacked.revealed is not None}
+        rows.append(about | {"psnr_rgb": psnr(group.stego, attacked.stego)})
+        if attacked.revealed is not None:
+            pairs = pool.map(score_pair, group.secrets, attacked.revealed)
+            rows += [{"group": group.index, "kind": "secret_revealed", **pair} for pair in pairs]
 
 
 def summarise(rows: list[dict], kind: str) -> dict | None:
     """Means over the pairs of one kind, their mean squared error, and the worst PSNR; None without pairs.
 
-    Infinite values, and MS-SSIM of pictures that are too small for it, are counted, not averaged.
+    Each mean `<field>` has its 95 % interval beside it, `<field>_interval` (metrics/intervals.py; null for
+    too few groups). Infinite values, and MS-SSIM of pictures that are too small for it, are counted, not
+    averaged.
     """
     chosen = [row for row in rows if row["kind"] == kind]
     if not chosen:
         return None
     summary: dict = {"pairs": len(chosen)}
     for name in FIELDS:
-        values = [row[name] for row in chosen if row[name] is not None]
-        summary[name], infinite = mean_finite(values) if values else (None, 0)
-        if infinite:
+        scored = [row for row in chosen if row[name] is not None]
+        values = [row[name] for row in scored]
+        summary |= _mean_with_interval(name, values, [row["group"] for row in scored])
+        if infinite := sum(map(math.isinf, values)):
             summary[f"{name}_infinite"] = infinite
         if len(values) < len(chosen):
             summary[f"{name}_too_small"] = len(chosen) - len(values)
-        summary[name] = _json_number(summary[name])
-    summary["mse"] = float(np.mean([row["rmse"] ** 2 for row in chosen]))
+    squares = [row["rmse"] ** 2 for row in chosen]
+    summary |= _mean_with_interval("mse", squares, [row["group"] for row in chosen])
     summary["worst_psnr_rgb"] = _json_number(min(row["psnr_rgb"] for row in chosen))
     return summary
 
 
-def mean_finite(values: list[float]) -> tuple[float, int]:
+def _mean_with_interval(name: str, values: Sequence[float], groups: Sequence[int]) -> dict:
+    """{name: the mean of the finite values, "inf" or None, name_interval: [low, high] or None}."""
+    mean = _json_number(mean_finite(values)[0]) if len(values) else None
+    return {name: mean, f"{name}_interval": mean_interval(values, groups)}
+
+
+def mean_finite(values: Sequence[float]) -> tuple[float, int]:
     """(mean of the finite values, how many were not); inf where none is."""
     finite = [x for x in values if math.isfinite(x)]
     return (float(np.mean(finite)) if finite else math.inf), len(values) - len(finite)
@@ -173,7 +190,8 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
 
     cover, revealed: the summaries of the two kinds of pairs. codec: None where it was not asked.
     """
-    figures: dict = dict.fromkeys(("cdt_db", "cdt_efficiency", "payload_bpp"))
+    names = ("cdt_db", "cdt_efficiency", "payload_bpp", "payload_bpp_interval")
+    figures: dict = dict.fromkeys(names)
     figures["capacity"] = {"bound_bpp": capacity_bound(cover["mse"])}
     if revealed is None:
         return figures
@@ -181,9 +199,11 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
     figures["cdt_db"] = _json_number(cdt_db(num_secrets, cover["mse"], revealed["mse"]))
     if codec is not None:
         chosen = [row for row in rows if row["kind"] == "secret_revealed"]
-        total = sum(row["payload_bpp"] for row in chosen) / cover["pairs"]
-        figures["payload_bpp"] = total
-        figures["cdt_efficiency"] = _json_number(cdt_efficiency(total, cover["mse"]))
+        totals: dict[int, float] = {}
+        for row in chosen:
+            totals[row["group"]] = totals.get(row["group"], 0.0) + row["payload_bpp"]
+        figures |= _mean_with_interval("payload_bpp", list(totals.values()), list(totals))
+        figures["cdt_efficiency"] = _json_number(cdt_efficiency(figures["payload_bpp"], cover["mse"]))
         ways = [row["payload_from"] for row in chosen]
         counts = {f"{way}_secrets": ways.count(way) for way in sorted({*ways})}
         figures["capacity"] |= {"codec": codec, **counts}
@@ -191,28 +211,33 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
 
 
 def _summarise_attack(name: str, rows: list[dict]) -> dict:
+    """One attack: what it did to the stegos, the share of them that were revealed, the scores of these."""
     stegos = [row for row in rows if row["kind"] == "stego"]
+    groups = [row["group"] for row in stegos]
     return {
         "attack": name,
-        "stego_psnr_rgb": _json_number(mean_finite([row["psnr_rgb"] for row in stegos])[0]),
-        "not_revealed": sum(row["refused"] for row in stegos),
+        **_mean_with_interval("stego_psnr_rgb", [row["psnr_rgb"] for row in stegos], groups),
+        **_mean_with_interval("revealed_share", [float(row["revealed"]) for row in stegos], groups),
         "secret_revealed": summarise(rows, "secret_revealed"),
     }
 
 
 def _attack_row(attack: dict) -> dict:
-    """An attack's summary as one row of a table."""
-    inner = attack["secret_revealed"]
-    names = ("pairs", *FIELDS, "worst_psnr_rgb")
-    return {k: v for k, v in attack.items() if k != "secret_revealed"} | {k: inner[k] for k in names}
+    """An attack's summary as one row of a table: scores are empty where no stego was revealed."""
+    inner = attack["secret_revealed"] or {}
+    names = ("pairs", *(n for field in FIELDS for n in (field, f"{field}_interval")), "worst_psnr_rgb")
+    flat = {k: v for k, v in attack.items() if k != "secret_revealed"} | {k: inner.get(k) for k in names}
+    return {k: " ".join(map(str, value)) if isinstance(value, list) else value for k, value in flat.items()}
 
 
 # --- for the terminal ---------------------------------------------------------------------------
 
 
 def table(metrics: dict) -> str:
-    """The summary of one data set: scores, capacity, attacks."""
+    """The summary of one data set: scores with their intervals, capacity, attacks."""
     lines = _table("", [(words, metrics[kind]) for kind, words in KINDS.items() if metrics[kind]])
+    if metrics["groups"] < FEWEST:
+        lines.append(f"no 95 % intervals: {metrics['groups']} groups, at least {FEWEST} are needed")
     if metrics["secret_revealed"]:
         said = f"CDT {_cell(metrics['cdt_db'], 2)} dB"
         if metrics["payload_bpp"] is not None:
@@ -223,19 +248,28 @@ def table(metrics: dict) -> str:
     if metrics["attacks"]:
         lines += _table("revealed after", [(a["attack"], a["secret_revealed"]) for a in metrics["attacks"]])
         for attack in metrics["attacks"]:
-            if attack["not_revealed"]:
-                count = f"{attack['not_revealed']} of {metrics['groups']} stegos not revealed"
-                lines.append(f"{attack['attack']}: {count} (refused as damaged), scored as mid-grey")
+            if attack["revealed_share"] < 1:
+                share = f"{100 * attack['revealed_share']:.0f} % of the stegos revealed"
+                lines.append(f"{attack['attack']}: {share}, the others refused; scores are of those revealed")
     return "\n".join(lines)
 
 
-def _table(title: str, rows: list[tuple[str, dict]]) -> list[str]:
+def _table(title: str, rows: list[tuple[str, dict | None]]) -> list[str]:
     width = max(18, *(len(name) + 2 for name, _ in rows))
-    lines = [f"{title:<{width}}" + "".join(f"{name:>9}" for name in (*FIELDS, "worst"))]
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        return f"{name:<{width}}" + "".join(f"{cell:>9}" for cell in cells)
+
+    lines = [line(title, (*FIELDS, "worst"))]
     for name, summary in rows:
-        cells = [_cell(summary[one], DIGITS.get(one, 4)) for one in FIELDS]
-        cells.append(_cell(summary["worst_psnr_rgb"], 2))
-        lines.append(f"{name:<{width}}" + "".join(f"{cell:>9}" for cell in cells))
+        scores = [(summary or {}).get(one) for one in (*FIELDS, "worst_psnr_rgb")]
+        digits = [DIGITS.get(one, 4) for one in (*FIELDS, "worst_psnr_rgb")]
+        lines.append(line(name, map(_cell, scores, digits)))
+        intervals = [(summary or {}).get(f"{one}_interval") for one in FIELDS]
+        if any(intervals):
+            for k, words in enumerate(("  95 % from", "  95 % to")):
+                ends = [interval[k] if interval else None for interval in intervals]
+                lines.append(line(words, map(_cell, ends, digits)))
     return lines
 
 

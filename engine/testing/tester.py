@@ -1,5 +1,6 @@
 """test.py's work: weights and data sets in, results folders and a table out."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,8 +74,11 @@ def _test(
         "weights_sha256": weights["sha256"] or None,
         "arguments": model.arguments,
         "weights_step": int(weights.get("step", -1)),
+        "training": _training(weights),
+        "seed": options.seed,
         "through": "PNG",
         "device": device_name(model.device),
+        "machine": env["machine"],
         "command": env["command"],
         "git_commit": env["git_commit"],
         "packages": env["packages"],
@@ -87,6 +91,20 @@ def _test(
     logger.info(f"report: {_short(out / 'report.html')}")
     for figure in sorted((out / "figures").glob("group_*.png"))[:1]:
         logger.info(f"pictures: {_short(figure)}")
+
+
+def _training(weights: dict[str, str]) -> dict | None:
+    """What a weights file says of its training; None for a method that is not trained."""
+    if "options" not in weights:
+        return None
+    options = json.loads(weights["options"])
+    return {
+        "run": weights.get("run"),
+        "seed": options["seed"],
+        "minutes": options["train"].get("minutes"),
+        "threads": options["train"].get("threads"),
+        "git_commit": weights.get("git_commit"),
+    }
 
 
 def _short(path: Path) -> Path:

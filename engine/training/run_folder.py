@@ -66,6 +66,16 @@ def keep_settings(file: Path, settings: dict) -> None:
     write_beside(file, (json.dumps(settings, indent=2) + "\n").encode())
 
 
+def record_validation(run: Path, step: int, seconds: float, scores: dict[str, float]) -> None:
+    """Append a validation to the run's history.jsonl: step, seconds of the run so far, PSNR in dB.
+
+    After a return to a checkpoint a step can be there twice: the last line of a step counts.
+    """
+    line = json.dumps({"step": step, "seconds": round(seconds, 1), **scores})
+    with open(run / "history.jsonl", "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
 def _write(run: Path, about: dict[str, str]) -> None:
     for name, text in about.items():
         write_beside(run / name, text.encode())

@@ -27,7 +27,7 @@ from engine.log import close_log, environment, failures_logged, git_commit, log_
 from engine.testing.evaluate import validate
 from engine.training.board import Board
 from engine.training.optimizers import build_optimizers
-from engine.training.run_folder import changes, open_run
+from engine.training.run_folder import changes, open_run, record_validation
 from engine.training.trend import CALM, EXPLODED, Trend
 from errors import UserError
 from models.losses import Objective, losses_of
@@ -284,6 +284,7 @@ class Trainer:
         scores, figure = validate(self.model, groups)
         for name, value in scores.items():
             board.scalar(f"validate/{name}_psnr_rgb", value, self.step)
+        record_validation(self.run, self.step, self.seconds, scores)
         board.picture("validate/group", figure, self.step)
         (self.run / "images").mkdir(exist_ok=True)
         write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)

@@ -28,6 +28,7 @@ SMALL = {
     "weng": dict(depth=3, hide_width=6, reveal_width=6),
     "lsb": dict(num_secrets=2, bits=3),
     "codec_lsb": dict(num_secrets=4),
+    "thumbnails": dict(num_secrets=6),
 }
 METHODS = sorted(SMALL)
 TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
@@ -47,8 +48,8 @@ def test_every_method_is_tested_here():
 
 def test_methods_without_training():
     """They are exempt from the tests of learning below, and have nothing that could learn."""
-    assert [name for name in METHODS if name not in TRAINABLE] == ["codec_lsb", "lsb"]
-    for method in ("codec_lsb", "lsb"):
+    assert [name for name in METHODS if name not in TRAINABLE] == ["codec_lsb", "lsb", "thumbnails"]
+    for method in ("codec_lsb", "lsb", "thumbnails"):
         assert not list(small(method).parameters()) and small(method).device == torch.device("cpu")
 
 

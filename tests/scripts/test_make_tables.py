@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.testing.protocol import PROTOCOL
 from engine.testing.published import read_published, read_results
 from scripts.make_tables import page
 
@@ -17,8 +18,14 @@ def results(tmp_path):
 
     def write(method: str, dataset: str, secrets: int, psnr: float, **more):
         pair = {"psnr_rgb": psnr, "ssim_rgb": 0.98765, "ms_ssim": 0.9, "scc": 0.5, "mae": 1.5, "rmse": 2.0}
-        pair |= {"mse": 65.025, "worst_psnr_rgb": psnr - 3}
-        metrics = {"method": method, "dataset": dataset, "num_secrets": secrets, "groups": 7}
+        pair |= {"mse": 65.025, "worst_psnr_rgb": psnr - 3, "psnr_y": psnr + 3, "ssim_y": 0.99123}
+        metrics = {
+            "protocol": PROTOCOL,
+            "method": method,
+            "dataset": dataset,
+            "num_secrets": secrets,
+            "groups": 7,
+        }
         metrics |= {"cover_stego": pair, "secret_revealed": pair, "through": "PNG", "weights_step": 80}
         metrics |= {"command": ["test.py", "-opt", "x.yml"], "device": "cpu", "cdt_db": 33.5, **more}
         folder = tmp_path / "experiments" / f"{method}_{secrets}" / "results" / dataset
@@ -79,12 +86,13 @@ def test_ours_stands_beside_the_same_method_and_data_only(results):
     ]
     lines = lines_of(folders)
     table = section(lines, "HiNet, table 2", "secret/revealed")
-    paired = "| HiNet | imagenet | 46.78 | 40.25 | 0.9952 | 0.9877 | 1.94 | 1.50 | 2.74 | 2.00 | [1] |"
+    assert "PSNR (dB), luma, ours" in table[0]  # HiNet's script prints luma: ours beside it is luma too
+    paired = "| HiNet | imagenet | 46.78 | 43.25 | 0.9952 | 0.9912 | 1.94 | 1.50 | 2.74 | 2.00 | [1] |"
     assert paired in table and "| HiNet | div2k | 52.86 | - | 0.9992 | - | 0.56 | - | 0.86 | - |  |" in table
-    assert "| HiNet | samples | - | 33.00 | - | 0.9877 | - | 1.50 | - | 2.00 | [2] |" in table
-    assert "| hinet_like | imagenet | - | 31.00 | - | 0.9877 | - | 1.50 | - | 2.00 | [3] |" in table
+    assert "| HiNet | samples | - | 36.00 | - | 0.9912 | - | 1.50 | - | 2.00 | [2] |" in table
+    assert "| hinet_like | imagenet | - | 34.00 | - | 0.9912 | - | 1.50 | - | 2.00 | [3] |" in table
     assert not any("[4]" in row for row in table)
-    assert any("30.50" in row for row in section(lines, "InvMIHNet, table 1", "cover/stego"))
+    assert any("| 30.50 |" in row for row in section(lines, "InvMIHNet, table 1", "cover/stego"))  # RGB
     assert not any("[4]" in row for row in section(lines, "InvMIHNet, table 2", "cover/stego"))
     mse = section(lines, "SRIS-Net, table 2", "cover/stego")
     assert any(row.startswith("| HiNet | imagenet | - | 0.00100 | - | 40.25 |") for row in mse)
@@ -94,15 +102,20 @@ def test_ours_stands_beside_the_same_method_and_data_only(results):
 
 def test_attacks_and_steganalysis(results):
     pair = {"psnr_rgb": 21.5, "ssim_rgb": 0.5, "mse": 650.25}
-    attacks = [{"attack": f"gaussian sigma={s}", "secret_revealed": pair} for s in (0.5, 1.0)]
-    chain = {"attack": "mean size=3 + jpeg quality=80", "secret_revealed": pair}  # no row of the mean filter
-    attacks.append(chain)
+    attacks = [
+        {"attack": f"gaussian sigma={sigma}", "revealed_share": share, "secret_revealed": scores}
+        for sigma, share, scores in ((0.5, 1.0, pair), (1.0, 0.4, pair), (3.0, 0.0, None))
+    ]
+    chain = {"attack": "mean size=3 + jpeg quality=80", "revealed_share": 1.0, "secret_revealed": pair}
+    attacks.append(chain)  # no row of the mean filter
     folder = results("hinet", "own", 1, 40.25, attacks=attacks)
     (folder / "xu").mkdir()
     (folder / "xu" / "security.json").write_text(json.dumps({"network": "xunet", "p_e": 0.31, "auc": 0.7}))
     lines = lines_of([folder])
     blurred = section(lines, "SRIS-Net, table 4", "after gaussian")
-    assert "| HiNet | own | - | 0.01000 | - | 21.50 | - | 0.5000 | [1] gaussian sigma=1.0 |" in blurred
+    measured = "| HiNet | own | - | 0.01000 | - | 21.50 | - | 0.5000 | [1] gaussian"
+    assert f"{measured} sigma=0.5 |" in blurred and f"{measured} sigma=1.0, 40 % revealed |" in blurred
+    assert "| HiNet | own | - | - | - | - | - | - | [1] gaussian sigma=3.0, 0 % revealed |" in blurred
     assert not any("[1]" in row for row in section(lines, "SRIS-Net, table 4", "after mean"))
     errors = section(lines, "SRIS-Net, table 3", "steganalysis")
     assert "| HiNet | own | - | - | - | - | - | 31.00 | [1] |" in errors
@@ -116,6 +129,6 @@ def test_command(results, command, tmp_path):
     done = command("scripts/make_tables.py", *words)
     assert done.returncode == 0 and "1 results beside" in done.stdout, done.stderr
     assert "| [1] | hinet | 1 | imagenet | 40.25 dB |" in (tmp_path / "t.md").read_text()
-    (folder / "metrics.json").write_text('{"method": "x"}')
+    (folder / "metrics.json").write_text(json.dumps({"protocol": PROTOCOL, "method": "x"}))
     done = command("scripts/make_tables.py", *words)
     assert done.returncode == 2 and "not what test.py or scripts/evaluate.py writes" in done.stderr

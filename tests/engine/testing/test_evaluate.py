@@ -21,6 +21,7 @@ from engine.testing.results_folder import WRITTEN
 from errors import UserError
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr
+from metrics.intervals import mean_interval
 from models import HidingModel, build_model
 
 SUMMARY = {"method": "parity", "dataset": "crops", "through": "PNG"}
@@ -154,34 +155,88 @@ def test_attacks_one_row_each(groups, tmp_path):
     flip, none, heavy = metrics["attacks"]
     assert [a["attack"] for a in metrics["attacks"]] == [label(a) for a in attacks]
     # Noise that rounds away changes nothing: the scores are those without an attack.
-    assert none["stego_psnr_rgb"] == "inf" and none["not_revealed"] == 0
+    assert none["stego_psnr_rgb"] == "inf" and none["revealed_share"] == 1
     assert none["secret_revealed"] == metrics["secret_revealed"]
 
     # By hand, from the pictures that were kept.
-    refused, scores, flipped = 0, [], []
+    scores, flipped = [], []
     for k in range(3):
         stego = read_picture(tmp_path / f"pictures/stego/{k:04d}.png")
         secret = read_picture(tmp_path / f"pictures/secret/{k:04d}_01.png")
         attacked = Noise(40.0)(stego, 5 + k)
-        if (attacked[0, 0] % 2).any():
-            refused += 1
-            scores.append(psnr(secret, np.full_like(secret, 128)))
-        else:
+        if not (attacked[0, 0] % 2).any():
             scores.append(psnr(secret, attacked % 16 * 16))
         mirrored = stego[:, ::-1]
-        grey = (mirrored[0, 0] % 2).any()
-        flipped.append(psnr(secret, np.full_like(secret, 128) if grey else mirrored % 16 * 16))
-    assert heavy["not_revealed"] == refused > 0
-    assert heavy["secret_revealed"]["psnr_rgb"] == pytest.approx(np.mean(scores))
-    assert flip["secret_revealed"]["psnr_rgb"] == pytest.approx(np.mean(flipped))
+        if not (mirrored[0, 0] % 2).any():
+            flipped.append(psnr(secret, mirrored % 16 * 16))
+    for attack, found in ((heavy, scores), (flip, flipped)):
+        assert attack["revealed_share"] == pytest.approx(len(found) / 3) and len(found) < 3
+        if found:
+            assert attack["secret_revealed"]["psnr_rgb"] == pytest.approx(np.mean(found))
+            assert attack["secret_revealed"]["pairs"] == len(found)
+        else:
+            assert attack["secret_revealed"] is None
 
     rows = list(csv.DictReader((tmp_path / "attacks.csv").open()))
     assert [row["attack"] for row in rows] == [label(a) for a in attacks]
-    assert float(rows[2]["psnr_rgb"]) == pytest.approx(np.mean(scores))
     files = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()]
     assert len(files) > 20 and all(map(WRITTEN.fullmatch, files)), "a rerun would keep them as foreign"
+    assert rows[2]["psnr_rgb"] == (str(heavy["secret_revealed"]["psnr_rgb"]) if scores else "")
     text = table(metrics)
-    assert f"{refused} of 3 stegos not revealed" in text and "noise sigma=40.0" in text
+    share = f"{100 * len(scores) / 3:.0f} % of the stegos revealed"
+    assert f"noise sigma=40.0: {share}" in text and "noise sigma=0.01:" not in text
+    page = (tmp_path / "report.html").read_text()
+    assert f"<td>{100 * len(scores) / 3:.0f} %</td>" in page
+
+
+def test_every_mean_has_its_interval(pictures, tmp_path):
+    """Recomputed from per_image.csv by the law of metrics/intervals.py, and shown wherever the mean is."""
+    groups = EvaluationGroups(make_groups(list_pictures(pictures), 1, count=6), crop=32)
+    metrics = evaluate(Suspicious(), groups, tmp_path, SUMMARY, save_images=0, attacks=[Noise(1.0)])
+    rows = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    for kind in ("cover_stego", "secret_revealed"):
+        chosen = [row for row in rows if row["kind"] == kind]
+        for name in FIELDS:
+            values = [float(row[name]) for row in chosen if row[name]]
+            expected = mean_interval(values, [int(row["group"]) for row in chosen if row[name]])
+            assert metrics[kind][f"{name}_interval"] == expected and bool(expected) == (name != "ms_ssim")
+        squares = [float(row["rmse"]) ** 2 for row in chosen]
+        assert metrics[kind]["mse_interval"] == pytest.approx(mean_interval(squares, range(6)))
+    bits = [float(row["payload_bpp"]) for row in rows if row["payload_bpp"]]
+    assert metrics["payload_bpp_interval"] == mean_interval(bits, range(6))
+    for name in ("seconds_hide", "seconds_reveal"):
+        low, high = metrics[f"{name}_interval"]
+        assert low <= metrics[name] <= high
+    (attack,) = metrics["attacks"]
+    low, high = attack["revealed_share_interval"]
+    assert 0 <= low <= attack["revealed_share"] <= high <= 1 and attack["stego_psnr_rgb_interval"]
+
+    low, high = (f"{x:.2f}" for x in metrics["secret_revealed"]["psnr_rgb_interval"])
+    lines = table(metrics).splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("secret/revealed"))
+    assert lines[at + 1].split()[:4] == ["95", "%", "from", low]
+    assert lines[at + 2].split()[:4] == ["95", "%", "to", high]
+    assert f"<small>{low} to {high}</small>" in (tmp_path / "report.html").read_text()
+
+
+def test_too_few_groups_for_an_interval_are_told(groups, tmp_path):
+    metrics = evaluate(Parity(), groups, tmp_path, SUMMARY, save_images=0, capacity=False)
+    assert metrics["cover_stego"]["psnr_rgb_interval"] is metrics["seconds_hide_interval"] is None
+    assert "no 95 % intervals: 3 groups, at least 5 are needed" in table(metrics).splitlines()
+    assert "No 95 % intervals: 3 groups, at least 5 are needed" in (tmp_path / "report.html").read_text()
+
+
+def test_the_checksum_of_the_pictures(pictures, groups, tmp_path):
+    """The same for every method on the same covers and secrets, another for any others."""
+
+    def checksum(model, groups):
+        return evaluate(model, groups, tmp_path, SUMMARY, save_images=0, capacity=False)["pictures_sha256"]
+
+    first = checksum(Parity(), groups)
+    assert checksum(build_model("lsb"), groups) == first
+    files = list_pictures(pictures)
+    assert checksum(Parity(), EvaluationGroups(make_groups(files, 1, count=3), crop=48)) != first
+    assert checksum(Parity(), EvaluationGroups(make_groups(files, 1, count=3, seed=1), crop=32)) != first
 
 
 class Halved(Flip):
@@ -235,7 +290,10 @@ def test_validate_agrees_with_evaluate(groups, tmp_path):
 
 
 def test_infinite_values_are_counted():
-    rows = [{"kind": "a", **dict.fromkeys(FIELDS, value)} for value in (math.inf, 30.0, 40.0)]
+    rows = [
+        {"kind": "a", "group": k, **dict.fromkeys(FIELDS, value)}
+        for k, value in enumerate([math.inf, 30.0, 40.0])
+    ]
     summary = summarise(rows, "a")
     assert summary["psnr_rgb"] == 35 and summary["psnr_rgb_infinite"] == 1
     assert summary["worst_psnr_rgb"] == 30 and summary["pairs"] == 3
@@ -244,7 +302,8 @@ def test_infinite_values_are_counted():
 
 
 def test_what_could_not_be_scored_is_counted():
-    rows = [{"kind": "a", **dict.fromkeys(FIELDS, 30.0), "ms_ssim": value} for value in (None, 0.5, 0.7)]
+    row = {"kind": "a", "group": 0, **dict.fromkeys(FIELDS, 30.0)}
+    rows = [row | {"ms_ssim": value} for value in (None, 0.5, 0.7)]
     summary = summarise(rows, "a")
     assert summary["ms_ssim"] == pytest.approx(0.6) and summary["ms_ssim_too_small"] == 1
     assert summarise(rows[:1], "a")["ms_ssim"] is None and summarise(rows, "b") is None

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
+from engine.testing.protocol import PROTOCOL
 from engine.testing.report import write_report
 from engine.testing.results import Attacked, HiddenGroup, write_results
 
@@ -112,6 +113,15 @@ def test_security_is_shown_once_it_is_there(results):
 def test_no_results_no_report(tmp_path):
     with pytest.raises(ValueError, match="no results here"):
         write_report(tmp_path)
+
+
+def test_results_of_another_protocol(results):
+    file = results / "metrics.json"
+    metrics = json.loads(file.read_text())
+    for found, words in ((PROTOCOL + 1, f"protocol {PROTOCOL + 1}"), (None, "protocol 1")):
+        file.write_text(json.dumps({k: v for k, v in (metrics | {"protocol": found}).items() if v}))
+        with pytest.raises(ValueError, match=f"results of {words}, this program .* run the test again"):
+            write_report(results)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")

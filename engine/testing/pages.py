@@ -1,0 +1,118 @@
+"""Pages whose tables and plots are made from docs/results/: nothing in them is typed by hand."""
+
+import hashlib
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from data.files import replaced_at_once, write_beside
+from engine.testing.collected import read_set
+from engine.testing.published import Result, compared_parts, read_published
+from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, target
+from errors import UserError
+
+MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
+DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
+
+
+def fill_pages(root: Path, results: Path, check: bool = False) -> None:
+    """Fill the tables and draw the plots of README.md and docs/. check: raise UserError instead."""
+    for file in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        text = file.read_text(encoding="utf-8")
+        new = filled(text, results)
+        if new != text:
+            if check:
+                raise UserError(f"{file}: its tables are not those of {results}; run make_tables.py --pages")
+            write_beside(file, new.encode())
+            print(file)
+        for picture, rows in plots(text, results):
+            if rows and drawn_from(file.parent / picture) != digest(rows):
+                if check:
+                    raise UserError(f"{file.parent / picture}: not of the data of {results}; run --pages")
+                draw(file.parent / picture, rows)
+                print(file.parent / picture)
+
+
+def filled(text: str, results: Path) -> str:
+    """A page with each marked table made anew."""
+
+    def made(found: re.Match) -> str:
+        return found[1] + "\n".join(["", *marked_table(found[2].split(), results), "", ""]) + found[4]
+
+    return MARKED.sub(made, text)
+
+
+def marked_table(words: list[str], results: Path) -> list[str]:
+    """The lines of one table: words are its kind, its set, and names."""
+    if len(words) < 3:
+        raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
+    kind, set_name, *names = words
+    runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
+    if kind == "differences":
+        pairs = [tuple(name.split(":")) for name in names]
+        there = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
+        missing = [f"{a} less {b}" for a, b in pairs if a not in runs or b not in runs]
+        lines = differences(there) if there else []
+    else:
+        table = names.pop(0) if kind == "published" else ""
+        rows, missing = chosen(runs, names)
+        if kind == "published":
+            lines = published_table(table, rows)
+        elif kind in ("comparison", "target"):
+            lines = {"comparison": comparison, "target": target}[kind](rows) if rows else []
+        else:
+            raise UserError(f"<!-- table: {' '.join(words)} -->: no kind of table is called '{kind}'")
+    note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
+    return [*lines, *([""] if lines and note else []), *note]
+
+
+def chosen(runs: dict[str, Row], names: list[str]) -> tuple[list[Row], list[str]]:
+    """(the rows of which a name is that of the run, in the table's order; the names of no run)."""
+    rows = [row for base, row in runs.items() if any(fnmatch(base, name) for name in names)]
+    return rows, [name for name in names if not any(fnmatch(base, name) for base in runs)]
+
+
+def published_table(table_id: str, rows: list[Row]) -> list[str]:
+    """One table of scripts/published.yml with these rows of ours, seed 0 of each, without a heading."""
+    published = read_published()
+    tables = [table for table in published["tables"] if table["id"] == table_id]
+    if not tables:
+        raise UserError(f"scripts/published.yml has no table '{table_id}'")
+    ours = [Result(row[0].base, row[0].content | {"dataset": row[0].set}, {}) for row in rows]
+    return compared_parts(tables[0], ours, published["names"])
+
+
+def plots(text: str, results: Path) -> list[tuple[str, list[Row]]]:
+    """The plots that a page asks for: (file as seen from the page, rows)."""
+    found = []
+    for match in PLOTTED.finditer(text):
+        picture, set_name, *names = match[1].split()
+        runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
+        found.append((picture, chosen(runs, names)[0]))
+    return found
+
+
+def draw(file: Path, rows: list[Row]) -> None:
+    about = PngInfo()
+    about.add_text(DRAWN_FROM, digest(rows))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_at_once(file) as part:
+        Image.fromarray(plot(rows)).save(part, "PNG", pnginfo=about, optimize=True)
+
+
+def digest(rows: list[Row]) -> str:
+    """A checksum of what a plot shows."""
+    return hashlib.sha256(json.dumps(points(rows)).encode()).hexdigest()
+
+
+def drawn_from(file: Path) -> str | None:
+    """The checksum that a plot's file carries; None for no file or one without."""
+    if not file.exists():
+        return None
+    with Image.open(file) as picture:
+        return picture.info.get(DRAWN_FROM)

@@ -1,0 +1,212 @@
+"""Markdown tables and the plot of runs side by side; scripts/compare.py and the pages have them from here."""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from engine.testing.collected import KINDS, Run, difference, mean_pairs
+from metrics.intervals import mean_interval
+
+Row = list[Run]  # runs that differ in their seeds alone
+TARGET = {"cover_stego": 36.0, "secret_revealed": 28.0}  # dB
+
+COLUMNS = (
+    "method",
+    "secrets",
+    "parameters",
+    "steps",
+    *("stego dB", "95 %", "(luma)", "SSIM"),
+    *("revealed dB", "95 %", "(luma)", "SSIM"),
+    "seeds",
+    "spread dB",
+)
+
+
+def rows_of(runs: Iterable[Run]) -> list[Row]:
+    """Runs as rows: by the number of secrets, then by revealed PSNR; methods without training last."""
+    by_name: dict[str, Row] = {}
+    for run in runs:
+        by_name.setdefault(run.base, []).append(run)
+
+    def place(row: Row) -> tuple:
+        trained = row[0].training is not None
+        order = -score(row, "secret_revealed") if trained else float(row[0]["arguments"].get("modulus", 0))
+        return row[0]["num_secrets"], not trained, "" if trained else row[0]["method"], order
+
+    return sorted(by_name.values(), key=place)
+
+
+def label(row: Row) -> str:
+    """smilenet_l_4 for smilenet_l_4_nano; a method without training by its name and modulus."""
+    run = row[0]
+    if run.training is None and "modulus" in run["arguments"]:
+        return f"{run['method']} M = {run['arguments']['modulus']}"
+    return run.base.replace("_nano", "")
+
+
+def score(row: Row, kind: str, field: str = "psnr_rgb") -> float:
+    """The mean over the seeds; inf where no pair has an error."""
+    return fmean(float(run[kind][field]) for run in row)
+
+
+def interval(row: Row, kind: str, field: str = "psnr_rgb") -> list[float] | None:
+    """The 95 % interval of `score`, over the groups: of each pair, the mean over the seeds."""
+    if len(row) == 1:
+        return row[0][kind][f"{field}_interval"]
+    return mean_interval(*mean_pairs(row, kind, field))
+
+
+def comparison(rows: Sequence[Row]) -> list[str]:
+    """One row a method: mean PSNR with its interval over the pictures, and its spread over the seeds."""
+    lines = []
+    for row in rows:
+        run = row[0]
+        cells = [label(row), str(run["num_secrets"])]
+        if run.training is None:
+            cells += ["-", "-"]
+        else:
+            cells += [f"{run['params'] / 1e6:.2f} M", f"{fmean(run['weights_step'] for run in row):.0f}"]
+        for kind in KINDS:
+            cells += [number(score(row, kind)), between(interval(row, kind))]
+            cells += [number(score(row, kind, "psnr_y")), number(score(row, kind, "ssim_rgb"), 4)]
+        cells += ["-", "-"] if run.training is None else [str(len(row)), spread(row)]
+        lines.append(cells)
+    return markdown(COLUMNS, lines)
+
+
+def spread(row: Row) -> str:
+    """The highest less the lowest mean of the seeds, stego / revealed."""
+    if len(row) == 1:
+        return "one seed"
+    ends = []
+    for kind in KINDS:
+        means = [float(run[kind]["psnr_rgb"]) for run in row]
+        ends.append(number(max(means) - min(means)))
+    return " / ".join(ends)
+
+
+def differences(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
+    """One row a pair of methods: how much more PSNR the first has, on the same pictures."""
+    lines = []
+    for first, second in pairs:
+        cells = [label(first), label(second), str(first[0]["num_secrets"])]
+        for kind in KINDS:
+            mean, ends = difference(first, second, kind)
+            cells += [number(mean, signed=True), between(ends, signed=True)]
+        lines.append(cells)
+    return markdown(("method", "less", "secrets", "stego dB", "95 %", "revealed dB", "95 %"), lines)
+
+
+def usual_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Each trained method with the best trained one of as many secrets, with thumbnails, and with codec_lsb
+    at M = 12."""
+    pairs = []
+    for row in (row for row in rows if row[0].training is not None):
+        alike = [other for other in rows if other[0]["num_secrets"] == row[0]["num_secrets"]]
+        plain = [other for other in alike if other[0].training is None]
+        at_12 = [other for other in plain if other[0]["arguments"].get("modulus") == 12]
+        best = [alike[0]] if alike[0] is not row and alike[0][0].training is not None else []
+        pairs += [(row, other) for other in best + at_12]
+    return pairs
+
+
+def target(rows: Sequence[Row]) -> list[str]:
+    """Minutes of one core until a validation is at 36 dB for the stego and 28 dB revealed."""
+    lines = []
+    for row in rows:
+        told = [run for run in row if run.content.get("history")]
+        if not told:
+            continue
+        found = [minutes for minutes in map(reached, told) if minutes is not None]
+        if len(found) == len(told):
+            cell = number(fmean(found), 1)
+        else:
+            cell = f"{len(found)} of {len(told)} seeds" if found else "not reached"
+        ends = f"{min(found):.1f} to {max(found):.1f}" if len(found) > 1 else "-"
+        length = fmean(run["history"][-1]["seconds"] / 60 * _cores(run) for run in told)
+        last = [number(fmean(float(run["history"][-1][kind]) for run in told)) for kind in KINDS]
+        lines.append([label(row), cell, ends, str(len(told)), f"{length:.0f}", " / ".join(last)])
+    heads = ("method", "minutes to 36 / 28 dB", "over the seeds", "seeds", "minutes trained", "then, dB")
+    return markdown(heads, lines)
+
+
+def reached(run: Run) -> float | None:
+    """Minutes of one core until the first validation at both targets; None where there was none."""
+    for one in run["history"]:
+        if all(float(one[kind]) >= least for kind, least in TARGET.items()):
+            return one["seconds"] / 60 * _cores(run)
+    return None
+
+
+def _cores(run: Run) -> int:
+    assert run.training is not None
+    return run.training.get("threads") or run.training.get("cpu_threads") or 1
+
+
+# --- plot -------------------------------------------------------------------------------------------
+
+
+def points(rows: Sequence[Row]) -> list[list]:
+    """What the plot shows: [label, number of secrets, trained, stego dB, revealed dB] of each row."""
+    shown = [
+        [label(row), row[0]["num_secrets"], row[0].training is not None, *(score(row, k) for k in KINDS)]
+        for row in rows
+    ]
+    return [point for point in shown if all(map(math.isfinite, point[3:]))]
+
+
+def plot(rows: Sequence[Row]) -> np.ndarray:
+    """Stego against revealed PSNR: a point for each trained network, a curve over M for each other method:
+    (h,w,3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    canvas, axes = FigureCanvasAgg(figure), figure.subplots()
+    shown = points(rows)
+    counts = sorted({point[1] for point in shown})
+    places = [tuple(point[3:]) for point in shown if point[2]]
+    for colour, count in enumerate(counts):
+        curves: dict[str, list] = {}
+        for name, secrets, trained, stego, revealed in shown:
+            if secrets != count:
+                continue
+            if not trained:
+                curves.setdefault(name.partition(" M = ")[0], []).append((stego, revealed))
+                continue
+            # A name goes to the left where another point is as high and further right.
+            left = any(abs(revealed - y) < 1 and stego < x for x, y in places)
+            axes.plot(stego, revealed, "o", color=f"C{colour}")
+            side = "right" if left else "left"
+            axes.annotate(f" {name} ", (stego, revealed), va="center", ha=side, fontsize=9)
+        for name, curve in curves.items():
+            style = ".:" if name == "thumbnails" else ".-"
+            x, y = zip(*sorted(curve), strict=True)
+            axes.plot(x, y, style, color=f"C{colour}", label=f"{name}, N = {count}")
+    axes.set(xlabel="cover/stego PSNR (dB, RGB)", ylabel="secret/revealed PSNR (dB, RGB)")
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+# --- cells ------------------------------------------------------------------------------------------
+
+
+def number(value: float, digits: int = 2, signed: bool = False) -> str:
+    return f"{value:{'+' if signed else ''}.{digits}f}" if math.isfinite(value) else "inf"
+
+
+def between(ends: Sequence[float] | None, signed: bool = False) -> str:
+    """An interval: "36.81 to 37.29"; "too few groups" where there is none."""
+    return " to ".join(number(end, signed=signed) for end in ends) if ends else "too few groups"
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose first column is on the left and whose others are on the right."""
+    lines = [list(heads), ["---", *["---:"] * (len(heads) - 1)], *map(list, rows)]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -1,0 +1,49 @@
+"""Keep test results as data: docs/results/<set>/<run name>.json, from which all tables are made.
+
+Run from the checkout: `python scripts/collect.py --help`. Exit code 0: done; 2: results that do not fit,
+which one line on stderr explains; 1: anything else.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import Parser, run_command
+from engine.testing.collected import RESULTS, collect, result_folders, write_runs
+
+PARSER = Parser(
+    "collect.py",
+    description="""\
+Write what docs/results keeps of results folders: means with their intervals, PSNR of every pair, command,
+commit, seed, machine, and the training's validations. Absolute paths become DIR/<last name>. Then
+`python scripts/make_tables.py --pages` puts them into the pages.""",
+    epilog="""examples:
+  python scripts/collect.py --set imagenet650 experiments/compare
+  python scripts/collect.py --set imagenet650 experiments/smilenet_l_4/results/test""",
+)
+PARSER.add_argument(
+    "folders",
+    nargs="+",
+    type=Path,
+    metavar="DIR",
+    help="a results folder, or a folder of runs: all its */results/*",
+)
+PARSER.add_argument("--set", metavar="NAME", help="the set's name (default: the data set's of each result)")
+PARSER.add_argument("--replace", action="store_true", help="replace other results of the same name")
+PARSER.add_argument(
+    "--results", type=Path, default=RESULTS, metavar="DIR", help="where they are kept (default: docs/results)"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    folders = [folder for place in arguments.folders for folder in result_folders(place)]
+    runs = [collect(folder, arguments.set) for folder in folders]
+    for file in write_runs(runs, arguments.results, arguments.replace):
+        print(file)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
