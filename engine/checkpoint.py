@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from container.header import FINGERPRINT
 from data.files import sha256, write_beside
 from engine.log import EXPERIMENTS
-from errors import UserError
+from errors import NotFinite, UserError
 from models import MODELS, HidingModel, KeyedMethod, build_model
 
 FORMAT = "2"
@@ -36,7 +36,8 @@ def save_weights(path: Path, model: HidingModel, half: bool = False, **about) ->
     """Write a model's weights, with all that is needed to build it again in the file's metadata.
 
     The model is one that `build_model` made: it knows its method and all its arguments. half: store floats in
-    half precision; the fingerprint stays the same.
+    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite, and leaves
+    a file that stood there as it was.
     """
     write_beside(path, weights_file(model, half, **about))
 
@@ -44,6 +45,11 @@ def save_weights(path: Path, model: HidingModel, half: bool = False, **about) ->
 def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
     """The bytes that `save_weights` writes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        tensors = {name: _halved(value) for name, value in tensors.items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise NotFinite(f"weights of '{model.method}' are not saved: {name} holds NaN or infinite values")
     metadata = {
         **{key: str(value) for key, value in about.items()},
         "format": FORMAT,
@@ -52,8 +58,6 @@ def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
         "num_secrets": str(model.num_secrets),
         "fingerprint": fingerprint(model).hex(),
     }
-    if half:
-        tensors = {name: _halved(value) for name, value in tensors.items()}
     return safetensors.torch.save(tensors, metadata)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from models.layers.exact import exact_arithmetic
-from models.layers.quantize import Channel, transmit
+from models.layers.quantize import Channel, finite, transmit
 
 if TYPE_CHECKING:
     from models.losses import Objective
@@ -115,7 +115,7 @@ class HidingModel(nn.Module):
 
     @staticmethod
     def _to_uint8(x: Tensor) -> Tensor:
-        return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+        return finite(x).clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
     def _check_picture(self, what: str, x: Tensor, any_size: bool = False) -> None:
         if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:

@@ -10,7 +10,7 @@ from models.layers.latent import pack, stand_in, unpack
 from models.layers.quantize import Channel, transmit
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
 from models.layers.wavelet import haar, ihaar
-from models.losses import Losses, Objective, low_band, squared
+from models.losses import Losses, Objective, low_band, squared, weighted
 
 SUPPORTED = (2, 3, 4)
 BANDS = 12  # of an RGB picture: 3 colours x 4 Haar bands
@@ -120,14 +120,14 @@ class DeepMIHObjective(Objective):
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         stegos = hidden.parts["stegos"]
         covers = cover[:, None].expand_as(stegos)
-        terms = {
-            "imperceptibility": self.imperceptibility * squared(stegos, covers),
-            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        measured = {
+            "imperceptibility": squared(stegos, covers),
+            "reveal": squared(hidden.revealed, secrets),
         }
         if self.low_frequency:
             low = low_band(stegos.flatten(0, 1), covers.flatten(0, 1))
-            terms["low_frequency"] = self.low_frequency * low
-        return Losses(sum(terms.values()), terms)
+            measured["low_frequency"] = low
+        return weighted(measured, vars(self))
 
 
 class DeepMIH(HidingModel):

@@ -7,7 +7,7 @@ from models.layers.hiding import BandHiding
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.quantize import Channel, transmit
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
-from models.losses import Losses, Objective, low_band, squared
+from models.losses import Losses, Objective, low_band, squared, weighted
 
 
 class HiNetObjective(Objective):
@@ -31,13 +31,13 @@ class HiNetObjective(Objective):
         self.low_frequency = low_frequency
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        terms = {
-            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
-            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        measured = {
+            "imperceptibility": squared(hidden.stego, cover),
+            "reveal": squared(hidden.revealed, secrets),
         }
         if self.low_frequency:
-            terms["low_frequency"] = self.low_frequency * low_band(hidden.stego, cover)
-        return Losses(sum(terms.values()), terms)
+            measured["low_frequency"] = low_band(hidden.stego, cover)
+        return weighted(measured, vars(self))
 
 
 class HiNet(HidingModel):

@@ -14,7 +14,7 @@ from models.layers.mosaic import small_pictures, tile, untile
 from models.layers.quantize import Channel, quantize, transmit
 from models.layers.rescaling import MeanHaar, mean_first, vertical_split
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, tiled_size, with_rim
-from models.losses import Losses, Objective, distance_called, low_band, squared
+from models.losses import Losses, Objective, distance_called, low_band, squared, weighted
 
 TILINGS = {4: (2, 2), 6: (3, 2), 8: (4, 2), 9: (3, 3), 16: (4, 4)}  # N: rows m, cols n
 STAGES = ("rescaling", "hiding", "joint")
@@ -130,19 +130,19 @@ class InvMIHNetObjective(Objective):
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         mosaic = hidden.parts["mosaic"]
-        terms = {}
+        measured: dict[str, Tensor] = {}
         if self.stage != "hiding":
             small = small_pictures(secrets, self.rows, self.cols)
             inner = mosaic[..., : small.shape[-2], : small.shape[-1]]
-            terms["reveal"] = self.reveal * self.distance(hidden.revealed, secrets)
-            terms["small_pictures"] = self.small_pictures * squared(inner, small)
-            terms["latent"] = self.latent * hidden.parts["z_iir"].square().mean()
+            measured["reveal"] = self.distance(hidden.revealed, secrets)
+            measured["small_pictures"] = squared(inner, small)
+            measured["latent"] = hidden.parts["z_iir"].square().mean()
         if self.stage != "rescaling":
             recovered = hidden.parts["mosaic_revealed"]
-            terms["mosaic_recovery"] = self.mosaic_recovery * squared(recovered, mosaic)
-            terms["imperceptibility"] = self.imperceptibility * squared(hidden.stego, cover)
-            terms["low_frequency"] = self.low_frequency * low_band(hidden.stego, cover)
-        return Losses(sum(terms.values()), terms)
+            measured["mosaic_recovery"] = squared(recovered, mosaic)
+            measured["imperceptibility"] = squared(hidden.stego, cover)
+            measured["low_frequency"] = low_band(hidden.stego, cover)
+        return weighted(measured, vars(self))
 
 
 class InvMIHNet(HidingModel):

@@ -1,9 +1,9 @@
 """Methods with a key: what they hide is encrypted in a container that notices every change."""
 
 import torch
-from container.keys import PUBLIC, Key
 from torch import Tensor
 
+from container.keys import PUBLIC, Key
 from errors import UserError
 from models.base import EMPTY, HidingModel, deployed
 

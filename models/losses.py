@@ -1,7 +1,7 @@
 """Training objectives: objective(hidden, cover, secrets, progress) -> Losses, with what one forward gave."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,10 +17,21 @@ from models.layers.wavelet import haar
 
 @dataclass
 class Losses:
-    """`total` is what is minimised; `terms` are its weighted parts, by name: they add up to it."""
+    """`total` is what is minimised; `terms` are its weighted parts, by name: they add up to it.
+
+    weights: what each term was multiplied by in this step; 1 for a term that is not named.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+def weighted(measured: dict[str, Tensor], weights: Mapping[str, float]) -> Losses:
+    """Each measured term times its weight of the same name, and their sum. `weights` may hold more."""
+    used = {name: weights[name] for name in measured}
+    terms = {name: weight * measured[name] for name, weight in used.items()}
+    return Losses(sum(terms.values()), terms, used)
 
 
 class Objective(nn.Module):
@@ -99,11 +110,11 @@ class PairObjective(Objective):
         self.imperceptibility, self.reveal = imperceptibility, reveal
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        terms = {
-            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
-            "reveal": self.reveal * squared(hidden.revealed, secrets),
+        measured = {
+            "imperceptibility": squared(hidden.stego, cover),
+            "reveal": squared(hidden.revealed, secrets),
         }
-        return Losses(sum(terms.values()), terms)
+        return weighted(measured, vars(self))
 
 
 class UnifiedObjective(Objective):
@@ -152,20 +163,20 @@ class UnifiedObjective(Objective):
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
         mosaic, recovered = hidden.parts["mosaic"], hidden.parts["mosaic_revealed"]
-        terms = {
-            "imperceptibility": self.imperceptibility * squared(hidden.stego, cover),
-            "low_frequency": self.low_frequency * low_band(hidden.stego, cover),
-            "reveal": self.reveal * self.distance(hidden.revealed, secrets),
-            "mosaic_recovery": self.mosaic_recovery * squared(recovered, mosaic),
-            "latent": self.latent
-            * (hidden.parts["z_mosaic"].square().mean() + hidden.parts["z_embed"].square().mean()),
+        z_mosaic, z_embed = hidden.parts["z_mosaic"], hidden.parts["z_embed"]
+        measured = {
+            "imperceptibility": squared(hidden.stego, cover),
+            "low_frequency": low_band(hidden.stego, cover),
+            "reveal": self.distance(hidden.revealed, secrets),
+            "mosaic_recovery": squared(recovered, mosaic),
+            "latent": z_mosaic.square().mean() + z_embed.square().mean(),
         }
         readable = self.readable_mosaic * max(0.0, 1 - progress / max(self.readable_until, 1e-9))
         if readable:
             height, width = mosaic.shape[-2:]
             small = small_pictures(secrets[..., :height, :width], self.rows, self.cols)
-            terms["readable_mosaic"] = readable * squared(mosaic, small)
-        return Losses(sum(terms.values()), terms)
+            measured["readable_mosaic"] = squared(mosaic, small)
+        return weighted(measured, {**vars(self), "readable_mosaic": readable})
 
 
 class LatticeObjective(Objective):
@@ -182,8 +193,8 @@ class LatticeObjective(Objective):
         self.reveal, self.distance, self.overshoot = reveal, distance_called(distance), overshoot
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        terms = {
-            "reveal": self.reveal * self.distance(hidden.revealed, secrets),
-            "overshoot": self.overshoot * hidden.parts["overshoot"],
+        measured = {
+            "reveal": self.distance(hidden.revealed, secrets),
+            "overshoot": hidden.parts["overshoot"],
         }
-        return Losses(sum(terms.values()), terms)
+        return weighted(measured, vars(self))

@@ -42,20 +42,23 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def train_file(tmp_path, pictures):
-    """Write an option file of a tiny training run: train_file(**changes of the train section) -> its path."""
+    """Write an option file of a tiny training run: its path.
 
-    def write(name="tiny", **train) -> Path:
+    train_file(name="tiny", network=TINY, **changes of the train section).
+    """
+
+    def write(name="tiny", network=TINY, **train) -> Path:
         options = {
             "name": name,
             "device": "cpu",
-            "network": TINY,
+            "network": network,
             "data": {
                 "train": {"folder": str(pictures), "crop": 16, "workers": 0},
                 "validate": {"folder": str(pictures), "crop": 32, "groups": 1},
             },
             "train": {"steps": 4, "lr": 1e-3, "checkpoint_every": 2, "validate_every": 2, "log_every": 2}
             | train,
-            "loss": {"latent": 0.01},
+            "loss": {"latent": 0.01} if network is TINY else {},
         }
         file = tmp_path / f"{name}.yml"
         file.write_text(yaml.safe_dump(options, sort_keys=False))
@@ -66,7 +69,7 @@ def train_file(tmp_path, pictures):
 
 @pytest.fixture
 def trainer(train_file, tmp_path):
-    """Build a Trainer: trainer(resume=False, name="tiny", **changes of the train section)."""
+    """Build a Trainer: trainer(resume=False, name="tiny", network=TINY, **changes of the train section)."""
     from engine.training.trainer import Trainer
     from options import load_train
 

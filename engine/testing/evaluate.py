@@ -26,7 +26,7 @@ from models import HidingModel
 def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
     """Mean PSNR (RGB, dB) through 8 bit: ({cover_stego, secret_revealed}, a figure of the first group).
 
-    The model's mode is left as it was. Keyed methods draw their nonces from a seed here, so that the same
+    Keyed methods draw their nonces from a seed here, so that the same
     weights have the same scores. uint8 arrays stand in for the file: a PNG keeps them exactly
     (test.py goes through the file all the same).
     """
@@ -35,8 +35,6 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
 
 
 def _validated(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
-    training = model.training
-    model.eval()
     stego_scores, revealed_scores = [], []
     for index in range(len(groups)):
         item = groups[index]
@@ -49,7 +47,6 @@ def _validated(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, 
         if index == 0:
             pictures = to_array(cover), to_array(stego[0]), _arrays(secrets), _arrays(revealed)
             figure = group_figure(*pictures, cols=model.figure_columns)
-    model.train(training)
     return {
         "cover_stego": mean_finite(stego_scores)[0],
         "secret_revealed": mean_finite(revealed_scores)[0],

@@ -29,7 +29,7 @@ from engine.training.board import Board
 from engine.training.optimizers import build_optimizers
 from engine.training.run_folder import changes, open_run, record_validation
 from engine.training.trend import CALM, EXPLODED, Trend
-from errors import UserError
+from errors import NotFinite, UserError
 from models.losses import Objective, losses_of
 from options import TrainOptions, dump
 
@@ -181,6 +181,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate() * share
             optimizer.zero_grad(set_to_none=True)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             progress = self._position() / self.train.steps
             losses = losses_of(self.network, objective, cover, secrets, progress)
@@ -188,6 +189,8 @@ class Trainer:
         limit = self.train.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         if not torch.isfinite(losses.total + norm):
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)  # the forward pass has already moved batch normalisation's means
             self.bad_in_row += 1
             self.skipped += 1
             logger.info(
@@ -196,10 +199,10 @@ class Trainer:
             )
             return None
         self.bad_in_row = 0
-        self.trend.add(losses.total.item())
         for optimizer, _ in self.optimizers:
             optimizer.step()
         terms = {name: value.item() for name, value in losses.terms.items()}
+        self.trend.add(terms, losses.weights)
         return {"total": losses.total.item(), **terms, "gradient_norm": norm.item()}
 
     def learning_rate(self) -> float:
@@ -281,7 +284,11 @@ class Trainer:
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
 
     def _validate(self, board: Board, groups: EvaluationGroups) -> None:
-        scores, figure = validate(self.model, groups)
+        try:
+            scores, figure = validate(self.model, groups)
+        except NotFinite as error:  # a divergence: the training steps tell whether the run must go back
+            logger.info(f"step {self.step}: validation: not possible: {error}")
+            return
         for name, value in scores.items():
             board.scalar(f"validate/{name}_psnr_rgb", value, self.step)
         record_validation(self.run, self.step, self.seconds, scores)
@@ -303,10 +310,10 @@ class Trainer:
         """Write NAME.state, all that a run continues from, and NAME.safetensors, its weights for use.
 
         The state holds the weights too, so that the two files cannot disagree after a crash between
-        their writing; --resume reads last.state and nothing else.
+        their writing; --resume reads last.state and nothing else. Raises NotFinite for weights that are not,
+        and leaves both files as they were.
         """
         folder = self.run / "checkpoints"
-        save_state(folder / f"{name}.state", self._state())
         save_weights(
             folder / f"{name}.safetensors",
             self.model,
@@ -315,6 +322,7 @@ class Trainer:
             git_commit=git_commit(),
             options=json.dumps(self.options.model_dump(mode="json", by_alias=True)),
         )
+        save_state(folder / f"{name}.state", self._state())
 
     def _state(self) -> dict:
         return {

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from container.header import LONGEST_NOTE, ContainerError, header_samples, read_header, write_header
 from container.keys import Key, keystream, new_nonce
 from errors import UserError
-from models.layers.quantize import Channel, quantize
+from models.layers.quantize import Channel, finite, quantize
 
 COLOURS = (
     (2 / 3, 2 / 3, 2 / 3),
@@ -183,7 +183,7 @@ class LatticeEmbedding(nn.Module):
         (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
         nonce = new_nonce()
         keys = key.derive(nonce)
-        values = self.companding(mosaic[None], self.modulus)[0].permute(1, 2, 0).cpu()
+        values = finite(self.companding(mosaic[None], self.modulus)[0].permute(1, 2, 0).cpu())
         samples = cover.permute(1, 2, 0).cpu().contiguous()
         dither = key_dither(keys.dither, h * w * 3, self.modulus).reshape(h, w, 3)
         inner = samples[:h, :w], values, dither

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from errors import NotFinite
+
 Channel = Callable[[Tensor], Tensor]  # what a stego passes through: (B,3,H,W) in [0,1] -> the same shape
 
 
@@ -40,3 +42,10 @@ def transmit(stego: Tensor, channel: Channel | None) -> tuple[Tensor, Tensor]:
     """
     sent = quantize(stego)
     return sent, sent if channel is None else quantize(channel(sent))
+
+
+def finite(x: Tensor) -> Tensor:
+    """x itself. Raises NotFinite where a value is NaN or infinite: as 8-bit pictures these would be black."""
+    if not torch.isfinite(x).all():
+        raise NotFinite("the network gave NaN or infinite values: its weights are broken, use others")
+    return x

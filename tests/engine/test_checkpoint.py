@@ -24,6 +24,7 @@ from engine.checkpoint import (
     weights_that_hid,
 )
 from engine.earlier import read_format1
+from errors import UserError
 from models import build_model
 
 SIZES = dict(rows=1, cols=2, growth=2, icdm_blocks=1, sis_blocks=0, sde_blocks=0)  # of a tiny SMILENet-L
@@ -54,6 +55,17 @@ def test_weights_round_trip(weights):
     assert about["step"] == "7" and len(about["sha256"]) == 64
     theirs = model.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in loaded.state_dict().items())
+
+
+def test_weights_that_are_not_finite_are_not_written(weights):
+    path, model = weights
+    before = path.read_bytes()
+    for value in (torch.nan, torch.inf):
+        with torch.no_grad():
+            model.imse.blocks[0].rho.conv2.bias[1] = value
+        with pytest.raises(UserError, match=r"imse.blocks.0.rho.conv2.bias holds NaN or infinite"):
+            save_weights(path, model)
+    assert path.read_bytes() == before
 
 
 def test_truncated_weights(weights):

@@ -10,6 +10,7 @@ from skimage.data import astronaut, chelsea, coffee
 
 from container.header import WrongKey
 from container.keys import Key
+from errors import UserError
 from models import MODELS, KeyedMethod, build_model
 from models.losses import losses_of
 from tests.common import group, psnr, shaken
@@ -81,6 +82,20 @@ def test_hide_and_reveal_give_uint8_of_the_covers_size(method, size):
     assert stego.dtype == revealed.dtype == torch.uint8
     assert stego.shape == cover.shape and revealed.shape == secrets.shape
     assert torch.equal(net.reveal(stego.clone()), revealed)
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_broken_weights_are_noticed(method):
+    net = small(method)
+    cover, secrets = group(net)
+    stego = net.hide(cover, secrets)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(torch.nan)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        net.hide(cover, secrets)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        net.reveal(stego)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.checkpoint import load_model, load_state
+from errors import NotFinite
 from models.losses import Losses
 from options import OptionsError
 
@@ -121,6 +122,17 @@ def test_a_bad_step_is_skipped_and_counted(trainer):
     assert all(torch.isfinite(v).all() for v in weights(run).values())
 
 
+def test_a_skipped_step_leaves_batch_normalisation_as_it_was(trainer):
+    network = {"type": "hidden_image", "width": 4, "encoder_blocks": 1, "decoder_blocks": 1}
+    run = trainer(network=network)
+    batch = next(iter(run._batches()))
+    fresh = weights(run)
+    before = {name: value.clone() for name, value in fresh.items()}
+    run.model.register_forward_pre_hook(lambda _, pictures: tuple(x * math.nan for x in pictures))
+    assert run._train_step(batch) is None and run.skipped == 1
+    assert any("running_mean" in name for name in before) and same(weights(run), before)
+
+
 def test_after_bad_steps_in_a_row_the_run_goes_back_at_half_the_rate(trainer, tmp_path):
     run = trainer(steps=10, checkpoint_every=4, schedule="constant")
     spoil(run, at={5, 6, 7})
@@ -156,7 +168,9 @@ def test_a_checkpoint_of_a_rising_loss_is_not_what_a_run_goes_back_to(trainer, t
 
     def blown_up(*inputs):
         losses = forward(*inputs)
-        return Losses(losses.total * 1000, losses.terms) if run.step >= 75 and not run.returns else losses
+        if run.step < 75 or run.returns:
+            return losses
+        return Losses(losses.total * 1000, {name: x * 1000 for name, x in losses.terms.items()})
 
     run.objectives[0].forward = blown_up
     run.fit()
@@ -164,6 +178,43 @@ def test_a_checkpoint_of_a_rising_loss_is_not_what_a_run_goes_back_to(trainer, t
     assert "times what it was): back to step 60, learning rate x 0.5" in log  # not to 85
     last = load_state(tmp_path / "runs/tiny/checkpoints/last.state")
     assert run.step == 110 and run.returns == 1 and last["returns"] == 1 and last["lr_factor"] == 0.5
+
+
+def test_neither_a_rising_weight_nor_a_negative_term_is_an_explosion(trainer):
+    run = trainer(steps=120, checkpoint_every=200, validate_every=200, log_every=200)
+    objective = run.objectives[0]
+    forward = objective.forward
+
+    def with_critic(*inputs):
+        objective.reveal *= 1.05
+        losses = forward(*inputs)
+        critic = losses.total.detach() - 10
+        return Losses(losses.total + critic, {**losses.terms, "critic": critic}, losses.weights)
+
+    objective.forward = with_critic
+    run.fit()
+    assert objective.reveal > 300 and run.step == 120 and run.returns == 0
+
+
+def test_validation_of_a_broken_network_does_not_end_the_run(trainer, tmp_path):
+    run = trainer()
+    with torch.no_grad():
+        run.model.imse.blocks[0].phi.conv1.bias.fill_(math.nan)
+    run._validate(None, run.validation)
+    assert run.best == -math.inf and run.model.training
+    assert "validation: not possible: " in (tmp_path / "runs/tiny/train.log").read_text()
+
+
+def test_weights_that_are_not_finite_never_replace_a_checkpoint(trainer, tmp_path):
+    run = trainer()
+    run._save("last")
+    folder = tmp_path / "runs/tiny/checkpoints"
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with torch.no_grad():
+        run.model.imse.blocks[0].phi.conv1.bias.fill_(math.nan)
+    with pytest.raises(NotFinite):
+        run._save("last")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_a_run_that_never_recovers_gives_up(trainer):
