@@ -7,6 +7,7 @@ from models.layers.coupling import CouplingBlock
 from models.layers.modulation import Modulation
 from models.layers.mosaic import BlockTransform, dct_matrix, tile, untile
 from models.layers.quantize import quantize
+from models.layers.subnets import DenseBlock
 from models.layers.wavelet import haar, ihaar
 
 TILINGS = [(2, 2), (2, 3), (4, 2), (3, 3), (4, 4), (5, 5), (1, 2)]
@@ -99,6 +100,56 @@ def test_coupling_block_needs_the_right_condition():
     a, b, c = rand(2, 3, 5, 7), rand(2, 9, 5, 7), rand(2, 4, 5, 7)
     wrong = block.inverse(*block(a, b, c), 1 - c)
     assert (wrong[1] - b).abs().mean() > 1e-2
+
+
+def formula(block: DenseBlock, x: torch.Tensor) -> torch.Tensor:
+    """A dense block as the papers draw it: every convolution sees the input and all outputs before it."""
+    for conv in (block.conv1, block.conv2, block.conv3, block.conv4):
+        y = torch.nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)
+        x = torch.cat((x, torch.nn.functional.leaky_relu(y, 0.2)), dim=1)
+    return torch.nn.functional.conv2d(x, block.conv5.weight, block.conv5.bias, padding=1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype, within", [(torch.float64, 1e-13), (torch.float32, 2e-6)])
+def test_dense_block_with_and_without_gradients(layout, dtype, within):
+    block = shaken(DenseBlock(5, 7, growth=6)).to(dtype).to(memory_format=layout)
+    x = rand(3, 5, 9, 11).to(dtype)
+    before = x.clone()
+    expected = formula(block, x)
+    trained = block(x)
+    with torch.no_grad():
+        deployed = block(x)
+    assert torch.equal(x, before) and trained.requires_grad and not deployed.requires_grad
+    for given in (trained, deployed):
+        assert (given - expected).abs().max() < within * expected.abs().max()
+    (ours,) = torch.autograd.grad(trained.square().sum(), block.conv1.weight)
+    (theirs,) = torch.autograd.grad(expected.square().sum(), block.conv1.weight)
+    assert (ours - theirs).abs().max() < 10 * within * theirs.abs().max()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dense_block_works_in_one_layout(layout):
+    """Its weights' with gradients, channels_last without them on a CPU; mixed layouts are the slowest."""
+    block, strides = DenseBlock(5, 7, growth=6).to(memory_format=layout), []
+    for conv in (block.conv1, block.conv2, block.conv3, block.conv4, block.conv5):
+        conv.register_forward_pre_hook(lambda _, inputs: strides.append(inputs[0].stride(1)))
+    block(torch.rand(2, 5, 8, 8))
+    assert strides == [1 if layout == torch.channels_last else 64] * 5  # 1: channels lie side by side
+    strides.clear()
+    with torch.no_grad():
+        block(torch.rand(2, 5, 8, 8))
+    assert strides == [1] * 5
+
+
+def test_dense_block_keeps_half_precision_inside():
+    block, seen = DenseBlock(5, 7, growth=6), []
+    block.conv5.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        block(torch.rand(1, 5, 8, 8))
+        with torch.no_grad():
+            block(torch.rand(1, 5, 8, 8))
+    assert seen == [torch.bfloat16] * 2
 
 
 def test_fresh_coupling_block_and_modulation_are_the_identity():
