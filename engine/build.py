@@ -95,9 +95,12 @@ def build_network(options: TrainOptions) -> HidingModel:
     method, arguments = method_arguments(options, options.network)
     torch.manual_seed(options.seed)
     try:
-        return build_model(method, **arguments)
+        model = build_model(method, **arguments)
     except UserError as error:
         raise options.error("network", str(error)) from error
+    if options.critic is not None and model.critic is None:
+        raise options.error("critic", f"'{method}' has no critic here; leave this section out")
+    return model
 
 
 def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objective]:
@@ -112,6 +115,7 @@ def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objectiv
                 known = ", ".join(name for name, _ in model.named_modules() if 0 < len(name) < 20)
                 raise options.error(f"{key}.freeze", f"the network has no part '{name}'; it has: {known}")
         prefixes = tuple(f"{name}." for name in phase.freeze)
+        prefixes += ("critic.",)  # which is never all that is trained
         if all(name.startswith(prefixes) for name, _ in model.named_parameters()):
             raise options.error(f"{key}.freeze", "nothing is left to train")
         own = check_arguments(options, f"{key}.loss", model.Objective, dict(phase.loss))

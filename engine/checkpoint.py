@@ -36,15 +36,15 @@ def save_weights(path: Path, model: HidingModel, half: bool = False, **about) ->
     """Write a model's weights, with all that is needed to build it again in the file's metadata.
 
     The model is one that `build_model` made: it knows its method and all its arguments. half: store floats in
-    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite, and leaves
-    a file that stood there as it was.
+    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite, and
+    leaves a file that stood there as it was.
     """
     write_beside(path, weights_file(model, half, **about))
 
 
 def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
     """The bytes that `save_weights` writes."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in deployed_state(model).items()}
     if half:
         tensors = {name: _halved(value) for name, value in tensors.items()}
     for name, value in tensors.items():
@@ -76,11 +76,19 @@ def fingerprint(model: HidingModel) -> bytes:
         if name not in SENDERS and value != defaults[name].default
     }
     digest = hashlib.sha256(json.dumps([model.method, arguments]).encode())
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(deployed_state(model).items()):
         tensor = _halved(value.detach().cpu()).contiguous()
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.numpy().tobytes())
     return digest.digest()[:FINGERPRINT]
+
+
+def deployed_state(model: HidingModel) -> dict[str, torch.Tensor]:
+    """The tensors that sender and receiver need: all but the critic's, unless the sender needs that too."""
+    state = model.state_dict()
+    if model.critic is None or model.critic_hides:
+        return state
+    return {name: value for name, value in state.items() if not name.startswith("critic.")}
 
 
 def _halved(tensor: torch.Tensor) -> torch.Tensor:
@@ -115,7 +123,10 @@ def load_model(
         raise UserError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
     try:
         model = build_model(method, **arguments)
-        model.load_state_dict(safetensors.torch.load_file(path))
+        # A critic that only training needs is not in the file, and stays as it is.
+        tensors = safetensors.torch.load_file(path)
+        trained_only = model.state_dict().keys() - deployed_state(model).keys()
+        model.load_state_dict({n: v for n, v in model.state_dict().items() if n in trained_only} | tensors)
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error

@@ -2,6 +2,7 @@
 
 from options.load import check_arguments, describe, dotted, dump, load_test, load_train
 from options.schema import (
+    Critic,
     GroupPictures,
     Network,
     OptionsError,
@@ -14,6 +15,7 @@ from options.schema import (
 )
 
 __all__ = [
+    "Critic",
     "GroupPictures",
     "Network",
     "OptionsError",

@@ -291,6 +291,16 @@ class Train(Section):
         return phases
 
 
+class Critic(Section):
+    """How a method's critic is trained, after each of the method's own steps."""
+
+    lr: float = Field(2e-4, gt=0, description="highest learning rate of its Adam; it falls as train.lr does")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.5, 0.999), description="decay of Adam's two running means"
+    )
+    every: int = Field(1, ge=1, description="the critic is trained in one of so many steps [steps]")
+
+
 class Options(Section):
     """What train and test options have in common."""
 
@@ -328,6 +338,9 @@ class TrainOptions(Options):
     loss: dict[str, Any] = Field({}, description="arguments of the loss, such as its weights")
     data: TrainData = Field(description="pictures")
     train: Train = Field(description="optimiser and schedule")
+    critic: Critic | None = Field(
+        None, description="training of the method's critic, if it has one; null: the defaults"
+    )
 
 
 class TestOptions(Options):

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from options.schema import Train
+from models import HidingModel
+from options import Critic, Train
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values end near 1 in 5 rounds
 FEWEST = 4  # rows and columns that a kernel must have for its singular values to say anything
@@ -27,6 +28,8 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:  # type: ignore[override]
+        """Where `found_inf` was set and is above 0, everything stays as it was (as in torch's fused Adam)."""
+        found_inf = getattr(self, "found_inf", None)
         for group in self.param_groups:
             for kernel in group["params"]:
                 if kernel.grad is None:
@@ -34,10 +37,15 @@ class Muon(Optimizer):
                 state = self.state[kernel]
                 if not state:
                     state["momentum"] = torch.zeros_like(kernel)
-                state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
-                update = kernel.grad.lerp(state["momentum"], group["momentum"])
+                gradient = kernel.grad
+                if found_inf is not None:
+                    gradient = torch.where(found_inf > 0, state["momentum"], gradient)  # momentum stays then
+                state["momentum"].lerp_(gradient, 1 - group["momentum"])
+                update = gradient.lerp(state["momentum"], group["momentum"])
                 rows, columns = update.flatten(1).shape
                 update = orthogonalised(update.flatten(1)).reshape(kernel.shape)
+                if found_inf is not None:
+                    update = torch.where(found_inf > 0, torch.zeros_like(update), update)
                 kernel.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
 
@@ -56,18 +64,65 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return x if wide else x.T
 
 
-def build_optimizers(model: nn.Module, train: Train) -> list[tuple[Optimizer, float]]:
-    """What a train section asks for: each optimiser, and its learning rate as a share of train.lr."""
+class Player:
+    """Parameters that one loss trains, with the optimisers that share them out.
+
+    optimizers: each with its learning rate as a share of train.lr. every: a turn in so many steps.
+    """
+
+    def __init__(self, optimizers: list[tuple[Optimizer, float]], every: int = 1):
+        self.optimizers, self.every = optimizers, every
+        self.parameters = [p for one, _ in optimizers for group in one.param_groups for p in group["params"]]
+
+    def has_its_turn(self, number: int) -> bool:
+        return number % self.every == 0
+
+    def prepare(self, rate: float) -> None:
+        """Forget the last gradients; rate: of Adam, the others follow."""
+        for optimizer, share in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+            optimizer.zero_grad(set_to_none=True)
+
+    def clipped(self, limit: float) -> Tensor:
+        """The norm of all gradients, which are scaled down to `limit` where it is above."""
+        return torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+
+    def update(self, good: Tensor) -> None:
+        """A step of every optimiser, which leaves no trace unless `good` (a scalar on the device)."""
+        for optimizer, _ in self.optimizers:
+            # What torch's GradScaler does: a fused Adam and our Muon leave out the step where this is above
+            # 0.
+            optimizer.found_inf = (~good).float()  # type: ignore[attr-defined]
+            optimizer.step()
+
+
+def method_player(model: HidingModel, train: Train) -> Player:
+    """All parameters but the critic's, by the optimiser that a train section asks for."""
+    mine = {id(p) for p in critic_parameters(model)}
     kernels: list[Tensor] = []
     if train.optimizer == "muon":
         kernels = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d)]
-        kernels = [k for k in kernels if min(k.flatten(1).shape) >= FEWEST]
-    taken = {id(kernel) for kernel in kernels}
+        kernels = [k for k in kernels if min(k.flatten(1).shape) >= FEWEST and id(k) not in mine]
+    taken = mine | {id(kernel) for kernel in kernels}
     rest = [p for p in model.parameters() if id(p) not in taken]
     optimizers: list[tuple[Optimizer, float]] = []
     if rest:
-        adam = Adam(rest, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
+        adam = Adam(rest, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)
         optimizers.append((adam, 1.0))
     if kernels:
         optimizers.append((Muon(kernels, lr=train.muon_lr), train.muon_lr / train.lr))
-    return optimizers
+    return Player(optimizers)
+
+
+def critic_player(model: HidingModel, critic: Critic, train: Train) -> Player | None:
+    """The critic's parameters, with settings of their own; None where the method has no critic."""
+    parameters = critic_parameters(model)
+    if not parameters:
+        return None
+    adam = Adam(parameters, lr=critic.lr, betas=critic.betas, fused=True)
+    return Player([(adam, critic.lr / train.lr)], critic.every)
+
+
+def critic_parameters(model: HidingModel) -> list[Tensor]:
+    return [] if model.critic is None else list(model.critic.parameters())

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -26,11 +27,11 @@ from engine.interrupt import StopRequest
 from engine.log import close_log, environment, failures_logged, git_commit, log_to, logger
 from engine.testing.evaluate import validate
 from engine.training.board import Board
-from engine.training.optimizers import build_optimizers
 from engine.training.run_folder import changes, open_run, record_validation
+from engine.training.step import CRITIC, NORM, TOTAL, Step
 from engine.training.trend import CALM, EXPLODED, Trend
 from errors import NotFinite, UserError
-from models.losses import Objective, losses_of
+from models.losses import Objective
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
@@ -54,7 +55,7 @@ class Trainer:
             torch.set_num_threads(self.train.threads)
         parts = build_training(options)
         self.model, self.objectives = parts.model, parts.objectives
-        self.groups, self.validation = parts.groups, parts.validation
+        self.channels, self.groups, self.validation = parts.channels, parts.groups, parts.validation
         started = None
         if self.train.start_from and not resume:
             try:
@@ -70,14 +71,16 @@ class Trainer:
         self.half = self.train.precision == "bf16" or (
             self.train.precision == "auto" and has_fast_bf16(self.device)
         )
-        self.optimizers = build_optimizers(self.model, self.train)
+        self.one_step = Step(self.model, self.network, self.train, options.critic, self.half)
         self.step = 0
         self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
-        self.bad_in_row = self.skipped = self.returns = 0
+        self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
         self.trend = Trend()
         self.phase: int | None = None
+        self.waiting: list[tuple[int, dict[str, torch.Tensor], dict[str, float]]] = []  # on the device
+        self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
         self.lock = ExitStack()
         torch.manual_seed(options.seed)
         saved = None
@@ -123,32 +126,30 @@ class Trainer:
         board = Board(self.run / "tb", self.step)
         total = None if self.train.minutes else self.train.steps
         progress = tqdm(total=total, initial=self.step, unit="step", desc=self.options.name)
-        window: list[dict[str, float]] = []
         started = time.monotonic() - self.seconds
         with closing(board), progress, logging_redirect_tqdm([logger]):
             while not self.finished() and not stop.asked:
                 for batch in self._batches():
-                    terms = self._train_step(batch)
+                    self._train_step(batch)
                     self.step += 1
                     self.seconds = time.monotonic() - started
-                    if terms is not None:
-                        window.append(terms)
-                        progress.set_postfix(loss=f"{terms['total']:.3g}", refresh=False)
                     progress.update()
-                    if self.bad_in_row >= self.train.max_bad_steps or self.trend.rise > EXPLODED:
-                        self._go_back()
-                        window = []  # its steps are taken again
-                        progress.n = self.step
-                        progress.refresh()
-                        break
-                    if self._due(self.train.log_every):
-                        self._log(board, window)
-                        window = []
+                    log, save = self._due(self.train.log_every), self._due(self.train.checkpoint_every)
+                    look = self.validation is not None and self._due(self.train.validate_every)
+                    if log or save or look or stop.asked or self.finished():
+                        # Only here the device is asked how the steps since the last time went.
+                        if self._diverged():
+                            self._go_back()
+                            progress.n = self.step
+                            progress.refresh()
+                            break
+                    if log:
+                        progress.set_postfix(loss=self._log(board), refresh=False)
                     # Before the checkpoint, which says how good the best was.
-                    if self.validation is not None and self._due(self.train.validate_every):
+                    if look and self.validation is not None:
                         self._validate(board, self.validation)
                     # Never amid bad steps: the checkpoint is what a diverged run goes back to.
-                    if self._due(self.train.checkpoint_every) and not self.bad_in_row:
+                    if save and not self.bad_in_row:
                         self._save("last")
                     if stop.asked or self.finished():
                         break
@@ -172,38 +173,42 @@ class Trainer:
 
     # --- one step --------------------------------------------------------------------------------
 
-    def _train_step(self, batch: dict[str, torch.Tensor]) -> dict[str, float] | None:
-        """One optimiser step; None where loss or gradient was not finite and the step was skipped."""
+    def _train_step(self, batch: dict[str, torch.Tensor]) -> None:
+        """One optimiser step. What it gave waits on the device until `_diverged` asks for it."""
         objective = self._enter_phase()
-        cover = batch["cover"].to(self.device, non_blocking=True).float() / 255
-        secrets = batch["secrets"].to(self.device, non_blocking=True).float() / 255
-        for optimizer, share in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate() * share
-            optimizer.zero_grad(set_to_none=True)
-        buffers = [buffer.clone() for buffer in self.model.buffers()]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            progress = self._position() / self.train.steps
-            losses = losses_of(self.network, objective, cover, secrets, progress)
-        losses.total.backward()
-        limit = self.train.grad_clip or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if not torch.isfinite(losses.total + norm):
-            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-                buffer.copy_(before)  # the forward pass has already moved batch normalisation's means
-            self.bad_in_row += 1
-            self.skipped += 1
-            logger.info(
-                f"step {self.step}: loss {losses.total.item()}, gradient norm {norm.item()}: "
-                f"skipped ({self.skipped} so far, {self.bad_in_row} in a row)"
-            )
-            return None
-        self.bad_in_row = 0
-        for optimizer, _ in self.optimizers:
-            optimizer.step()
-        terms = {name: value.item() for name, value in losses.terms.items()}
-        self.trend.add(terms, losses.weights)
-        return {"total": losses.total.item(), **terms, "gradient_norm": norm.item()}
+        channel = self.channels[self._phase()]
+        terms, weights = self.one_step(
+            batch["cover"].to(self.device, non_blocking=True),
+            batch["secrets"].to(self.device, non_blocking=True),
+            objective,
+            self._position() / self.train.steps,
+            self.learning_rate(),
+            self.step,
+            None if channel is None else channel.drawn(self.options.seed, self.step),
+        )
+        self.waiting.append((self.step, terms, weights))
+
+    def _diverged(self) -> bool:
+        """Read what the steps since the last time gave; whether the run must go back to a checkpoint."""
+        steps = [(step, list(terms), weights) for step, terms, weights in self.waiting]
+        values = [value.float() for _, terms, _ in self.waiting for value in terms.values()]
+        one = self.one_step
+        values += [count.float() for count in (one.bad_in_row, one.worst_in_row, one.skipped)]
+        # One transfer, where the host waits.
+        *read, bad_in_row, worst, skipped = torch.stack(values).tolist()
+        self.waiting = []
+        at = iter(read)
+        for step, names, weights in steps:
+            terms = {name: next(at) for name in names}
+            if all(map(math.isfinite, terms.values())):
+                self.window.append(terms)
+                own = (name for name in names if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
+                self.trend.add({name: terms[name] for name in own}, weights)
+            else:
+                logger.info(f"step {step}: loss {terms[TOTAL]}, gradient norm {terms[NORM]}: skipped")
+        self.bad_in_row, self.skipped = int(bad_in_row), int(skipped)
+        one.worst_in_row.copy_(one.bad_in_row)
+        return worst >= self.train.max_bad_steps or self.trend.rise > EXPLODED
 
     def learning_rate(self) -> float:
         """The rate of the current step: a pure function of the step, the phase and the returns so far.
@@ -269,12 +274,13 @@ class Trainer:
 
     # --- what is written ---------------------------------------------------------------------------
 
-    def _log(self, board: Board, window: list[dict[str, float]]) -> None:
+    def _log(self, board: Board) -> str:
+        """Write the means of the steps since the last time; the loss, for the bar."""
+        window, self.window = self.window, []
         if not window:
-            return
-        names = dict.fromkeys(name for terms in window for name in terms)
+            return "none"
         means = {}
-        for name in names:
+        for name in dict.fromkeys(name for terms in window for name in terms):
             values = [terms[name] for terms in window if name in terms]
             means[name] = sum(values) / len(values)
             board.scalar(f"train/{name}", means[name], self.step)
@@ -282,6 +288,7 @@ class Trainer:
         board.scalar("train/skipped_steps", self.skipped, self.step)
         text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
+        return f"{means[TOTAL]:.3g}"
 
     def _validate(self, board: Board, groups: EvaluationGroups) -> None:
         try:
@@ -329,7 +336,7 @@ class Trainer:
             "seconds": self.seconds,
             "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers()],
             "lr_factor": self.lr_factor,
             "best": self.best,
             "bad_in_row": self.bad_in_row,
@@ -344,13 +351,13 @@ class Trainer:
     def _restore(self, saved: dict, file: Path) -> None:
         try:
             self.model.load_state_dict(saved["model"])
-            for (optimizer, _), state in zip(self.optimizers, saved["optimizers"], strict=True):
+            for optimizer, state in zip(self._optimizers(), saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
             self.step, self.best = saved["step"], saved["best"]
             # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
-            self.bad_in_row, self.skipped = saved["bad_in_row"], saved["skipped"]
+            self._count_from(saved["bad_in_row"], saved["skipped"])
             self.trend = Trend()
             self.trend.restore(saved.get("trend", {}))
             set_random_state(saved["random"])
@@ -358,20 +365,32 @@ class Trainer:
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"{file}: the state of another network or version: {reason}") from error
 
+    def _optimizers(self) -> list[Optimizer]:
+        return [optimizer for player in self.one_step.players for optimizer, _ in player.optimizers]
+
+    def _count_from(self, bad_in_row: int, skipped: int) -> None:
+        """Bad steps, here and on the device; what waits to be read is forgotten."""
+        self.bad_in_row, self.skipped = bad_in_row, skipped
+        self.waiting, self.window = [], []
+        self.one_step.bad_in_row.fill_(bad_in_row)
+        self.one_step.worst_in_row.fill_(bad_in_row)
+        self.one_step.skipped.fill_(skipped)
+
     def _go_back(self) -> None:
         """After a divergence: back to the last checkpoint with a calm loss, with half the learning rate."""
         returns, lr_factor, skipped, best = self.returns + 1, self.lr_factor / 2, self.skipped, self.best
         if returns > GIVE_UP_AFTER:
             raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still diverging")
-        why = f"the loss is {math.exp(self.trend.rise):.0f} times what it was" if not self.bad_in_row else ""
+        rise = self.trend.rise
+        why = f"the loss is {math.exp(rise):.0f} times what it was" if rise > EXPLODED else ""
         file = self.run / "checkpoints" / "last.state"
         self._restore(load_state(file), file)
         calm = file.with_name("best.state")
         if self.trend.rise > CALM and calm.exists():  # the last was saved while the loss was rising
             self._restore(load_state(calm), calm)
         # Counted on from here, not from the checkpoint: a second divergence must halve once more.
-        self.returns, self.lr_factor, self.skipped, self.best = returns, lr_factor, skipped, best
-        self.bad_in_row = 0
+        self.returns, self.lr_factor, self.best = returns, lr_factor, best
+        self._count_from(0, skipped)
         self._save("last")  # else a run that is stopped now would be resumed where it exploded
         logger.info(
             f"diverged{f' ({why})' if why else ''}: back to step {self.step}, learning rate x {lr_factor:g} "

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine.training.optimizers import Muon, build_optimizers, orthogonalised
-from models import build_model
+from engine.training.optimizers import Muon, orthogonalised
+from engine.training.step import Step
+from models import MODELS, build_model
 from options.schema import Train
+from tests.models.test_methods import SMALL
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (48, 48)])
@@ -39,14 +41,31 @@ def test_the_scale_of_the_gradient_does_not_matter():
     assert kernels[0].abs().max() > 0.01
 
 
-def test_every_parameter_has_one_optimizer():
-    model = build_model("smilenet", rows=2, cols=2, growth=4, icdm_blocks=1, imse_blocks=1)
-    ways = build_optimizers(model, Train(steps=1, optimizer="muon", lr=1e-3, muon_lr=1e-2))
-    (adam, share), (muon, muon_share) = ways
-    assert (share, muon_share) == (1.0, pytest.approx(10.0))
-    given = [id(p) for optimizer, _ in ways for group in optimizer.param_groups for p in group["params"]]
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("method", [name for name, method in MODELS.items() if method.trainable])
+def test_every_trainable_parameter_is_in_exactly_one_optimizer(method, optimizer):
+    model = build_model(method, **SMALL[method])
+    step = Step(model, model, Train(steps=1, optimizer=optimizer, lr=1e-3, muon_lr=1e-2))
+    given = [id(p) for player in step.players for p in player.parameters]
     assert sorted(given) == sorted(id(p) for p in model.parameters())
-    kernels = [p for group in muon.param_groups for p in group["params"]]
-    assert all(p.dim() == 4 for p in kernels) and len(kernels) > 20
-    ((only, share),) = build_optimizers(model, Train(steps=1))
-    assert isinstance(only, torch.optim.Adam) and share == 1.0
+    shares = {type(one): share for player in step.players for one, share in player.optimizers}
+    assert shares[torch.optim.Adam] == 1.0 and shares.get(Muon) in (None, pytest.approx(10.0))
+    for player in step.players:
+        for one, _ in player.optimizers:
+            if isinstance(one, Muon):
+                assert all(p.dim() == 4 for group in one.param_groups for p in group["params"])
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_step_that_found_infinite_values_leaves_muon_as_it_was(bad):
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(8, 4, 3, 3))
+    muon = Muon([kernel], lr=0.1)
+    kernel.grad = torch.randn_like(kernel)
+    muon.step()
+    before = kernel.detach().clone(), muon.state[kernel]["momentum"].clone()
+    kernel.grad = torch.full_like(kernel, torch.nan if bad else 1.0)
+    muon.found_inf = torch.tensor(float(bad))
+    muon.step()
+    same = [torch.equal(x, y) for x, y in zip((kernel, muon.state[kernel]["momentum"]), before, strict=True)]
+    assert same == [bad, bad] and kernel.isfinite().all()
