@@ -36,8 +36,8 @@ def save_weights(path: Path, model: HidingModel, half: bool = False, **about) ->
     """Write a model's weights, with all that is needed to build it again in the file's metadata.
 
     The model is one that `build_model` made: it knows its method and all its arguments. half: store floats in
-    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite, and
-    leaves a file that stood there as it was.
+    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite; a file
+    that stood there stays as it was.
     """
     write_beside(path, weights_file(model, half, **about))
 

@@ -26,9 +26,8 @@ from models import HidingModel
 def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
     """Mean PSNR (RGB, dB) through 8 bit: ({cover_stego, secret_revealed}, a figure of the first group).
 
-    Keyed methods draw their nonces from a seed here, so that the same
-    weights have the same scores. uint8 arrays stand in for the file: a PNG keeps them exactly
-    (test.py goes through the file all the same).
+    Keyed methods draw their nonces from a seed here, so that the same weights have the same scores. uint8
+    arrays stand in for the file: a PNG keeps them exactly (test.py goes through the file all the same).
     """
     with repeatable_nonces(seed=0):
         return _validated(model, groups)
