@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from data.files import sha256, write_beside
 from engine import checkpoint
 from engine.checkpoint import (
-    default_weights,
     find_weights,
     fingerprint,
     keep_used,
@@ -250,13 +249,6 @@ def pretrained(tmp_path):
     return files
 
 
-def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_path):
-    two, four = pretrained.values()
-    assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == [two, two, four, four]
-    with pytest.raises(ValueError, match=r"secrets: 5; .*smilenet_l_4 \(4\).*codec_lsb"):
-        default_weights(5, tmp_path)
-
-
 def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
     model, _ = load_model("smilenet_l_4", experiments=tmp_path)
     assert weights_that_hid("smilenet_l", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_4"])
@@ -266,10 +258,9 @@ def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
 
 
 def test_a_run_of_the_same_name_does_not_stand_in_for_shipped_weights(pretrained, tmp_path):
-    shipped_model, _ = load_model(default_weights(3, tmp_path))
+    shipped_model, _ = load_model(pretrained["smilenet_l_4"])
     run = tmp_path / "smilenet_l_4" / "checkpoints" / "best.safetensors"
     save_weights(run, build_model("smilenet_l", rows=2, cols=2))
-    assert load_model(default_weights(3, tmp_path))[0].fingerprint == shipped_model.fingerprint
     hid = load_model("smilenet_l_4", experiments=tmp_path)[0].fingerprint
     assert hid != shipped_model.fingerprint  # by name the run is meant
     for identity, path in ((shipped_model.fingerprint, pretrained["smilenet_l_4"]), (hid, run)):
