@@ -127,11 +127,14 @@ def test_weights_that_a_network_cannot_start_from(weights, changes, message):
         start_from(build_model("hinet"), weights[0])
 
 
-def test_weights_do_not_depend_on_the_modulus(tmp_path):
+@pytest.mark.parametrize("modulus, shaping, used", [(7, None, 0), (8, 0, 0), (8, 256, 256)])
+def test_weights_do_not_depend_on_what_the_sender_chooses(tmp_path, modulus, shaping, used):
     save_weights(tmp_path / "l.safetensors", build_model("smilenet_l", **SIZES))
-    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet_l", {"rows": 1, "modulus": 7}))
+    chosen = {"modulus": modulus, "shaping": shaping}
+    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet_l", {"rows": 1, **chosen}))
     plain, _ = load_model(tmp_path / "l.safetensors")
-    assert (model.modulus, plain.modulus) == (7, 12) and model.fingerprint == plain.fingerprint
+    assert (model.modulus, model.shaping) == (modulus, used) and (plain.modulus, plain.shaping) == (12, 64)
+    assert fingerprint(model) == fingerprint(plain) == model.fingerprint == plain.fingerprint
 
 
 def test_the_fingerprint_is_of_the_weights_and_not_of_the_file(tmp_path):
