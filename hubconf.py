@@ -66,19 +66,20 @@ def hide(
     passphrase: str | None = None,
     marked: bool = True,
     modulus: int | None = None,
+    shaping: int | None = None,
+    payload: float | None = None,
 ):
     """Hide picture files, as hide.py does: -> engine.own.hiding.HiddenFile (path, PSNR, places).
 
-    weights None: the smallest shipped smilenet_l that holds the secrets.
+    weights None: codec_lsb. modulus, shaping and payload are hide.py's options.
     """
     from container.keys import Key
     from engine.build import choose_device
-    from engine.checkpoint import default_weights, keep_used, load_model
-    from engine.own.hiding import hide_files, listed, set_modulus
+    from engine.checkpoint import keep_used, load_model
+    from engine.own.hiding import hide_files, set_sender
 
-    weights = str(weights or default_weights(len(listed(secrets))))
-    model, about = load_model(weights, choose_device("auto"))
-    set_modulus(model, modulus)
+    model, about = load_model(weights or "codec_lsb", choose_device("auto"))
+    set_sender(model, modulus, shaping, payload)
     done = hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
     keep_used(about["path"], model)
     return done

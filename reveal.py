@@ -11,13 +11,13 @@ from engine.own.passphrase import add_passphrase, asked_key
 
 PARSER = Parser(
     prog="reveal.py",
-    description="Reveal the pictures that hide.py hid, from the stego file and the weights alone. They are "
-    "written as secret_01.png and so on, at the stego's size; methods with a key give them back "
-    "at their own (networks by enlarging).",
+    description="Reveal the pictures that hide.py hid, from the stego file and, where a network hid them, "
+    "its weights. They are written as secret_01.png and so on, at the stego's size. Methods with a key give "
+    "them back at their own size, networks by enlarging; codec_lsb keeps names too.",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
-  python reveal.py --weights codec_lsb --stego stego.png --out revealed --passphrase""",
+  python reveal.py --stego stego.png --out revealed --passphrase""",
 )
 PARSER.add_argument(
     "--weights",

@@ -13,7 +13,9 @@ from errors import UserError
 
 CODECS = ("avif", "webp")
 LARGEST = 178_956_970  # pixels; Pillow refuses to decode more
-SPEED = 6  # of the AVIF encoder, 0 (slow, best) to 10
+# Of the AVIF encoder, 0 (slow, best) to 10. Speed 4 is worth 0.3 to 0.5 dB at the same size and takes six
+# times as long as speed 6: 0.3 s for 256 pixels. At the same quality the sizes differ by 1 to 5 %.
+SPEED, QUICK = 4, 6
 
 # AVIF's encoder knows 64 steps of its quantiser, finest last.
 _AVIF = [100 - round(step * 100 / 63) for step in range(63, -1, -1)]

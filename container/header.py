@@ -19,12 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from container.keys import NAME, NONCE, PUBLIC, STRETCHING, TAG, VERSION, Key, Subkeys, decrypt, encrypt
+from container.trellis import SHAPINGS
 from errors import UserError
 
 MARK, DIGEST, FINGERPRINT = 4, 16, 8  # bytes
 LONGEST_NOTE = 2**16 - 1  # bytes
 LONGEST_MENDED = 512  # bytes of a note: trying all changes to a longer one takes too long
 NO_WEIGHTS = bytes(FINGERPRINT)  # the fingerprint of a method without weights
+
+_SHAPING_CODES = {max(0, states.bit_length() - 1): states for states in SHAPINGS}  # log2: states
 
 _FIXED = struct.Struct(f">12s{FINGERPRINT}sII{DIGEST}sHB")
 _CLEAR_BYTES, _FIXED_BYTES = NONCE + MARK + 1, _FIXED.size + TAG
@@ -87,11 +90,11 @@ def write_header(
 
     samples: (H*W*3,) uint8, the stego in raster order, all else in it as it will be sent: this comes last.
     size: (H, W). keys: `Key.derive(nonce)`. marked: whether everybody may see that something is hidden.
-    shaping: one byte of the method's, see `Header`.
+    shaping: one of SHAPINGS, see `Header`.
     Raises UserError for a note that is too long and a picture that is too small for the header.
     """
     assert samples.dtype == np.uint8 and samples.shape == (size[0] * size[1] * 3,)
-    assert len(fingerprint) == FINGERPRINT and len(method.encode()) <= 12
+    assert len(fingerprint) == FINGERPRINT and len(method.encode()) <= 12 and shaping in SHAPINGS
     if len(note) > LONGEST_NOTE:
         raise UserError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE} can be kept")
     count = header_samples(len(note))
@@ -102,7 +105,8 @@ def write_header(
         )
     clear = nonce + (_mark(nonce, VERSION) if marked else os.urandom(MARK + 1))
     digest = _digest(samples, count)
-    fixed = _FIXED.pack(method.encode(), fingerprint, *size, digest, len(note), shaping)
+    code = max(0, shaping.bit_length() - 1)
+    fixed = _FIXED.pack(method.encode(), fingerprint, *size, digest, len(note), code)
     content = clear + encrypt(keys.header, "header", fixed, also=clear)
     if note:
         content += encrypt(keys.header, "note", note)
@@ -124,10 +128,10 @@ def read_header(
     damage all the same. With `damaged_ok` damage is returned as `changed` instead of raised, unless the
     size is another or the header beyond reading.
 
-    Raises NoPayload, WrongKey, OtherWeights or Damaged.
+    Raises NoPayload, WrongKey, OtherWeights, Damaged, or ContainerError for a shaping that is not known.
     """
     fixed, keys, content, changed = _read_fixed(samples, size, key)
-    found, weights, height, width, digest, note_length, shaping = fixed
+    found, weights, height, width, digest, note_length, code = fixed
     if (found, weights) != (method, fingerprint):
         raise OtherWeights(
             f"hidden with {_weights(found, weights)}, these are {_weights(method, fingerprint)}: "
@@ -137,6 +141,11 @@ def read_header(
         raise Damaged(
             f"cut or resized after hiding, from {width}x{height} to {size[1]}x{size[0]} pixels: "
             "what was hidden cannot be revealed"
+        )
+    if code not in _SHAPING_CODES:
+        raise ContainerError(
+            f"its changes were shaped in a way (code {code}) that this program does not know: reveal it with "
+            "the program that hid it"
         )
     count = header_samples(note_length)
     changed |= digest != _digest(samples, count)
@@ -149,7 +158,7 @@ def read_header(
         changed |= mended
     if changed and not damaged_ok:
         raise Damaged("changed after hiding: at least one sample of the picture is not what was written")
-    return Header(note, keys, count, shaping, changed)
+    return Header(note, keys, count, _SHAPING_CODES[code], changed)
 
 
 def hidden_with(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[str, bytes]:

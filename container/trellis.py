@@ -39,6 +39,8 @@ import numpy as np
 from errors import UserError
 
 CODES = {8: (0o13, 0o4), 64: (0o103, 0o24), 256: (0o515, 0o362)}  # states: (h0, h1), bit i is h[i]
+SHAPINGS = (0, *CODES)  # what a sender may ask for; 0: plain, without a trellis
+USUAL = 64  # states: 256 gain another 0.07 dB and take four times as long
 ROW = 768  # samples; with 64 states the squared error is 0.3 % larger than in one endless row
 LARGEST_MODULUS = 128  # grey levels: every residue with every label needs a value in 0..255, 4k <= 256
 _NUDGE = 1 / 64  # grey levels by which a sample counts as more or less: enough to break ties
@@ -49,9 +51,24 @@ _THREADS = min(os.cpu_count() or 1, 8)  # each takes 45 MB
 def check_code(modulus: int, states: int) -> None:
     """Raises UserError unless M is even and from 2 to 128, and there is a code with so many states."""
     if states not in CODES:
-        raise UserError(f"shaping: must be one of {', '.join(map(str, CODES))} states, got {states}")
+        raise UserError(f"shaping: must be one of {', '.join(map(str, SHAPINGS))} states, got {states}")
     if modulus % 2 or not 2 <= modulus <= LARGEST_MODULUS:
-        raise UserError(f"shaping: needs an even modulus from 2 to {LARGEST_MODULUS}, got {modulus}")
+        raise UserError(
+            f"shaping: needs an even modulus from 2 to {LARGEST_MODULUS}, got {modulus}; a shaping of 0 "
+            "takes odd ones too"
+        )
+
+
+def states_for(modulus: int, wanted: int | None) -> int:
+    """How many states the changes are shaped with: those wanted; by default USUAL, or 0 if M is odd.
+
+    Raises UserError for a number that is not in SHAPINGS, and for one above 0 with an odd M.
+    """
+    if wanted is None:
+        return 0 if modulus % 2 else USUAL
+    if wanted:
+        check_code(modulus, wanted)
+    return int(wanted)
 
 
 def embed_digits(

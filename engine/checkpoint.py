@@ -24,8 +24,7 @@ from errors import NotFinite, UserError
 from models import MODELS, HidingModel, KeyedMethod, build_model
 
 FORMAT = "2"
-SENDERS = ("modulus",)  # arguments that no weights depend on: the sender chooses, the stego says
-DEFAULT_FAMILY = "smilenet_l_"  # of these, hide.py takes the smallest that holds the secrets
+SENDERS = ("modulus", "shaping")  # arguments that no weights depend on: the sender chooses, the stego says
 UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
 
 
@@ -239,26 +238,6 @@ def shipped(experiments: Path = EXPERIMENTS) -> dict[str, Path]:
     """The networks of experiments/pretrained/: {name: weights file}."""
     files = sorted(experiments.glob("pretrained/*/*.safetensors"))
     return {path.parent.name: path for path in files}
-
-
-def default_weights(count: int, experiments: Path = EXPERIMENTS) -> Path:
-    """The file of the smallest shipped SMILENet-L that holds `count` secrets, whatever runs there are.
-
-    Raises UserError where there is none, naming those that there are.
-    """
-    held = {
-        name: int(read_metadata(path)["num_secrets"])
-        for name, path in shipped(experiments).items()
-        if name.startswith(DEFAULT_FAMILY)
-    }
-    large_enough = [(n, shipped(experiments)[name]) for name, n in held.items() if n >= count]
-    if not large_enough:
-        there = ", ".join(f"{name} ({n})" for name, n in held.items()) or "none"
-        raise UserError(
-            f"secrets: {count}; no network in {experiments / 'pretrained'} holds so many (there are: "
-            f"{there}); --weights codec_lsb needs none and takes up to 255"
-        )
-    return min(large_enough)[1]
 
 
 def weights_that_hid(method: str, wanted: bytes, experiments: Path = EXPERIMENTS) -> str:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from container.keys import PUBLIC, Key
+from container.trellis import states_for
 from errors import UserError
 from models.base import EMPTY, HidingModel, deployed
 
@@ -18,16 +19,33 @@ class KeyedMethod(HidingModel):
 
     own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
     most_secrets    how many secrets `seal` takes, where that is not num_secrets
-    modulus         M, grey levels: how coarsely `seal` moves the cover's samples. It may be set before
-    `seal`;
-                    the stego says which it was
+    modulus         M, grey levels: how coarsely `seal` moves the cover's samples
+    progress        True: `seal` shows on stderr how far it is, where that takes long
     fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
+
+    The sender chooses modulus and shaping, before `seal`; the stego says which they were.
     """
 
     own_sizes: bool = False
     most_secrets: int | None = None
     modulus: int
+    progress: bool = False
     fingerprint: bytes = NO_WEIGHTS
+    _shaping: int | None = None
+
+    @property
+    def shaping(self) -> int:
+        """States of the trellis that shapes the changes (container/trellis.py), or 0: plain, without one.
+
+        Set it to 0, 8, 64 or 256, or to None for the default: 64, or 0 where the modulus is odd. Raises
+        UserError for another number, and for a trellis with an odd modulus.
+        """
+        return states_for(self.modulus, self._shaping)
+
+    @shaping.setter
+    def shaping(self, wanted: int | None) -> None:
+        states_for(self.modulus, wanted)
+        self._shaping = wanted
 
     def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
         self._check_picture("cover", cover)

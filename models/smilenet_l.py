@@ -34,10 +34,12 @@ class SMILENetL(KeyedMethod):
         sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
                       leave the module out
         z_std         0: what ICDM drops is replaced by zeros; above: by Gaussian noise of this deviation,
-        fixed
-                      at reveal
-        modulus       M of the lattice, 2 to 64 grey levels: the stego's squared error is (M^2 + 2) / 12. The
-                      stego says which, so the sender may take another than the one trained with
+                      fixed at reveal
+        modulus       M of the lattice, 2 to 64 grey levels: the stego's squared error is (M^2 + 2) / 12
+                      without shaping. The stego says which, so the sender may take another than the one
+                      trained with
+        shaping       states of the trellis that shapes the deployed stego's changes: 0 (plain), 8, 64, 256;
+                      null: 64, or 0 if M is odd. The sender's too: nothing that is trained depends on it
 
     Sizes: secrets are cropped to multiples of m and n within the even part of the cover; up to m rows (n
     columns) at a secret's lower (right) edge come back as copies of the last one revealed. There is no exact
@@ -60,6 +62,7 @@ class SMILENetL(KeyedMethod):
         sde_blocks: int = 8,
         z_std: float = 0.0,
         modulus: int = 12,
+        shaping: int | None = None,
     ):
         super().__init__()
         self.mosaic = MosaicNetwork(
@@ -76,6 +79,7 @@ class SMILENetL(KeyedMethod):
             z_std=z_std,
         )
         self.lattice = LatticeEmbedding(modulus)
+        self.shaping = shaping
         self.num_secrets, self.figure_columns = rows * cols, cols
         self.patch_multiple = (math.lcm(2, rows), math.lcm(2, cols))
         self.smallest = self.lattice.smallest(rows, cols)
@@ -101,7 +105,7 @@ class SMILENetL(KeyedMethod):
         (mosaic,) = self.mosaic.hide(torch.stack(list(secrets) + grey)[None].to(self.device))
         about = self.method, self.fingerprint
         note = pack_about(len(secrets), note, self.num_secrets)
-        return self.lattice.seal(cover, mosaic, key, note, about, marked)
+        return self.lattice.seal(cover, mosaic, key, note, about, marked, self.shaping)
 
     def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
         size, about = self.mosaic.size(stego), (self.method, self.fingerprint)

@@ -130,8 +130,44 @@ def test_the_sender_chooses_the_modulus(run, here):
     assert reveal(run).returncode == 0 and len(os.listdir("out")) == 2
 
 
+def test_the_default_needs_no_weights_and_the_reveal_command_says_none(run, here):
+    words = ["--cover", "cover.png", "--secrets", "cat.jpg", "a cup.png", "--out", "s.png"]
+    done = run(hide_py, words)
+    assert done.returncode == 0, done.stderr
+    assert "reveal:    python reveal.py --stego s.png --out revealed" in done.stdout
+    assert run(reveal_py, ["--stego", "s.png", "--out", "out"]).returncode == 0
+    assert sorted(os.listdir("out")) == ["a cup.png", "cat.png"]
+
+
+def test_the_sender_chooses_the_shaping_and_the_payload(run, here):
+    scores = {}
+    for words, said in (
+        ((), "changes:   modulo 12, shaped by a trellis of 64 states"),
+        (("--shaping", "8"), "changes:   modulo 12, shaped by a trellis of 8 states"),
+        (("--shaping", "0"), "changes:   modulo 12, not shaped\n"),
+        (("--modulus", "11"), "changes:   modulo 11, not shaped (a trellis needs an even modulus)"),
+        (("--payload", "1.5"), "changes:   modulo 12, shaped by a trellis of 64 states"),
+    ):
+        done = hide(run, "--force", *words)
+        assert done.returncode == 0 and said in done.stdout, done.stderr
+        scores[words] = float(done.stdout.split("PSNR to the cover ")[1].split()[0])
+        assert reveal(run, out=f"out{len(scores)}").returncode == 0
+    assert scores[()] > scores["--shaping", "8"] + 0.05 > scores["--shaping", "0"] + 1
+    assert scores["--payload", "1.5"] > scores[()] + 3
+    for words, message in (
+        (("--shaping", "7"), "shaping: must be one of 0, 8, 64, 256 states, got 7"),
+        (("--shaping", "64", "--modulus", "11"), "shaping: needs an even modulus from 2 to 128, got 11"),
+        (("--payload", "0"), "payload: must be above 0 bits a pixel"),
+        (("--payload", "0.01"), "cover.png: payload: nothing fits into 0.01 bits a pixel of this cover; "),
+    ):
+        refused(hide(run, *words, out="z.png"), message)
+    lsb = dict(weights="lsb", out="z.png", secrets=("cat.jpg",))
+    refused(hide(run, "--shaping", "8", **lsb), "a shaping: these weights of 'lsb' have none")
+    refused(hide(run, "--payload", "1", **lsb), "a payload: these weights of 'lsb' have none")
+
+
 def test_what_was_revealed_of_a_changed_stego_is_not_vouched_for(run, here):
-    assert hide(run, "--modulus", "4").returncode == 0
+    assert hide(run, "--modulus", "4", "--shaping", "0").returncode == 0
     done = reveal(run, "--damaged", out="whole")
     assert done.returncode == 0 and "vouches" not in done.stdout
     changed = np.array(Image.open("s.png"))

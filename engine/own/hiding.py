@@ -228,13 +228,22 @@ def check_keyed(
     )
 
 
-def set_modulus(model: HidingModel, modulus: int | None) -> None:
-    """Give a model the modulus that was asked for, if one was. Raises UserError where it takes none."""
-    if modulus is None:
-        return
-    if not isinstance(model, KeyedMethod):
-        raise UserError(f"a modulus: these weights of '{model.method}' have none")
-    model.modulus = modulus
+def set_sender(
+    model: HidingModel,
+    modulus: int | None = None,
+    shaping: int | None = None,
+    payload: float | None = None,
+) -> None:
+    """Give a model what its sender asked for; None: the model's own stays.
+
+    Raises UserError where the method has no such choice, or takes no such value.
+    """
+    for name, value in (("modulus", modulus), ("shaping", shaping), ("payload", payload)):
+        if value is None:
+            continue
+        if not hasattr(type(model), name):
+            raise UserError(f"a {name}: these weights of '{model.method}' have none")
+        setattr(model, name, value)
 
 
 def looks_empty(picture: np.ndarray) -> bool:

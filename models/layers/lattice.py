@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from container.header import LONGEST_NOTE, ContainerError, header_samples, read_header, write_header
 from container.keys import Key, keystream, new_nonce
+from container.trellis import embed_values, extract_values
 from errors import UserError
 from models.layers.quantize import Channel, finite, quantize
 
@@ -123,6 +124,15 @@ def key_dither(key: bytes, count: int, modulus: float) -> Tensor:
     return torch.from_numpy(words.astype(np.float64)) * (modulus / 2**32)
 
 
+def key_syndromes(key: bytes, count: int) -> Tensor:
+    """Syndrome bits of the trellis from a 32-byte key: (count,) uint8, 0 or 1.
+
+    From the part of the key's stream that follows the words of `key_dither` for as many samples.
+    """
+    stream = keystream(key, 5 * count)[4 * count :]
+    return torch.from_numpy(stream & 1)
+
+
 class LatticeEmbedding(nn.Module):
     """A mosaic into and out of a stego, under a key: what stands in IMSE's place in SMILENet-L.
 
@@ -172,12 +182,20 @@ class LatticeEmbedding(nn.Module):
         return side, side
 
     def seal(
-        self, cover: Tensor, mosaic: Tensor, key: Key, note: bytes, about: tuple[str, bytes], marked: bool
+        self,
+        cover: Tensor,
+        mosaic: Tensor,
+        key: Key,
+        note: bytes,
+        about: tuple[str, bytes],
+        marked: bool,
+        shaping: int = 0,
     ) -> Tensor:
         """cover (3,H,W) uint8, mosaic (3,h,w) centred, h <= H, w <= W -> stego (3,H,W) uint8.
 
-        about: the method's name and its weights' fingerprint. The samples of the header carry the mosaic too,
-        half as finely. Raises UserError for a note that is too long.
+        about: the method's name and its weights' fingerprint. shaping: states of the trellis that shapes the
+        changes outside of the header, or 0. The samples of the header carry the mosaic too, half as finely.
+        Raises UserError for a note that is too long, and for a trellis with an odd modulus.
         """
         note = bytes([self.modulus]) + note
         (height, width), (h, w) = cover.shape[-2:], mosaic.shape[-2:]
@@ -190,8 +208,12 @@ class LatticeEmbedding(nn.Module):
         header = _is_header(samples.shape, header_samples(len(note)))[:h, :w]
         stego = samples.clone()
         stego[:h, :w] = embed(*inner, self.modulus)
+        if shaping:
+            syndromes = key_syndromes(keys.dither, h * w * 3).reshape(h, w, 3)
+            flat = (x[~header].numpy() for x in (samples[:h, :w], values.double(), dither, syndromes))
+            stego[:h, :w][~header] = torch.from_numpy(embed_values(*flat, self.modulus, shaping))
         stego[:h, :w][header] = embed_halved(*(x[header] for x in inner), self.modulus).to(torch.uint8)
-        write_header(stego.reshape(-1).numpy(), (height, width), keys, nonce, *about, note, marked)
+        write_header(stego.reshape(-1).numpy(), (height, width), keys, nonce, *about, note, marked, shaping)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)
 
     def unseal(
@@ -206,12 +228,16 @@ class LatticeEmbedding(nn.Module):
         samples = stego.permute(1, 2, 0).cpu().contiguous()
         header = read_header(samples.reshape(-1).numpy(), (height, width), key, *about, damaged_ok)
         # Without a passphrase anybody can write a header.
-        if not header.note or header.note[0] not in MODULI or header.shaping:
+        if not header.note or header.note[0] not in MODULI or header.shaping and header.note[0] % 2:
             raise ContainerError("the header's note is not SMILENet-L's")
         modulus, note = header.note[0], header.note[1:]
         dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)
-        values = extract(samples[:h, :w], dither, modulus)
         taken = _is_header(samples.shape, header.samples)[:h, :w]
+        values = extract(samples[:h, :w], dither, modulus)
+        if header.shaping:
+            syndromes = key_syndromes(header.keys.dither, h * w * 3).reshape(h, w, 3)
+            flat = (x[~taken].numpy() for x in (samples[:h, :w], dither, syndromes))
+            values[~taken] = torch.from_numpy(extract_values(*flat, modulus, header.shaping))
         values[taken] = extract_halved(samples[:h, :w][taken], dither[taken], modulus)
         values = values.permute(2, 0, 1)[None].to(self.companding.colours)
         return self.companding.inverse(values, modulus)[0], note

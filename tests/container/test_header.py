@@ -79,10 +79,19 @@ def test_the_version_looks_random_and_a_changed_pixel_is_not_another_version():
             opened(changed)
 
 
-def test_the_methods_shaping_comes_back():
+@pytest.mark.parametrize("shaping", [0, 8, 64, 256])
+def test_the_methods_shaping_comes_back(shaping):
     samples, nonce = picture().reshape(-1), new_nonce()
-    write_header(samples, SIZE, PUBLIC.derive(nonce), nonce, "codec_lsb", NO_WEIGHTS, shaping=64)
-    assert opened(samples).shaping == 64 and opened(STEGO).shaping == 0
+    write_header(samples, SIZE, PUBLIC.derive(nonce), nonce, "codec_lsb", NO_WEIGHTS, shaping=shaping)
+    assert opened(samples).shaping == shaping
+
+
+def test_a_shaping_that_this_program_does_not_know(monkeypatch):
+    monkeypatch.setattr(header, "SHAPINGS", (*header.SHAPINGS, 1024))
+    samples, nonce = picture().reshape(-1), new_nonce()
+    write_header(samples, SIZE, PUBLIC.derive(nonce), nonce, "codec_lsb", NO_WEIGHTS, shaping=1024)
+    with pytest.raises(ContainerError, match="shaped in a way .code 10. that this program does not know"):
+        opened(samples)
 
 
 def test_mending_takes_no_time_that_a_stranger_chooses():

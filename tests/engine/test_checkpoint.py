@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from data.files import sha256, write_beside
 from engine import checkpoint
 from engine.checkpoint import (
-    default_weights,
     find_weights,
     fingerprint,
     keep_used,
@@ -128,11 +127,14 @@ def test_weights_that_a_network_cannot_start_from(weights, changes, message):
         start_from(build_model("hinet"), weights[0])
 
 
-def test_weights_do_not_depend_on_the_modulus(tmp_path):
+@pytest.mark.parametrize("modulus, shaping, used", [(7, None, 0), (8, 0, 0), (8, 256, 256)])
+def test_weights_do_not_depend_on_what_the_sender_chooses(tmp_path, modulus, shaping, used):
     save_weights(tmp_path / "l.safetensors", build_model("smilenet_l", **SIZES))
-    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet_l", {"rows": 1, "modulus": 7}))
+    chosen = {"modulus": modulus, "shaping": shaping}
+    model, _ = load_model(tmp_path / "l.safetensors", expect=("smilenet_l", {"rows": 1, **chosen}))
     plain, _ = load_model(tmp_path / "l.safetensors")
-    assert (model.modulus, plain.modulus) == (7, 12) and model.fingerprint == plain.fingerprint
+    assert (model.modulus, model.shaping) == (modulus, used) and (plain.modulus, plain.shaping) == (12, 64)
+    assert fingerprint(model) == fingerprint(plain) == model.fingerprint == plain.fingerprint
 
 
 def test_the_fingerprint_is_of_the_weights_and_not_of_the_file(tmp_path):
@@ -250,13 +252,6 @@ def pretrained(tmp_path):
     return files
 
 
-def test_the_smallest_shipped_network_that_holds_the_secrets(pretrained, tmp_path):
-    two, four = pretrained.values()
-    assert [default_weights(n, tmp_path) for n in (1, 2, 3, 4)] == [two, two, four, four]
-    with pytest.raises(ValueError, match=r"secrets: 5; .*smilenet_l_4 \(4\).*codec_lsb"):
-        default_weights(5, tmp_path)
-
-
 def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
     model, _ = load_model("smilenet_l_4", experiments=tmp_path)
     assert weights_that_hid("smilenet_l", model.fingerprint, tmp_path) == str(pretrained["smilenet_l_4"])
@@ -266,10 +261,9 @@ def test_weights_are_found_by_what_a_stego_says(pretrained, tmp_path):
 
 
 def test_a_run_of_the_same_name_does_not_stand_in_for_shipped_weights(pretrained, tmp_path):
-    shipped_model, _ = load_model(default_weights(3, tmp_path))
+    shipped_model, _ = load_model(pretrained["smilenet_l_4"])
     run = tmp_path / "smilenet_l_4" / "checkpoints" / "best.safetensors"
     save_weights(run, build_model("smilenet_l", rows=2, cols=2))
-    assert load_model(default_weights(3, tmp_path))[0].fingerprint == shipped_model.fingerprint
     hid = load_model("smilenet_l_4", experiments=tmp_path)[0].fingerprint
     assert hid != shipped_model.fingerprint  # by name the run is meant
     for identity, path in ((shipped_model.fingerprint, pretrained["smilenet_l_4"]), (hid, run)):

@@ -95,7 +95,7 @@ def test_payload_is_the_smallest_quality_that_reaches(target):
             "AVIF",
             quality=quality,
             subsampling="4:4:4",
-            speed=6,
+            speed=4,
             max_threads=1,
             advanced={"tune": "psnr"},
         )

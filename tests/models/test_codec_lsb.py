@@ -1,6 +1,7 @@
 """codec_lsb: what comes back, what it costs, and what is noticed."""
 
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from skimage.data import astronaut, cat, chelsea, coffee, rocket
 from container.digits import (
     bytes_that_fit,
 )
-from container.header import Damaged, NoPayload, WrongKey, header_samples
-from container.keys import Key
+from container.header import ContainerError, Damaged, NoPayload, WrongKey, header_samples, write_header
+from container.keys import Key, new_nonce
+from errors import UserError
 from models import build_model
 from tests.common import psnr
 
@@ -56,30 +58,67 @@ def test_the_stego_says_its_modulus():
     assert min(psnr(r, s) for r, s in zip(revealed, secrets, strict=True)) > 30
 
 
+def moves(stego, cover):
+    """By how much each sample behind the header was moved."""
+    return (stego.int() - cover.int()).permute(1, 2, 0).reshape(-1)[HEADER:].double()
+
+
 @pytest.mark.parametrize("modulus", [2, 8, 11, 12, 31])
 def test_stego_error(modulus):
     """(M^2 - 1)/12 for odd M, (M^2 + 2)/12 for even M, on the samples that carry digits, without a bias."""
     cover = tensor(np.random.default_rng(0).integers(40, 216, (200, 200, 3)).astype(np.uint8))
     secrets = [tensor(PHOTOS[k][:256, :256]) for k in range(2)]
-    stego = build_model("codec_lsb", modulus=modulus).seal(cover, secrets)
-    moved = (stego.int() - cover.int()).permute(1, 2, 0).reshape(-1)[HEADER:].double()
-    used = int(moved.nonzero().max()) + 1
-    assert used > 0.9 * len(moved)
-    expected = (modulus**2 + (2 if modulus % 2 == 0 else -1)) / 12
-    assert moved[:used].square().mean().item() == pytest.approx(expected, rel=0.02)
-    assert abs(moved[:used].mean().item()) < 5 * math.sqrt(expected / used)
+    moved = moves(build_model("codec_lsb", modulus=modulus, shaping=0).seal(cover, secrets), cover)
+    carriers = (moved != 0).double().mean().item() / (
+        1 - 1 / modulus
+    )  # of uniform digits 1/M is there already
+    assert 0.9 < carriers < 1.005
+    expected = carriers * (modulus**2 + (2 if modulus % 2 == 0 else -1)) / 12
+    assert moved.square().mean().item() == pytest.approx(expected, rel=0.02)
+    assert abs(moved.mean().item()) < 5 * math.sqrt(expected / len(moved))
     assert moved.abs().max() == modulus // 2
 
 
-def test_residues_are_uniform():
-    """Under any key they say nothing, and the block code's uneven highest digit does not show."""
-    modulus, net = 12, build_model("codec_lsb", modulus=12)
-    cover = tensor(PHOTOS[1][:250, :250])
-    stego = net.seal(cover, photos(4, 128), Key("secret"))
-    residues = stego.permute(1, 2, 0).reshape(-1)[HEADER : HEADER + 150000].numpy() % modulus
+def test_shaping_costs_less_and_reveals_the_same():
+    """The errors of container/trellis.py's table; the receiver need not know the shaping."""
+    cover = tensor(np.random.default_rng(0).integers(40, 216, (200, 200, 3)).astype(np.uint8))
+    secrets = [tensor(PHOTOS[k][:256, :256]) for k in range(2)]
+    found, receiver = [], build_model("codec_lsb", shaping=0)
+    for shaping, error in ((0, 12.17), (8, 9.37), (64, 9.02), (256, 8.87)):
+        stego = build_model("codec_lsb", shaping=shaping).seal(cover, secrets, Key("k"))
+        moved = moves(stego, cover)
+        assert moved.square().mean().item() == pytest.approx(error, rel=0.025)
+        assert abs(moved.mean().item()) < 5 * math.sqrt(error / len(moved))
+        found.append(torch.stack(receiver.unseal(stego, Key("k"))[0]))
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
+def test_the_default_is_shaped_and_an_odd_modulus_is_not():
+    net = build_model("codec_lsb")
+    assert net.shaping == 64
+    net.modulus = 7
+    assert net.shaping == 0
+    with pytest.raises(UserError, match="shaping: needs an even modulus from 2 to 128, got 7"):
+        net.shaping = 8
+    net.modulus, net.shaping = 8, 256
+    net.modulus = 7
+    with pytest.raises(UserError, match="got 7; a shaping of 0 takes odd ones too"):
+        net.seal(photos(1)[0], photos(1))
+
+
+@pytest.mark.parametrize("shaping, period", [(0, 12), (64, 6)])
+def test_residues_are_uniform(shaping, period):
+    """On a flat cover: what is sent says nothing of the digits, nor of the block code's uneven highest one.
+
+    Shaped changes are not uniform modulo M, but modulo M/2.
+    """
+    net = build_model("codec_lsb", shaping=shaping)
+    cover = torch.full((3, 250, 250), 77, dtype=torch.uint8)
+    stego = net.seal(cover, photos(12, 128), Key("secret"))
+    residues = stego.permute(1, 2, 0).reshape(-1)[HEADER : HEADER + 150000].numpy() % period
     for part in (residues, residues[11::12], residues[0::12]):
-        counts = np.bincount(part, minlength=modulus)
-        statistic = ((counts - len(part) / modulus) ** 2 / (len(part) / modulus)).sum()
+        counts = np.bincount(part, minlength=period)
+        statistic = ((counts - len(part) / period) ** 2 / (len(part) / period)).sum()
         assert statistic < 40  # chi-square of 11 degrees: once in 30000
 
 
@@ -109,13 +148,54 @@ def test_room_is_used():
     assert changed > 0.97 * cover.numel()
 
 
-def test_little_to_hide_changes_little_and_is_exact():
-    """Room for a lossless picture: it comes back as it was, and the rest of the cover stays."""
+def test_little_to_hide_changes_little_everywhere_and_is_exact():
+    """Room for a lossless picture: it comes back as it was. The key spreads what carries it."""
     net, cover = build_model("codec_lsb"), tensor(PHOTOS[0])
     secret = photos(1, 32)[0]
     stego = net.seal(cover, [secret])
     assert torch.equal(net.unseal(stego)[0][0], secret)
-    assert torch.equal(stego[:, 20:], cover[:, 20:])
+    changed = (stego != cover).double()
+    assert changed.mean() < 0.02
+    bands = changed[:, 4:].reshape(3, 4, -1).mean((0, 2))
+    assert bands.min() > 0.8 * bands.max()
+    one, other = changed[:, 4:], (net.seal(cover, [secret]) != cover).double()[:, 4:]
+    both = (one * other).mean().item()  # another nonce, other samples
+    assert both == pytest.approx(one.mean().item() * other.mean().item(), rel=0.8)
+
+
+@pytest.mark.parametrize("payload", [2.0, 6.0])
+def test_a_bound_on_the_payload(payload):
+    """Hiding less changes less: the error falls in proportion to the samples that are used."""
+    cover = tensor(np.random.default_rng(0).integers(40, 216, (128, 128, 3)).astype(np.uint8))
+    secrets = photos(2, 128)
+    net = build_model("codec_lsb", payload=payload, modulus=12)
+    stego = net.seal(cover, secrets)
+    moved = moves(stego, cover)
+    share = payload / 3 / math.log2(12)
+    assert moved.square().mean().item() == pytest.approx(9.02 * share, rel=0.1)
+    full = build_model("codec_lsb", modulus=12)
+    least, most = (
+        np.mean([psnr(a, b) for a, b in zip(one.unseal(one.seal(cover, secrets))[0], secrets, strict=True)])
+        for one in (net, full)
+    )
+    assert 25 < least < most
+
+
+def test_a_bound_that_nothing_fits_into_says_what_would_fit():
+    cover, secrets = photos(1, 128)[0], photos(9, 128)
+    with pytest.raises(
+        UserError, match="payload: nothing fits into 0.1 bits a pixel of this cover; "
+    ) as found:
+        build_model("codec_lsb", payload=0.1).seal(cover, secrets)
+    enough = float(str(found.value).split("; ")[1].split()[0])
+    assert 0.1 < enough < 5
+    net = build_model("codec_lsb", payload=enough)
+    assert len(net.unseal(net.seal(cover, secrets))[0]) == 9
+    with pytest.raises(UserError, match="nothing fits into"):
+        build_model("codec_lsb", payload=enough - 0.02).seal(cover, secrets)
+    # A cover that is too small without a bound says so, not that the bound should be raised.
+    with pytest.raises(UserError, match="the cover is too small"):
+        build_model("codec_lsb", payload=0.1).seal(photos(1, 18)[0], secrets)
 
 
 def test_fewer_secrets_than_places_and_more():
@@ -170,16 +250,34 @@ def test_any_change_is_noticed(position, change):
         NET.unseal(changed)
 
 
-def test_damage_that_spares_the_digits():
-    """By M: the digits are whole, `damaged_ok` reveals. By one: they are not."""
-    changed = STEGO.clone()
-    y, x = (int(i) for i in ((STEGO[0] > 20) & (STEGO[0] < 230)).nonzero()[-1])
-    changed[0, y, x] += 12
+@pytest.mark.parametrize("shaping, period", [(0, 12), (64, 24)])
+def test_damage_that_spares_the_digits(shaping, period):
+    """By M, shaped by 2M: the digits are whole, `damaged_ok` reveals. By one: they are not."""
+    cover = photos(1)[0]
+    stego = build_model("codec_lsb", shaping=shaping).seal(cover, photos(2), Key("right"))
+    changed = stego.clone()
+    carrier = (stego != cover) & (stego > 30) & (stego < 220)
+    carrier[:, :5] = False  # the header
+    (c, y, x), (d, v, u) = (carrier.nonzero()[at].tolist() for at in (-1, 0))
+    changed[c, y, x] += period
     revealed, _ = NET.unseal(changed, Key("right"), damaged_ok=True)
-    assert all(torch.equal(a, b) for a, b in zip(revealed, NET.unseal(STEGO, Key("right"))[0], strict=True))
-    changed[0, 20, 20] ^= 1
+    assert all(torch.equal(a, b) for a, b in zip(revealed, NET.unseal(stego, Key("right"))[0], strict=True))
+    changed[d, v, u] ^= 1
     with pytest.raises(Damaged, match="payload is not whole"):
         NET.unseal(changed, Key("right"), damaged_ok=True)
+
+
+@pytest.mark.parametrize("modulus, shaping", [(12, 0), (7, 64), (0, 64), (40, 64)])
+def test_a_foreign_note(modulus, shaping):
+    """Anybody can write a header under the public key: a payload that is too long, a trellis with an odd
+    modulus, a modulus that is out of range."""
+    samples, nonce = photos(1)[0].permute(1, 2, 0).reshape(-1).numpy().copy(), new_nonce()
+    note = struct.pack(">BI", modulus, 100 if modulus != 12 else 10**6)
+    keys = Key().derive(nonce)
+    write_header(samples, (64, 64), keys, nonce, "codec_lsb", NET.fingerprint, note, shaping=shaping)
+    stego = torch.from_numpy(samples.reshape(64, 64, 3)).permute(2, 0, 1)
+    with pytest.raises(ContainerError, match="note is not codec_lsb's"):
+        NET.unseal(stego)
 
 
 def test_wrong_keys_and_nothing():
@@ -199,6 +297,10 @@ def test_wrong_arguments():
         (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 32, got 1"),
         (dict(modulus=33), "modulus: must be a whole number of grey levels from 2 to 32, got 33"),
         (dict(modulus=7.5), "modulus: must be a whole number of grey levels from 2 to 32, got 7.5"),
+        (dict(shaping=7), "shaping: must be one of 0, 8, 64, 256 states, got 7"),
+        (dict(shaping=64, modulus=9), "shaping: needs an even modulus from 2 to 128, got 9"),
+        (dict(payload=0), "payload: must be above 0 bits a pixel, or null for no bound, got 0"),
+        (dict(payload=math.nan), "payload: must be above 0 bits a pixel"),
         (dict(num_secrets=256), "num_secrets: must be from 1 to 255"),
         (dict(speed=11), "speed: must be from 0 to 10"),
         (dict(codec="jpeg"), "codec: expected auto, avif or webp, got 'jpeg'"),

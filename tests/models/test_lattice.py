@@ -15,6 +15,7 @@ from container.header import (
     write_header,
 )
 from container.keys import Key, new_nonce
+from container.trellis import ROW
 from models import build_model
 from models.layers.lattice import (
     Companding,
@@ -150,7 +151,7 @@ def test_as_many_secrets_come_back_as_were_given():
 
 @pytest.mark.parametrize("modulus", [6, 20])
 def test_the_sender_chooses_the_modulus_and_the_stego_says_it(modulus):
-    net, cover, secrets = tiny(), photo(coffee, 96, 128), [photo(astronaut, 96, 128)] * 4
+    net, cover, secrets = tiny(shaping=0), photo(coffee, 96, 128), [photo(astronaut, 96, 128)] * 4
     usual = torch.stack(net.unseal(net.seal(cover, secrets))[0]).double()
     net.modulus = modulus
     stego = net.seal(cover, secrets)
@@ -163,6 +164,21 @@ def test_the_sender_chooses_the_modulus_and_the_stego_says_it(modulus):
     assert errors[0] < errors[1] if modulus > 12 else errors[0] > errors[1]
 
 
+@pytest.mark.parametrize("shaping, error", [(8, 9.37), (64, 9.02), (256, 8.87)])
+def test_shaping_moves_the_cover_less_and_the_mosaic_no_more(shaping, error):
+    net, cover, secrets = tiny(shaping=shaping), photo(coffee, 256, 256), [photo(astronaut, 256, 256)] * 4
+    stego = net.seal(cover.clamp(20, 235), secrets, Key("k"))
+    moved = samples_of(stego, "below it") - samples_of(cover.clamp(20, 235), "below it")
+    assert moved.square().mean().item() == pytest.approx(error, rel=0.03)
+    net.shaping, net.modulus = 0, 8  # what the receiver has
+    with torch.no_grad():
+        sent = net.lattice.companding(net.mosaic(torch.stack(secrets)[None] / 255)[0], 12)[0]
+    inside = (samples_of(sent, "below it") - 0.5).abs() < 0.4
+    errors = (read_values(net, stego) - samples_of(sent, "below it"))[inside]
+    assert errors.abs().max() <= 0.5 / 12 + 1e-5
+    assert (12 * errors).square().mean().item() == pytest.approx(1 / 12, rel=0.03)
+
+
 def test_a_modulus_that_was_saved_as_a_float():
     assert type(build_model("smilenet_l", rows=2, cols=2, modulus=12.0).modulus) is int
     assert type(build_model("codec_lsb", modulus=12.0).modulus) is int
@@ -171,7 +187,7 @@ def test_a_modulus_that_was_saved_as_a_float():
 
 
 def test_training_sees_the_same_channel_as_the_deployed_path():
-    net = tiny()
+    net = tiny(shaping=0)
     cover, secrets = photo(coffee, 96, 128), [photo(astronaut, 96, 128)] * 4
     with torch.no_grad():
         hidden = net(cover[None] / 255, torch.stack(secrets)[None] / 255)
@@ -209,23 +225,32 @@ def samples_of(picture, part):
     return picture.permute(1, 2, 0).reshape(-1)[PARTS[part]].double()
 
 
+@pytest.mark.parametrize("shaping", [0, 64])
 @pytest.mark.parametrize("part", PARTS)
-def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key(part):
-    net = tiny()
+def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key(part, shaping):
+    """Shaped changes are not uniform modulo M, but modulo M/2, and the same whatever the secrets are."""
+    net = tiny(shaping=shaping)
+    period = 6 if shaping and part == "below it" else 12
     flat = [torch.full((3, 256, 256), level, dtype=torch.uint8) for level in (0, 80, 200, 255)]
     cover = torch.full((3, 256, 256), 77, dtype=torch.uint8)  # not a photograph, whose levels are not uniform
+    histograms = []
     for secrets in (flat, [photo(astronaut, 256, 256)] * 4):
         times = 1 if part == "below it" else 20
         stegos = [net.seal(cover, secrets, Key("open sesame")) for _ in range(times)]
-        seen = torch.cat([samples_of(stego, part) % 12 for stego in stegos]).numpy()
-        counts = np.bincount(seen.astype(int), minlength=12)
-        expected = counts.sum() / 12
+        levels = torch.cat([samples_of(stego, part) for stego in stegos]).numpy()
+        seen = levels % period
+        histograms.append(np.bincount(levels.astype(int) % 12, minlength=12))
+        counts = np.bincount(seen.astype(int), minlength=period)
+        expected = counts.sum() / period
         assert ((counts - expected) ** 2 / expected).sum() < 50  # 11 degrees of freedom: once in a million
         with torch.no_grad():
             sent, _ = net.mosaic(torch.stack(secrets)[None] / 255)
         mosaic = np.tile(samples_of(sent[0], part).numpy(), len(stegos))
         if mosaic.std() > 1e-6:
             assert abs(np.corrcoef(seen, mosaic)[0, 1]) < 4 / np.sqrt(len(seen))
+            assert abs(np.corrcoef(levels, mosaic)[0, 1]) < 4 / np.sqrt(len(seen))
+    mean = np.mean(histograms, axis=0)
+    assert ((histograms[0] - mean) ** 2 / mean).sum() * 2 < 50
 
 
 def test_the_same_secrets_twice_share_no_dither():
@@ -248,6 +273,67 @@ def test_the_headers_length_does_not_tell_how_many_secrets_there_are():
         seen.add(len(packed))
         assert net.unseal(stego, Key("k"))[1] == note
     assert len(seen) == 1
+
+
+# --- what damage costs ------------------------------------------------------------------------------
+
+
+def read_values(net, stego):
+    """The mosaic as the receiver reads it, below the header: (count,) values."""
+    with torch.no_grad():
+        about = net.method, net.fingerprint
+        mosaic, _ = net.lattice.unseal(stego, net.mosaic.size(stego), Key("k"), about, True)
+        return samples_of(net.lattice.companding(mosaic[None], 12)[0], "below it")
+
+
+def sealed(shaping):
+    """A network, a stego whose mosaic has every value, and the stego's samples."""
+    net = tiny(shaping=shaping)
+    cover = photo(coffee, 256, 256).clamp(20, 235)
+    mosaic = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(2)) - 0.5
+    note, about = bytes(3 + longest_note(4)), (net.method, net.fingerprint)
+    with torch.no_grad():
+        stego = net.lattice.seal(cover, mosaic, Key("k"), note, about, True, shaping)
+    return net, stego, stego.permute(1, 2, 0).reshape(-1)
+
+
+@pytest.mark.parametrize("shaping", [0, 8, 64, 256])
+def test_one_changed_sample_costs_itself_or_with_a_trellis_at_most_the_rest_of_its_row(shaping):
+    """One sample of each row is changed by one grey level, at four random places in turn.
+
+    docs/lattice.md: with a trellis it derails one row in 70, for half of what is left of it.
+    """
+    net, stego, samples = sealed(shaping)
+    whole, rows = read_values(net, stego), (len(samples) - HEADER) // ROW
+    derailed, lost = [], []
+    for seed in range(4):
+        places = np.random.default_rng(seed).integers(0, ROW, rows)
+        changed = samples.clone()
+        changed[HEADER + np.arange(rows) * ROW + places] += 1 if seed % 2 else -1
+        wrong = (read_values(net, changed.reshape(256, 256, 3).permute(2, 0, 1)) - whole).abs() > 1e-4
+        wrong = wrong[: rows * ROW].reshape(rows, ROW).numpy()
+        assert wrong[np.arange(rows), places].mean() > 0.95
+        assert not wrong[np.arange(ROW) < places[:, None]].any()
+        counts = wrong.sum(1)
+        derailed += list(counts > 1)
+        lost += list((counts / (ROW - places))[counts > 1])
+    if shaping == 0:
+        assert not any(derailed)
+    else:
+        assert 0.005 < np.mean(derailed) < 0.03 and 0.3 < np.mean(lost) < 0.8
+
+
+def test_noise_leaves_nothing_with_a_trellis_and_half_of_it_without():
+    """Rounded Gaussian noise of deviation 1/2 below the header: RMS errors in grey levels, of M = 12."""
+    errors = {}
+    for shaping in (0, 64):
+        net, stego, samples = sealed(shaping)
+        noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.5, len(samples)).round())
+        noise[:HEADER] = 0
+        noisy = (samples + noise).to(torch.uint8).reshape(256, 256, 3).permute(2, 0, 1)
+        error = read_values(net, noisy) - read_values(net, stego)
+        errors[shaping] = 12 * error.square().mean().sqrt().item()
+    assert errors[0] < 1.6 and errors[64] > 3
 
 
 # --- what can go wrong ------------------------------------------------------------------------------
@@ -283,12 +369,20 @@ def test_what_is_wrong_is_told_apart():
         other.unseal(stego, Key("right"))
 
 
-@pytest.mark.parametrize("note", [b"", b"\x0c", b"\x0c\0\0\0", b"\x0c\5\0\0", b"\x0c\1\0\1", b"\0\1\0\0"])
-def test_a_foreign_header_under_the_public_key(note):
-    """Anybody can write one: no note, no secrets, more than places, a note beyond its end, M = 0."""
+@pytest.mark.parametrize(
+    "note, shaping",
+    [
+        *((note, 0) for note in (b"", b"\x0c", b"\x0c\0\0\0", b"\x0c\5\0\0", b"\x0c\1\0\1", b"\0\1\0\0")),
+        (b"\x0b\1\0\0", 64),
+    ],
+)
+def test_a_foreign_header_under_the_public_key(note, shaping):
+    """Anybody can write one: no note, no secrets, more than places, a note beyond its end, M = 0, a trellis
+    with an odd M."""
     net, nonce = tiny(), new_nonce()
     samples = np.random.default_rng(0).integers(0, 256, 80 * 96 * 3, dtype=np.uint8)
-    write_header(samples, (80, 96), Key().derive(nonce), nonce, "smilenet_l", net.fingerprint, note)
+    keys = Key().derive(nonce)
+    write_header(samples, (80, 96), keys, nonce, "smilenet_l", net.fingerprint, note, shaping=shaping)
     stego = torch.from_numpy(samples.reshape(80, 96, 3)).permute(2, 0, 1)
     with pytest.raises(ContainerError, match="not SMILENet-L's"):
         net.unseal(stego)
@@ -324,6 +418,8 @@ def _square(side, count):
     [
         (dict(growth=0), "growth: must be at least 1, got 0"),
         (dict(rows=1, cols=1), "rows x cols = 1 x 1"),
+        (dict(shaping=16), "shaping: must be one of 0, 8, 64, 256 states, got 16"),
+        (dict(shaping=8, modulus=7), "shaping: needs an even modulus from 2 to 128, got 7"),
         (dict(modulus=1), "modulus: must be a whole number of grey levels from 2 to 64"),
     ],
 )
