@@ -4,7 +4,6 @@ Run from the checkout: `python scripts/benchmark.py --help`. Prints Markdown for
 """
 
 import argparse
-import contextlib
 import platform
 import sys
 import tempfile
@@ -21,15 +20,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from container.codecs import PayloadCodec
 from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
 from data.transforms import fit_picture
-from engine.build import build_network, build_objectives, choose_device
+from engine.build import build_channels, build_network, build_objectives, choose_device, has_fast_bf16
 from engine.command import Parser, run_command
 from engine.log import device_name
+from engine.training.step import Step
 from errors import UserError
 from metrics.capacity import payload
 from metrics.image import score_pair
 from models import HidingModel
-from models.losses import Objective, losses_of
-from options import load_train
+from options import TrainOptions, load_train
 
 VARIANTS = {  # name -> (bfloat16, channels_last)
     "fp32": (False, False),
@@ -149,12 +148,13 @@ def network(arguments: argparse.Namespace) -> None:
     print(f"{arguments.opt}: {what}; {machine(device)}")
     print("| | training step | groups a second | peak memory |\n|---|---|---|---|")
     for name, (half, channels_last) in VARIANTS.items() if not arguments.no_train else ():
+        if half and not has_fast_bf16(device):
+            print(f"| {name} | not measured: this device has no bfloat16 arithmetic | | |")
+            continue
         layout = torch.channels_last if channels_last else torch.contiguous_format
         model.to(memory_format=layout)
         reset_memory(device)
-        step = training_step(
-            model, build_objectives(options, model)[-1], batch, crop, half, arguments.compile
-        )
+        step = training_step(model, options, batch, crop, half, arguments.compile)
         seconds = repeated(step, arguments.repeat, device)
         print(f"| {name} | {seconds:.3f} s | {batch / seconds:.2f} | {peak_memory(device)} |")
     if not arguments.no_train:
@@ -164,33 +164,26 @@ def network(arguments: argparse.Namespace) -> None:
     secrets = random_pictures(model.num_secrets, arguments.size)[None]
     reset_memory(device)
     hide = repeated(lambda: model.hide(cover, secrets), arguments.repeat, device)
-    reveal = repeated(lambda: model.reveal(cover), arguments.repeat, device)
+    stego = model.hide(cover, secrets)
+    reveal = repeated(lambda: model.reveal(stego), arguments.repeat, device)
     print(f"| {arguments.size} pixels, fp32 | seconds | peak memory |\n|---|---|---|")
     print(f"| hide {model.num_secrets} | {hide:.3f} | {peak_memory(device)} |")
     print(f"| reveal {model.num_secrets} | {reveal:.3f} | |")
 
 
 def training_step(
-    model: HidingModel, objective: Objective, batch: int, crop: int, half: bool, compiled: bool
-) -> Callable[[], None]:
-    """A step as the trainer's, without reading pictures: forward, loss, backward, Adam."""
-    device = model.device
-    objective.to(device)
+    model: HidingModel, options: TrainOptions, batch: int, crop: int, half: bool, compiled: bool
+) -> Callable[[], object]:
+    """The trainer's own step, without reading pictures: the last phase of the option file, at a tiny rate."""
+    objective = build_objectives(options, model)[-1].to(model.device)
+    channel = build_channels(options)[-1]
     network = torch.compile(model.train()) if compiled else model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
-    cover = random_pictures(batch, crop).to(device) / 255
-    shape = batch, model.num_secrets, 3, crop, crop
-    secrets = random_pictures(batch * model.num_secrets, crop).reshape(shape).to(device) / 255
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16) if half else contextlib.nullcontext():
-            losses = losses_of(network, objective, cover, secrets, 0.5)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    return step
+    step = Step(model, network, options.train, options.critic, half)
+    cover = random_pictures(batch, crop).to(model.device)
+    secrets = random_pictures(batch * model.num_secrets, crop).to(model.device)
+    secrets = secrets.reshape(batch, model.num_secrets, 3, crop, crop)
+    drawn = None if channel is None else channel.drawn(options.seed, step=0)
+    return lambda: step(cover, secrets, objective, progress=0.5, rate=1e-9, channel=drawn)
 
 
 def random_pictures(count: int, size: int) -> torch.Tensor:
