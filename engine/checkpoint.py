@@ -114,7 +114,7 @@ def load_model(
             return _untrained(str(weights), device, expect)
         raise
     metadata = read_metadata(path)
-    method, arguments = metadata["method"], json.loads(metadata["arguments"])
+    method, arguments = metadata["method"], read_arguments(path, metadata)
     if expect is not None:
         _check_expected(path, method, arguments, *expect)
         arguments |= {key: value for key, value in expect[1].items() if key in SENDERS}
@@ -153,7 +153,7 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
         raise UserError(
             f"{path}: weights of '{metadata['method']}'; start_from needs weights of '{model.method}'"
         )
-    arguments = json.loads(metadata["arguments"])
+    arguments = read_arguments(path, metadata)
     differing = [
         f"{key}: {arguments.get(key)} -> {value}"
         for key, value in model.arguments.items()
@@ -205,6 +205,17 @@ def read_metadata(path: Path) -> dict[str, str]:
     if metadata["format"] != FORMAT or "fingerprint" not in metadata:
         raise UserError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
     return metadata
+
+
+def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
+    """The arguments of the network's constructor, as a weights file has them."""
+    try:
+        arguments = json.loads(metadata["arguments"])
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: its arguments are not JSON ({error}); get the file again") from error
+    if not isinstance(arguments, dict):
+        raise UserError(f"{path}: its arguments are no section of names and values; get the file again")
+    return arguments
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:

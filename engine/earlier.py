@@ -6,6 +6,7 @@ from pathlib import Path
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
+from engine.checkpoint import read_arguments
 from errors import UserError
 from models import HidingModel, build_model
 
@@ -27,7 +28,7 @@ def read_format1(path: Path) -> tuple[HidingModel, dict[str, str]]:
         raise UserError(f"{path}: not a whole safetensors file ({error})") from error
     if metadata.get("format") != "1":
         raise UserError(f"{path}: not weights of format 1")
-    method, arguments = renamed(metadata["method"], json.loads(metadata["arguments"]))
+    method, arguments = renamed(metadata["method"], read_arguments(path, metadata))
     about = {k: v for k, v in metadata.items() if k not in ("format", "method", "arguments", "num_secrets")}
     if "options" in about:
         about["options"] = json.dumps(todays_options(json.loads(about["options"])))

@@ -195,6 +195,14 @@ def test_foreign_safetensors(tmp_path):
         load_model(tmp_path / "x.safetensors")
 
 
+@pytest.mark.parametrize("arguments", ["{", "[]", "3"])
+def test_weights_whose_arguments_are_damaged(tmp_path, arguments):
+    metadata = {"format": "2", "method": "hinet", "arguments": arguments, "fingerprint": "00"}
+    save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors", metadata)
+    with pytest.raises(ValueError, match="x.safetensors: its arguments are no"):
+        load_model(tmp_path / "x.safetensors")
+
+
 def test_names(tmp_path, weights):
     path, model = weights
     best = tmp_path / "runs/mine/checkpoints/best.safetensors"
