@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
 from engine.own.passphrase import add_passphrase, asked_key
+from errors import UserError
 
 DEFAULT = "codec_lsb"
 PARSER = Parser(
@@ -19,11 +20,13 @@ PARSER = Parser(
   python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
   python hide.py --weights smilenet_l_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
+  python hide.py --survive jpeg:75 --cover beach.jpg --secrets a.png --out stego.jpg --passphrase
   python reveal.py --stego stego.png --out revealed --passphrase
 
-The stego must travel as the very file: what recompresses pictures (messengers, photo sites) destroys
-what is hidden. Without a passphrase, whoever has this program can reveal the pictures. Never publish
-the cover, and never use it twice: whoever has both cover and stego sees that something was hidden.""",
+Without --survive the stego must travel as the very file: what recompresses pictures (messengers, photo
+sites) destroys what is hidden. With it, what it names was tried on the stego before it is written.
+Without a passphrase, whoever has this program can reveal the pictures. Never publish the cover, and
+never use it twice: whoever has both cover and stego sees that something was hidden.""",
 )
 PARSER.add_argument(
     "--weights",
@@ -36,7 +39,7 @@ PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture 
 PARSER.add_argument(
     "--secrets", required=True, nargs="+", metavar="FILE", help="pictures to hide, or one folder of them"
 )
-PARSER.add_argument("--out", required=True, type=Path, metavar="FILE.png", help="the stego to write")
+PARSER.add_argument("--out", type=Path, metavar="FILE.png", help="the stego to write (codec_dct: or .jpg)")
 PARSER.add_argument(
     "--fit",
     choices=("stretch", "pad"),
@@ -76,6 +79,31 @@ PARSER.add_argument(
     help="bits a pixel of the cover to hide at most: fewer change fewer samples and reveal coarser pictures. "
     "Default: as many as fit, 10.7 at modulus 12 (codec_lsb)",
 )
+PARSER.add_argument(
+    "--survive",
+    nargs="+",
+    metavar="ATTACK",
+    help="hide with codec_dct so that the pictures outlive this compression and every better one: jpeg:75, "
+    "webp:80, avif:60, one after another jpeg:85+jpeg:75. Resizing and cropping destroy them all the same",
+)
+PARSER.add_argument(
+    "--least-psnr",
+    type=float,
+    metavar="DB",
+    help="with --survive: the stego's PSNR is never below this. Default: 36.5, and where nothing survives at "
+    "that, down to 33",
+)
+PARSER.add_argument(
+    "--longest-side",
+    type=int,
+    metavar="PX",
+    help="make a larger cover so small first, as a messenger would do after hiding",
+)
+PARSER.add_argument(
+    "--dry-attack",
+    metavar="ATTACK",
+    help="write nothing: hide in memory, attack the stego (jpeg:90, noise:2, ..), and say what is left",
+)
 PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
@@ -84,23 +112,40 @@ PARSER.add_argument(
 
 
 def main(arguments: argparse.Namespace) -> None:
+    from channel.notation import parse_attack
     from engine.build import choose_device
     from engine.checkpoint import keep_used, load_model
-    from engine.own.hiding import check_keyed, check_output, hide_files, set_sender
+    from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_sender
+    from engine.own.surviving import dry_attack, set_promise, survived
     from models import KeyedMethod
 
-    check_output(arguments.out, arguments.force)  # before any work
+    robust = arguments.survive is not None or arguments.weights == "codec_dct"
+    if arguments.dry_attack is None:
+        if arguments.out is None:
+            raise UserError("--out: say where the stego shall be written")
+        check_output(arguments.out, arguments.force, jpeg=robust)  # before any work
     device = choose_device(arguments.device)
-    model, about = load_model(arguments.weights or DEFAULT, device, arguments.experiments)
+    chosen = "codec_dct" if arguments.survive else arguments.weights
+    model, about = load_model(chosen or DEFAULT, device, arguments.experiments)
+    set_promise(model, arguments.weights, arguments.survive, arguments.least_psnr)
     secret = arguments.passphrase or arguments.passphrase_file is not None
     set_sender(model, arguments.modulus, arguments.shaping, arguments.payload)
     marked = not arguments.unmarked
     check_keyed(model, passphrase=secret, marked=marked)  # before asking
+    changed = None
     if isinstance(model, KeyedMethod):
         model.progress = sys.stderr.isatty()
-        changed = changes(
-            model.modulus, model.shaping
-        )  # before any work: UserError for what does not go together
+    if hasattr(model, "modulus"):
+        # Before any work: UserError for what does not go together.
+        changed = changes(model.modulus, model.shaping)
+    key = asked_key(arguments, twice=True)
+    if arguments.dry_attack is not None:
+        attack = parse_attack(arguments.dry_attack)
+        for line in dry_attack(
+            model, arguments.cover, listed(arguments.secrets), attack, arguments.fit, key, marked, arguments.longest_side
+        ):
+            print(line)
+        return
     done = hide_files(
         model,
         arguments.cover,
@@ -108,8 +153,9 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.out,
         arguments.fit,
         arguments.force,
-        asked_key(arguments, twice=True),
+        key,
         marked,
+        arguments.longest_side,
     )
     keep_used(about["path"], model)
     for k, file in enumerate(done.secrets, 1):
@@ -118,9 +164,11 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"secret {k:2d}: {file}{note}")
     if done.empty:
         print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
-    if isinstance(model, KeyedMethod):
+    if changed is not None:
         print(f"changes:   {changed}")
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
+    for line in survived(model, done):
+        print(line)
     words = [
         "reveal.py",
         *(["--weights", arguments.weights] if arguments.weights else []),

@@ -5,6 +5,7 @@ import inspect
 from errors import UserError
 from models.baluja import Baluja
 from models.base import Hidden, HidingModel
+from models.codec_dct import CodecDCT
 from models.codec_lsb import CodecLSB
 from models.deepmih import DeepMIH
 from models.hidden_image import HiddenImage
@@ -25,6 +26,7 @@ MODELS: dict[str, type[HidingModel]] = {
     "hinet": HiNet,
     "lsb": LSB,
     "codec_lsb": CodecLSB,
+    "codec_dct": CodecDCT,
     "thumbnails": Thumbnails,
     "deepmih": DeepMIH,
     "isn": ISN,

@@ -1,17 +1,21 @@
 """A person's own pictures: hide some in a cover file, reveal them from a stego file."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
-from container.header import ContainerError, Damaged, NoPayload, hidden_with
+from channel.promise import jpeg_file
+from container.codecs import resized
+from container.header import NO_WEIGHTS, ContainerError, Damaged, NoPayload, hidden_with
 from container.keys import PUBLIC, Key
 from container.notes import Note, file_names, numbered, pack_note, unpack_note
 from container.payload import MOST_PIXELS, check_sizes
+from container.robust import Received
 from data.files import replaced_at_once
 from data.images import (
     LOSSLESS_FORMATS,
@@ -29,17 +33,24 @@ from errors import UserError
 from metrics.image import psnr
 from models import MODELS, HidingModel, KeyedMethod
 from models.base import EMPTY
+from models.codec_dct import OWN_JPEG, CodecDCT
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass
 class HiddenFile:
-    """What `hide_files` did: the stego's path and PSNR (dB, RGB), and which file went to which place."""
+    """What `hide_files` did: the stego's path and PSNR (dB, RGB), and which file went to which place.
+
+    revealed: for codec_dct the PSNR of each secret as it comes back from the file [dB, RGB].
+    """
 
     stego: Path
     psnr: float
     secrets: list[Path]
     empty: int
     resized: list[Path]
+    revealed: list[float] = field(default_factory=list)
 
 
 def hide_files(
@@ -51,28 +62,63 @@ def hide_files(
     force: bool = False,
     key: Key = PUBLIC,
     marked: bool = True,
+    longest_side: int | None = None,
 ) -> HiddenFile:
     """Hide picture files in a cover file and write the stego, losslessly.
 
     secrets: files, or one folder (sorted by name). They are brought to the cover's size: "stretch"
     fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
-    key, marked: for keyed methods, see `KeyedMethod.seal`. Raises UserError before anything is
-    written: too many secrets, a lossy or existing `out` (without `force`), a cover that is too small.
+    key, marked: for keyed methods, see `KeyedMethod.seal`. longest_side: see `hide_in_memory`. codec_dct
+    also writes JPEG, and reveals from the very file before it gets its name. Raises UserError before
+    anything is written: too many secrets, a lossy or existing `out` (without `force`), a cover that is
+    too small.
     """
     out = Path(out)
-    check_output(out, force)
+    check_output(out, force, jpeg=isinstance(model, CodecDCT))
     check_keyed(model, not key.is_public, marked=marked)
     files = listed(secrets)
     for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in files)):
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"{out}: that is {what}; give the stego another name")
-    own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
+    if isinstance(model, CodecDCT):
+        model.sent_as_jpeg = out.suffix.lower() in JPEG_SUFFIXES
+    profile = icc_profile(cover)
+    hidden = hide_in_memory(model, cover, files, fit, key, marked, longest_side)
+    if isinstance(model, CodecDCT):
+        stego, revealed = _written_and_revealed(model, out, hidden, key, profile)
+    else:
+        write_picture(out, hidden.stego, profile)
+        stego, revealed = hidden.stego, []
+    empty = 0 if _own_sizes(model) else model.num_secrets - len(files)
+    return HiddenFile(out, psnr(hidden.cover, stego), files, empty, hidden.resized, revealed)
+
+
+class InMemory(NamedTuple):
+    """Cover and stego (H,W,3), secrets as they were hidden (3,h,w), uint8, and the files that were resized."""
+
+    cover: np.ndarray
+    stego: np.ndarray
+    secrets: list[torch.Tensor]
+    resized: list[Path]
+
+
+def hide_in_memory(
+    model: HidingModel,
+    cover: str | Path,
+    files: list[Path],
+    fit: str = "stretch",
+    key: Key = PUBLIC,
+    marked: bool = True,
+    longest_side: int | None = None,
+) -> InMemory:
+    """What `hide_files` does before it writes. longest_side: a larger cover is made so small first [px]."""
+    own_sizes = _own_sizes(model)
     most = model.num_secrets
     if isinstance(model, KeyedMethod):
         most = model.most_secrets or most
     if len(files) > most:
         raise UserError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
-    cover_array = read_picture(cover)
+    cover_array = _no_larger(read_picture(cover), longest_side)
     height, width = cover_array.shape[:2]
     if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
@@ -82,25 +128,52 @@ def hide_files(
     sizes = [picture_size(file) for file in files]  # read from the files' headers: too many are told at once
     if own_sizes:
         check_sizes(sizes)
-    fitted, resized = [], []
+    hidden, changed = [], []
     for file, size in zip(files, sizes, strict=True):  # one at a time: there may be 25 of a phone's pictures
         array = read_picture(file)
         if not own_sizes and size != (height, width):
-            resized.append(file)
+            changed.append(file)
             array = fit_secret(array, height, width, fit)
-        fitted.append(to_tensor(array))
+        hidden.append(to_tensor(array))
     if isinstance(model, KeyedMethod):
         names = [file.name for file in files]
         note = pack_note(Note("own", [], names) if own_sizes else Note(fit, sizes, []))
         try:
-            stego = to_array(model.seal(to_tensor(cover_array), fitted, key, note, marked))
+            stego = to_array(model.seal(to_tensor(cover_array), hidden, key, note, marked))
         except UserError as error:
             raise UserError(f"{cover}: {error}") from error
     else:
-        stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(fitted)[None])[0])
-    write_picture(out, stego, icc_profile(cover))
-    empty = 0 if own_sizes else model.num_secrets - len(files)
-    return HiddenFile(out, psnr(cover_array, stego), files, empty, resized)
+        stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(hidden)[None])[0])
+    return InMemory(cover_array, stego, hidden, changed)
+
+
+def _own_sizes(model: HidingModel) -> bool:
+    return isinstance(model, KeyedMethod) and model.own_sizes
+
+
+def _no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
+    """(H,W,3) uint8, made smaller where its longer side has more pixels."""
+    longer = max(picture.shape[:2])
+    if longest_side is None or longer <= longest_side:
+        return picture
+    height, width = (max(1, round(side * longest_side / longer)) for side in picture.shape[:2])
+    return resized(picture, height, width)
+
+
+def _written_and_revealed(
+    model: CodecDCT, out: Path, hidden: InMemory, key: Key, profile: bytes | None
+) -> tuple[np.ndarray, list[float]]:
+    """Write a stego, if what it hides comes back from the very file: (its picture, PSNR of secrets)."""
+    with replaced_at_once(out) as part:
+        if model.sent_as_jpeg:
+            part.write_bytes(jpeg_file(hidden.stego, OWN_JPEG.quality, OWN_JPEG.subsampling, profile))
+        else:
+            kind = LOSSLESS_FORMATS[out.suffix.lower()]
+            Image.fromarray(hidden.stego).save(part, format=kind, icc_profile=profile)
+        stego = read_picture(part)
+        secrets, _ = model.unseal(to_tensor(stego), key)
+    pairs = zip(hidden.secrets, secrets, strict=True)
+    return stego, [psnr(to_array(one), to_array(back)) for one, back in pairs]
 
 
 @dataclass
@@ -135,7 +208,7 @@ def reveal_files(
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
-    picture = read_stego(stego)
+    picture = read_picture(stego) if isinstance(model, CodecDCT) else read_stego(stego)
     height, width = picture.shape[:2]
     own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
     if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
@@ -260,21 +333,36 @@ def listed(secrets: list[str | Path]) -> list[Path]:
 
 
 def read_stego(path: str | Path) -> np.ndarray:
-    """A stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
-    kind, mode = picture_format(path)
-    if kind not in LOSSLESS_FORMATS.values() or mode != "RGB":
+    """A lossless stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
+    if not _is_lossless(path):
+        kind, mode = picture_format(path)
         raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it"
+            "converting a stego loses what is hidden in it, unless codec_dct hid it"
         )
     return read_picture(path)
 
 
+def _is_lossless(path: str | Path) -> bool:
+    kind, mode = picture_format(path)
+    return kind in LOSSLESS_FORMATS.values() and mode == "RGB"
+
+
 def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
-    """(method, fingerprint) that a keyed stego was hidden with. Raises NoPayload or WrongKey."""
-    picture = read_stego(stego)
+    """(method, fingerprint) that a keyed stego was hidden with. Raises NoPayload or WrongKey.
+
+    A lossless file is looked at for a container in its samples first; then any file for one that outlives
+    compression.
+    """
+    picture = read_picture(stego)
     try:
-        return hidden_with(picture.reshape(-1), (picture.shape[0], picture.shape[1]), key)
+        if _is_lossless(stego):
+            try:
+                return hidden_with(picture.reshape(-1), (picture.shape[0], picture.shape[1]), key)
+            except NoPayload:
+                pass
+        Received(picture).header()
+        return "codec_dct", NO_WEIGHTS
     except NoPayload as error:
         raise NoPayload(
             f"{stego}: {error}, or by a method without a key: say which with --weights"
@@ -283,13 +371,17 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
         raise type(error)(f"{stego}: {error}") from error
 
 
-def check_output(out: Path, force: bool) -> None:
-    """Raises UserError unless `out` is a lossless picture file that may be written."""
-    if out.suffix.lower() not in LOSSLESS_FORMATS:
-        raise UserError(
-            f"{out}: the stego must be lossless ({', '.join(LOSSLESS_FORMATS)}); JPEG, WebP and the "
-            "like change pixel values, and the hidden pictures would be lost"
+def check_output(out: Path, force: bool, jpeg: bool = False) -> None:
+    """Raises UserError unless `out` is a lossless picture file, or a JPEG if `jpeg`, that may be written."""
+    allowed = (*LOSSLESS_FORMATS, *(JPEG_SUFFIXES if jpeg else ()))
+    if out.suffix.lower() not in allowed:
+        why = (
+            f"the stego must be one of {', '.join(allowed)}"
+            if jpeg
+            else f"the stego must be lossless ({', '.join(allowed)}); JPEG, WebP and the like change pixel "
+            "values, and the hidden pictures would be lost (--survive jpeg:75 hides so that they are not)"
         )
+        raise UserError(f"{out}: {why}")
     if out.is_dir():
         raise UserError(f"{out}: a folder, expected a file name")
     if out.exists() and not force:

@@ -30,10 +30,11 @@ SMALL = {
     "lsb": dict(num_secrets=2, bits=3),
     "codec_lsb": dict(num_secrets=4),
     "thumbnails": dict(num_secrets=6),
+    "codec_dct": dict(num_secrets=3),
 }
 METHODS = sorted(SMALL)
 TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
-KEYED = ["codec_lsb", "smilenet_l"]
+KEYED = ["codec_dct", "codec_lsb", "smilenet_l"]
 INVERTIBLE = [name for name in METHODS if hasattr(MODELS[name], "embed")]
 ODD = [(16, 24), (33, 24), (16, 47), (41, 53)]  # height, width
 
@@ -49,8 +50,13 @@ def test_every_method_is_tested_here():
 
 def test_methods_without_training():
     """They are exempt from the tests of learning below, and have nothing that could learn."""
-    assert [name for name in METHODS if name not in TRAINABLE] == ["codec_lsb", "lsb", "thumbnails"]
-    for method in ("codec_lsb", "lsb", "thumbnails"):
+    assert [name for name in METHODS if name not in TRAINABLE] == [
+        "codec_dct",
+        "codec_lsb",
+        "lsb",
+        "thumbnails",
+    ]
+    for method in ("codec_dct", "codec_lsb", "lsb", "thumbnails"):
         assert not list(small(method).parameters()) and small(method).device == torch.device("cpu")
 
 

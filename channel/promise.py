@@ -1,0 +1,120 @@
+"""What it means to survive: a promise becomes the attacks that a stego has to come through.
+
+"jpeg:75" promises that quality and every better one, whichever program writes the file: JPEG_QUALITIES from
+75 up, by Pillow with chroma at half the size (4:2:0) and at full size (4:4:4), and by OpenCV. A chain
+promises itself, by each of these programs. WebP and AVIF have one program each, Pillow.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from channel.attacks import Attack, Avif, Chain, Jpeg, Webp, label
+from channel.notation import parse_attack
+from errors import UserError
+
+JPEG_QUALITIES = (75, 80, 85, 90, 95)
+LOWEST = {"jpeg": 30, "webp": 30, "avif": 30}  # qualities below which hiding in what is left is no use
+PROGRAMS = ("pillow 4:2:0", "pillow 4:4:4", "opencv")
+
+
+@dataclass(frozen=True)
+class JpegBy:
+    """Written as JPEG of `quality` (1 to 100) by one of PROGRAMS, and read again."""
+
+    quality: int
+    program: str = PROGRAMS[0]
+    type: ClassVar[str] = "jpeg"
+
+    @property
+    def subsampling(self) -> str:
+        """Of the chroma: "4:2:0" or "4:4:4"."""
+        return self.program.removeprefix("pillow ") if self.program != "opencv" else "4:2:0"
+
+    def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+        if self.program == "opencv":
+            wanted = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+            file = cv2.imencode(".jpg", picture[..., ::-1], wanted)[1]
+            return np.array(Image.open(io.BytesIO(file.tobytes())).convert("RGB"))
+        content = jpeg_file(picture, self.quality, self.subsampling)
+        return np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def jpeg_file(picture: np.ndarray, quality: int, subsampling: str, profile: bytes | None = None) -> bytes:
+    """(H,W,3) uint8 -> a JPEG file. subsampling: of the chroma, 4:4:4 (none), 4:2:2 or 4:2:0; profile: ICC."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
+    return file.getvalue()
+
+
+def parse_promises(texts: Sequence[str]) -> tuple[Attack, ...]:
+    """Promises as a command line writes them: "jpeg:75", "webp:80", "avif:60", "jpeg:85+jpeg:75".
+
+    Raises UserError for anything else that may happen to a picture, and for qualities below LOWEST.
+    """
+    if not texts:
+        raise UserError("survive: say what the stego shall survive, such as jpeg:75")
+    promises = tuple(parse_attack(text) for text in texts)
+    for text, promise in zip(texts, promises, strict=True):
+        for link in links(promise):
+            if not isinstance(link, Jpeg | Webp | Avif):
+                raise UserError(
+                    f"'{text}': a stego can be made to survive {', '.join(LOWEST)} and chains of them "
+                    f"(jpeg:85+jpeg:75), not {link.type}"
+                )
+            if link.quality < LOWEST[link.type]:
+                raise UserError(
+                    f"'{text}': below quality {LOWEST[link.type]} too little of a picture is left to hide in"
+                )
+    return promises
+
+
+def links(promise: Attack) -> tuple[Attack, ...]:
+    """The attacks of a chain, or the attack alone."""
+    return promise.links if isinstance(promise, Chain) else (promise,)
+
+
+def attempts(promises: Sequence[Attack]) -> list[Attack]:
+    """All attacks that a stego with these promises has to come through, the hardest first."""
+    found = dict.fromkeys(attempt for promise in promises for attempt in _attempts(promise))
+    return sorted(found, key=lambda one: sum(_hardness(link) for link in links(one)), reverse=True)
+
+
+def hardest(promises: Sequence[Attack]) -> list[Attack]:
+    """Of the attempts, the promises themselves, by the program that loses most."""
+    return [attack for attack in attempts(promises) if attack in {_by(one, PROGRAMS[0]) for one in promises}]
+
+
+def _by(promise: Attack, program: str) -> Attack:
+    """The promise with its JPEG files written by this program."""
+    by = [JpegBy(one.quality, program) if isinstance(one, Jpeg) else one for one in links(promise)]
+    return Chain(tuple(by)) if len(by) > 1 else by[0]
+
+
+def _attempts(promise: Attack) -> Iterator[Attack]:
+    if not any(isinstance(link, Jpeg) for link in links(promise)):
+        yield promise
+        return
+    for program in PROGRAMS:
+        by = _by(promise, program)
+        yield by
+        if isinstance(by, JpegBy):
+            yield from (replace(by, quality=better) for better in JPEG_QUALITIES if better > by.quality)
+
+
+def _hardness(link: Attack) -> int:
+    return 101 - getattr(link, "quality", 101)
+
+
+def described(attack: Attack) -> str:
+    """Such as "jpeg 75 by pillow 4:2:0", "webp 80"; a chain's links are joined with " + "."""
+    if isinstance(attack, Chain):
+        return " + ".join(map(described, attack.links))
+    if isinstance(attack, JpegBy):
+        return f"jpeg {attack.quality} by {attack.program}"
+    return label(attack).replace(" quality=", " ")

@@ -1,0 +1,93 @@
+"""What a person hears of a stego that shall survive compression, and what an attack leaves of one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from channel.attacks import Attack, label, send
+from channel.promise import described
+from container.header import ContainerError
+from container.keys import Key
+from data.images import to_array, to_tensor
+from engine.own.hiding import HiddenFile, hide_in_memory
+from errors import UserError
+from metrics.image import psnr
+from models import HidingModel, KeyedMethod
+from models.codec_dct import CodecDCT
+
+
+def set_promise(
+    model: HidingModel, weights: str | None, survive: Sequence[str] | None, least_psnr: float | None
+) -> None:
+    """Give a model what the stego shall survive, if a person named it. Raises UserError if it takes none."""
+    if survive is None and least_psnr is None:
+        return
+    if not isinstance(model, CodecDCT) or weights not in (None, "codec_dct"):
+        asked = "--least-psnr" if survive is None else "--survive"
+        raise UserError(f"{asked}: only codec_dct can promise to survive compression; leave out --weights")
+    if survive is not None:
+        model.survive = survive
+    if least_psnr is not None:
+        model.least_psnr = least_psnr
+
+
+def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
+    """Lines on what codec_dct tried; none for another method."""
+    if not isinstance(model, CodecDCT) or model.report is None:
+        return
+    report = model.report
+    if done.psnr < report.good:
+        yield (
+            f"warning:   {report.good:g} dB were the aim; on this cover nothing better survives "
+            "(a larger cover, fewer secrets or a better quality help)"
+        )
+    scores = ", ".join(f"{score:.2f}" for score in done.revealed)
+    yield f"secrets:   {scores} dB (RGB) as they come back from this file"
+    worst = max(report.trials, key=lambda trial: trial.worst / trial.mendable)
+    promised = ", ".join(map(described, model.survive))
+    yield (
+        f"survives:  {promised}. {len(report.trials)} attacks were tried; the "
+        f"worst, {worst.attack}, made {worst.worst} errors in one of {report.code_words} code words, of "
+        f"{worst.mendable} that can be mended ({report.used:.0%} used)"
+    )
+    programs: dict[str, list[str]] = {}
+    for trial in report.trials:
+        attack, _, program = trial.attack.rpartition(" by ")
+        programs.setdefault(attack or program, []).append(program if attack else "")
+    for attack, by in programs.items():
+        yield f"tried:     {attack}{' by ' if any(by) else ''}{', '.join(filter(None, by))}"
+    yield "           resizing, cropping and filters still destroy what is hidden"
+
+
+def dry_attack(
+    model: HidingModel,
+    cover: str | Path,
+    files: list[Path],
+    attack: Attack,
+    fit: str,
+    key: Key,
+    marked: bool,
+    longest_side: int | None,
+) -> Iterator[str]:
+    """Hide in memory, attack, reveal: lines on what is left. Nothing is written."""
+    hidden = hide_in_memory(model, cover, files, fit, key, marked, longest_side)
+    yield f"stego:     PSNR to the cover {psnr(hidden.cover, hidden.stego):.2f} dB (RGB), not written"
+    attacked = send(hidden.stego, attack)
+    yield f"attacked:  {label(attack)}, PSNR to the stego {psnr(hidden.stego, attacked):.2f} dB (RGB)"
+    try:
+        revealed = _revealed(model, attacked, key)
+    except ContainerError as error:
+        yield f"revealed:  nothing: {error}"
+        return
+    for k, (path, secret, back) in enumerate(zip(files, hidden.secrets, revealed, strict=False), 1):
+        yield f"secret {k:2d}: {path}, PSNR {psnr(to_array(secret), to_array(back)):.2f} dB (RGB)"
+
+
+def _revealed(model: HidingModel, stego, key: Key) -> list[torch.Tensor]:
+    if isinstance(model, KeyedMethod):
+        try:
+            return model.unseal(to_tensor(stego), key)[0]
+        except ContainerError:
+            return model.unseal(to_tensor(stego), key, damaged_ok=True)[0]
+    return list(model.reveal(to_tensor(stego)[None])[0])

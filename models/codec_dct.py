@@ -1,0 +1,247 @@
+"""Coded pictures in JPEG's own domain: what is hidden outlives the compression that the sender names."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from channel.attacks import Attack, Jpeg, Nothing
+from channel.promise import JpegBy, attempts, described, hardest, links, parse_promises
+from container.codecs import SPEED, check_codec
+from container.header import ContainerError, Damaged
+from container.keys import TAG, Key, decrypt, encrypt, new_nonce
+from container.payload import unpack
+from container.rate import fitted_payload
+from container.reed_solomon import code_length, content_that_fits, decode, encode, words_needed
+from container.robust import (
+    FEWEST_BLOCKS,
+    Places,
+    Received,
+    Setting,
+    code_room,
+    opened_header,
+    sealed_header,
+    write,
+)
+from errors import UserError
+from models.keyed import KeyedMethod
+from models.survival import GOOD_PSNR, LEAST_PSNR, PSNR_STEP, Rung, Survey, Trial, parity_for, psnr, tried
+
+OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # what a stego that is sent as JPEG is written with
+DECENT = 0.1  # bits a pixel of the secrets: for as many, the stego's PSNR may fall to LEAST_PSNR
+ROUNDS = 6  # in which a setting that just failed is mended before it is given up
+LARGE = 2_000_000  # pixels of a secret from which on AVIF is written faster
+
+
+@dataclass(frozen=True)
+class Survived:
+    """What `seal` found out.
+
+    setting, margin: those taken; psnr: of the stego as it is sent [dB, RGB]; good: the aim for it;
+    trials: every attack, each with the errors in its worst code word; payload: its length [bytes].
+    """
+
+    setting: Setting
+    margin: int
+    psnr: float
+    good: float
+    trials: list[Trial]
+    code_words: int
+    payload: int
+
+    @property
+    def used(self) -> float:
+        """The largest share of what can be mended that an attack has used, 0 to 2/3."""
+        return max(trial.worst / trial.mendable for trial in self.trials)
+
+
+class CodecDCT(KeyedMethod):
+    """Pictures coded by AVIF or WebP, encrypted, with Reed-Solomon parity, in the DCT of luma. No training.
+
+    B. Chen, G. W. Wornell, "Quantization Index Modulation: A Class of Provably Good Methods for Digital
+    Watermarking and Information Embedding", IEEE Trans. Information Theory 47(4), 2001 (dither modulation);
+    in JPEG's domain J. J. Eggers, B. Girod, "Informed Watermarking", 2002. The search for the setting, and
+    the use as a yardstick of robust hiding, are this project's.
+
+        secrets -- codec, as fine as fits -- encrypt -- Reed-Solomon -- bits -----|
+                                                                                  |-- stego -- each attack
+        cover (3,H,W) -- luma -- DCT 8x8 -- coefficients to the nearest point of -|      that was promised
+                                            a dithered lattice that the bits choose
+
+    Red, green and blue change so that luma is right and the change is smallest. The lattice's spacing
+    follows the table of the JPEG quality that is promised; coefficients get the bits that cost least. What
+    is revealed is exact to the bit, or nothing. `report` says after `seal` what was tried.
+
+    Arguments:
+        num_secrets  N, how many secrets `hide` and `reveal` have; `seal` takes 1 to 255
+        survive      promises (channel/promise.py), such as jpeg:75, webp:80, avif:60, jpeg:85+jpeg:75
+        least_psnr   dB of the stego, never less; None: 36.5, and where no setting reaches that, down to 33
+        codec        auto (of AVIF and WebP the better for each secret), avif or webp
+        speed        of the AVIF encoder, 0 (slow, best) to 10
+    """
+
+    own_sizes = True
+    trainable = False
+    most_secrets = 255
+
+    def __init__(
+        self,
+        *,
+        num_secrets: int = 1,
+        survive: Sequence[str] = ("jpeg:75",),
+        least_psnr: float | None = None,
+        codec: str = "auto",
+        speed: int = SPEED,
+    ):
+        super().__init__()
+        for name, value, low, high in (("num_secrets", num_secrets, 1, 255), ("speed", speed, 0, 10)):
+            if not low <= value <= high:
+                raise UserError(f"{name}: must be from {low} to {high}, got {value}")
+        if least_psnr is not None and not 20 <= least_psnr <= 60:
+            raise UserError(f"least_psnr: must be from 20 to 60 dB, got {least_psnr}")
+        self.num_secrets, self.speed, self.least_psnr = num_secrets, speed, least_psnr
+        self.codecs = check_codec(codec)
+        self.survive = survive
+        self.sent_as_jpeg = False  # set before `seal`: the stego will be written by OWN_JPEG
+        self.report: Survived | None = None
+        # A cover in which as many noisy pictures of its own size still find room.
+        side = 8 * math.ceil(math.sqrt(2 * FEWEST_BLOCKS + 60 * num_secrets))
+        self.smallest = (side, side)
+
+    @property
+    def survive(self) -> tuple[Attack, ...]:
+        """What the stego is made to survive; set as texts."""
+        return self._promises
+
+    @survive.setter
+    def survive(self, texts: Sequence[str]) -> None:
+        self._promises = parse_promises([texts] if isinstance(texts, str) else list(texts))
+
+    @property
+    def modulus(self) -> int:
+        raise UserError("codec_dct has no modulus: what the stego shall survive decides how it changes")
+
+    @modulus.setter
+    def modulus(self, modulus: int) -> None:
+        raise UserError("a modulus: codec_dct has none; --survive decides how much the cover changes")
+
+    # --- hiding -----------------------------------------------------------------------------------
+
+    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+        if not marked:
+            raise UserError(
+                "codec_dct cannot leave out the mark: its header has to be found after compression, and "
+                "whoever knows this program finds it too"
+            )
+        array = _to_array(cover)
+        pictures = [_to_array(secret) for secret in secrets]
+        survey = Survey(array, hardest(self.survive), self._qualities(), self._sent)
+        rung = self._rung(survey, pictures)
+        stego = self._written(array, pictures, key, note, rung)
+        return torch.from_numpy(stego).permute(2, 0, 1).contiguous().to(cover.device)
+
+    def _sent(self, stego: np.ndarray) -> np.ndarray:
+        """The stego as it lies in its file, before anything happens to it."""
+        return OWN_JPEG(stego) if self.sent_as_jpeg else stego
+
+    def _qualities(self) -> list[int]:
+        """Of the tables that the lattice may follow: the strongest JPEG's; the flat one for WebP and AVIF."""
+        all_links = [link for promise in self.survive for link in links(promise)]
+        jpeg = [link.quality for link in all_links if isinstance(link, Jpeg)]
+        return [min(jpeg)] if len(jpeg) == len(all_links) else [0, min([75, *jpeg])]
+
+    def _rung(self, survey: Survey, pictures: list[np.ndarray]) -> Rung:
+        """The setting to take. Raises UserError, and says what would help, where none survives."""
+        least = TAG + 200 + 100 * len(pictures)
+        decent = max(least, DECENT / 8 * sum(picture.shape[0] * picture.shape[1] for picture in pictures))
+        floor = GOOD_PSNR
+        if self.least_psnr is not None:
+            floor = self.least_psnr
+            decent = least
+        best = survey.best(floor)
+        while (best is None or best.room < decent) and self.least_psnr is None and floor > LEAST_PSNR:
+            floor -= PSNR_STEP
+            best = survey.best(floor) or best
+        if best is None or best.room < least:
+            promised = ", ".join(map(described, self.survive))
+            fits = "nothing" if best is None else f"{best.room} bytes"
+            raise UserError(
+                f"too little survives {promised} with a stego of {floor:g} dB: {fits} fit, {least} are "
+                f"needed for {len(pictures)} secrets; take a larger cover, one with fewer black and white "
+                "areas, fewer secrets, or promise a better quality"
+            )
+        return best
+
+    def _written(
+        self, cover: np.ndarray, pictures: list[np.ndarray], key: Key, note: bytes, rung: Rung
+    ) -> np.ndarray:
+        """The stego, tried. Its setting has more parity where the survey expected too little."""
+        size = cover.shape[0], cover.shape[1]
+        floor = self.least_psnr or LEAST_PSNR
+        setting = rung.setting
+        speed = 6 if max(p.shape[0] * p.shape[1] for p in pictures) > LARGE else self.speed
+        for _ in range(ROUNDS):
+            room = content_that_fits(code_room(size, setting), setting.parity) - TAG
+            payload = fitted_payload(pictures, note, room, self.codecs, max(speed, self.speed))
+            nonce = new_nonce()
+            keys = key.derive(nonce)
+            header = sealed_header(setting, len(payload) + TAG, keys, nonce)
+            code = encode(encrypt(keys.payload, "payload", payload, header), setting.parity)
+            places = Places(size, setting, keys)
+            stego = write(cover, places, code, header, rung.margin)
+            count = words_needed(len(payload) + TAG, setting.parity)
+            trials = []
+            sent = self._sent(stego)
+            for trial in tried(sent, places, code, count, [Nothing(), *attempts(self.survive)]):
+                trials.append(trial)
+                if not trial.passed:
+                    break
+            found = psnr(cover, sent)
+            if found < floor:
+                setting = replace(setting, bits=setting.bits - 1)
+            elif not trials[-1].passed:
+                parity = max(parity_for(trials[-1].worst), setting.parity + 4)
+                setting = replace(setting, parity=min(parity, 254))
+            else:
+                good = GOOD_PSNR if self.least_psnr is None else self.least_psnr
+                self.report = Survived(setting, rung.margin, found, good, trials, count, len(payload))
+                return stego
+        raise UserError(
+            f"no setting survives {', '.join(map(described, self.survive))}: with {setting}, "
+            f"{trials[-1].attack} leaves {trials[-1].worst} wrong bytes in a code word; take another cover, "
+            "or promise a better quality"
+        )
+
+    # --- revealing --------------------------------------------------------------------------------
+
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+        received = Received(_to_array(stego))
+        header = received.header()
+        setting, length, keys = opened_header(header, key)
+        room = code_room(received.size, setting)
+        if not 0 < length <= room or code_length(length, setting.parity) > room:
+            raise ContainerError(
+                "its header asks for more than this picture holds: it was cropped or crafted"
+            )
+        places = Places(received.size, setting, keys)
+        code, trust = received.code(places, code_length(length, setting.parity))
+        mended = decode(code, length, setting.parity, trust)
+        if mended.lost:
+            raise Damaged(
+                f"changed more than it was made to survive: {mended.lost} of {len(mended.wrong)} code words "
+                "cannot be mended, and codec_dct cannot reveal a part"
+            )
+        content = decrypt(keys.payload, "payload", mended.content, header)
+        if content is None:
+            raise Damaged("changed after hiding: the payload is not what was written")
+        found = unpack(content)
+        tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).contiguous() for p in found.pictures]
+        return [tensor.to(stego.device) for tensor in tensors], found.note
+
+
+def _to_array(picture: Tensor) -> np.ndarray:
+    """(3,H,W) uint8 -> (H,W,3) uint8."""
+    return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,161 @@
+"""Which setting survives: codec_dct's sender tries what it promises before it promises it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from channel.attacks import Attack, send
+from channel.promise import described
+from container.dct import to_blocks
+from container.keys import PUBLIC, new_nonce
+from container.reed_solomon import LONGEST, content_that_fits
+from container.robust import HEADER, Places, Received, Setting, code_room, write
+
+GOOD_PSNR, LEAST_PSNR, PSNR_STEP = 36.5, 33.0, 0.5  # dB
+USED = 2 / 3  # of the errors that can be mended: the rest is for other programs' encoders
+SHARES = (20, 23, 27, 32, 40, 50)  # of the table, in parts of FINEST_SPACING
+MARGINS = (0, 4, 8)  # grey levels
+NEAR, FEW = 8, 0.02  # margins are tried where samples of more than FEW blocks are so near to 0 or 255
+MOST_PARITY, LEAST_PARITY = 200, 12
+TILE, TILES = 64, 5  # px and how many a side: what is surveyed of a large cover
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A setting and margin, and what the survey expects: PSNR of the stego [dB], bytes of payload."""
+
+    setting: Setting
+    margin: int
+    psnr: float
+    room: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An attack that a stego went through: bytes wrong in the worst code word, and how many can be mended."""
+
+    attack: str
+    worst: int
+    mendable: int
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= USED * self.mendable
+
+
+def tried(
+    stego: np.ndarray, places: Places, code: bytes, count: int, attacks: Sequence[Attack]
+) -> Iterator[Trial]:
+    """Send a stego through attacks. code: what was written, of `count` words. It is only compared."""
+    mendable = places.setting.parity // 2
+    for attack in attacks:
+        wrong = wrong_bytes(send(stego, attack), places, code)
+        worst = max(int(wrong[k::count].sum()) for k in range(count))
+        yield Trial(described(attack), worst, mendable)
+
+
+def wrong_bytes(received: np.ndarray, places: Places, code: bytes) -> np.ndarray:
+    """(bytes,) bool: which bytes of a code that was written are read wrong in the picture that arrived."""
+    found, _ = Received(received).code(places, len(code))
+    return np.frombuffer(found, np.uint8) != np.frombuffer(code, np.uint8)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """(H,W,3) uint8, twice -> dB over RGB; inf where they are equal."""
+    error = np.square(a.astype(np.float32) - b).mean(dtype=np.float64)
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def parity_for(worst: float) -> int:
+    """The least even parity with which `worst` wrong bytes in a code word leave the margin."""
+    return max(LEAST_PARITY, 2 * math.ceil(worst / USED))
+
+
+class Survey:
+    """What settings would do to a cover, measured on it, or on tiles of it where it is large.
+
+    hardest: the attacks that are tried; qualities: of the tables that spacings may follow; sent: what the
+    stego's own file makes of it.
+    """
+
+    def __init__(
+        self,
+        cover: np.ndarray,
+        hardest: Sequence[Attack],
+        qualities: Sequence[int],
+        sent: Callable[[np.ndarray], np.ndarray],
+    ):
+        self.size = cover.shape[0], cover.shape[1]
+        self.picture = _sample(cover)
+        near_the_end = (to_blocks(self.picture) - np.uint8(NEAR) > 255 - 2 * NEAR).any(axis=(1, 2))
+        self._leaves_range = near_the_end.mean() > FEW
+        self.hardest, self.qualities, self.sent = hardest, qualities, sent
+        self.keys = PUBLIC.derive(new_nonce())
+        self._measured = lru_cache(maxsize=None)(self._measure)
+
+    def best(self, least_psnr: float) -> Rung | None:
+        """The rung with most room of those with this PSNR and more; None where nothing survives."""
+        best: Rung | None = None
+        for quality in self.qualities:
+            for margin in MARGINS:
+                rungs: list[Rung] = []
+                for share in SHARES:
+                    rung = self._finest(quality, share, margin, least_psnr)
+                    rungs += [rung] if rung else []
+                    if len(rungs) > 1 and rungs[-1].room < rungs[-2].room:
+                        break
+                best = max([*rungs, *([best] if best else [])], key=lambda rung: rung.room, default=None)
+                if not self._leaves_range:
+                    break
+        return best if best and best.room > 0 else None
+
+    def _finest(self, quality: int, share: int, margin: int, least_psnr: float) -> Rung | None:
+        """The rung with as many bits as the PSNR allows."""
+        low, high = 0, 64  # low is allowed, high is not
+        guess = 24
+        found = None
+        while high - low > 1:
+            rung = self._measured(quality, share, min(max(guess, low + 1), high - 1), margin)
+            bits = rung.setting.bits
+            if rung.psnr >= least_psnr:
+                low, found = bits, rung
+                guess = bits + max(1, round((rung.psnr - least_psnr) / 0.35))
+            else:
+                high = bits
+                guess = bits - max(1, round((least_psnr - rung.psnr) / 0.35))
+        return found
+
+    def _measure(self, quality: int, share: int, bits: int, margin: int) -> Rung:
+        setting = Setting(quality, share, bits, LEAST_PARITY)
+        places = Places(self.picture.shape[:2], setting, self.keys)
+        random = np.random.default_rng(bits)
+        code = random.bytes(places.room)
+        stego = self.sent(write(self.picture, places, code, random.bytes(HEADER), margin))
+        found = psnr(self.picture, stego)
+        if found < LEAST_PSNR:
+            return Rung(setting, margin, found, 0)
+        rate = max(wrong_bytes(send(stego, one), places, code).mean() for one in self.hardest)
+        room = code_room(self.size, setting)
+        parity = parity_for(_worst(rate, words=room // LONGEST + 1))
+        if parity > MOST_PARITY:
+            return Rung(setting, margin, found, 0)
+        return Rung(replace(setting, parity=parity), margin, found, content_that_fits(room, parity))
+
+
+def _worst(rate: float, words: int) -> float:
+    """Wrong bytes to expect in the worst of so many code words, where so many in all are wrong."""
+    mean = rate * LONGEST
+    return mean + math.sqrt(2 * mean * math.log(words + 1)) + 1
+
+
+def _sample(cover: np.ndarray) -> np.ndarray:
+    """Tiles spread evenly over a cover, in one picture; a small cover whole."""
+    height, width = cover.shape[:2]
+    if height * width <= (TILE * TILES) ** 2 * 1.5 or min(height, width) < 2 * TILE:
+        return cover
+    rows, columns = (np.linspace(0, side - TILE, TILES).astype(int) // 16 * 16 for side in (height, width))
+    lines = [np.hstack([cover[y : y + TILE, x : x + TILE] for x in columns]) for y in rows]
+    return np.vstack(lines)
