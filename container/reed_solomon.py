@@ -13,6 +13,7 @@ import numpy as np
 from reedsolo import ReedSolomonError, RSCodec
 
 LONGEST = 255  # bytes, of a code word
+SURE = 16  # parity bytes that erasures must leave: with 4 left, noise is taken for a code word half the time
 
 
 class Mended(NamedTuple):
@@ -67,7 +68,9 @@ def decode(code: bytes, length: int, parity: int, trust: np.ndarray | None = Non
         mended = _decoded(word, parity, [])
         if mended is None and trust is not None:
             order = np.argsort(trust[k::count], kind="stable")
-            for erased in (parity // 2, parity * 4 // 5):
+            for erased in (parity // 2, parity * 2 // 3):
+                if parity - erased < SURE:
+                    break
                 mended = mended or _decoded(word, parity, order[:erased].tolist())
         content[k::count] = word[: len(word) - parity] if mended is None else mended[: len(word) - parity]
         wrong.append(-1 if mended is None else sum(a != b for a, b in zip(word, mended, strict=True)))

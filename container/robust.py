@@ -10,7 +10,7 @@ import hmac
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -311,6 +311,7 @@ class _HeaderPlaces:
     dither: np.ndarray
 
 
+@lru_cache(maxsize=4)
 def _header_places(count: int) -> _HeaderPlaces:
     """Block, coefficient and shift of each bit of the header's copies in a picture of so many blocks.
 

@@ -14,12 +14,13 @@ from container.keys import PUBLIC, new_nonce
 from container.reed_solomon import LONGEST, content_that_fits
 from container.robust import HEADER, Places, Received, Setting, code_room, write
 
-GOOD_PSNR, LEAST_PSNR, PSNR_STEP = 36.5, 33.0, 0.5  # dB
+GOOD_PSNR, LEAST_PSNR, PSNR_STEP = 36.5, 33.0, 1.75  # dB
 USED = 2 / 3  # of the errors that can be mended: the rest is for other programs' encoders
 SHARES = (20, 23, 27, 32, 40, 50)  # of the table, in parts of FINEST_SPACING
 MARGINS = (0, 4, 8)  # grey levels
 NEAR, FEW = 8, 0.02  # margins are tried where samples of more than FEW blocks are so near to 0 or 255
 MOST_PARITY, LEAST_PARITY = 200, 12
+DB_A_BIT = 0.35  # what one bit a block more costs, about
 TILE, TILES = 64, 5  # px and how many a side: what is surveyed of a large cover
 
 
@@ -100,36 +101,40 @@ class Survey:
         """The rung with most room of those with this PSNR and more; None where nothing survives."""
         best: Rung | None = None
         for quality in self.qualities:
-            for margin in MARGINS:
-                rungs: list[Rung] = []
-                for share in SHARES:
-                    rung = self._finest(quality, share, margin, least_psnr)
-                    rungs += [rung] if rung else []
-                    if len(rungs) > 1 and rungs[-1].room < rungs[-2].room:
-                        break
-                best = max([*rungs, *([best] if best else [])], key=lambda rung: rung.room, default=None)
-                if not self._leaves_range:
+            found: Rung | None = None
+            for share in SHARES:  # the wider the spacing, the fewer the errors, and the bits
+                rung = self._finest(quality, share, 0, least_psnr)
+                if found and (not rung or rung.room < found.room):
                     break
+                found = rung if rung and rung.room else found
+            share = found.setting.spacing if found else SHARES[len(SHARES) // 2]
+            for margin in MARGINS[1:] if self._leaves_range else ():
+                rung = self._finest(quality, share, margin, least_psnr)
+                found = rung if rung and (not found or rung.room > found.room) else found
+            best = found if found and (not best or found.room > best.room) else best
         return best if best and best.room > 0 else None
 
     def _finest(self, quality: int, share: int, margin: int, least_psnr: float) -> Rung | None:
         """The rung with as many bits as the PSNR allows."""
         low, high = 0, 64  # low is allowed, high is not
-        guess = 24
+        guess = 24  # as many as JPEG 75 leaves at 36.5 dB
         found = None
         while high - low > 1:
             rung = self._measured(quality, share, min(max(guess, low + 1), high - 1), margin)
             bits = rung.setting.bits
             if rung.psnr >= least_psnr:
                 low, found = bits, rung
-                guess = bits + max(1, round((rung.psnr - least_psnr) / 0.35))
+                guess = bits + max(1, round(min(rung.psnr - least_psnr, 20) / DB_A_BIT))
             else:
                 high = bits
-                guess = bits - max(1, round((least_psnr - rung.psnr) / 0.35))
+                guess = bits - max(1, round((least_psnr - rung.psnr) / DB_A_BIT))
         return found
 
     def _measure(self, quality: int, share: int, bits: int, margin: int) -> Rung:
         setting = Setting(quality, share, bits, LEAST_PARITY)
+        room = code_room(self.size, setting)
+        if content_that_fits(room, LEAST_PARITY) == 0:
+            return Rung(setting, margin, math.inf, 0)
         places = Places(self.picture.shape[:2], setting, self.keys)
         random = np.random.default_rng(bits)
         code = random.bytes(places.room)
@@ -138,7 +143,6 @@ class Survey:
         if found < LEAST_PSNR:
             return Rung(setting, margin, found, 0)
         rate = max(wrong_bytes(send(stego, one), places, code).mean() for one in self.hardest)
-        room = code_room(self.size, setting)
         parity = parity_for(_worst(rate, words=room // LONGEST + 1))
         if parity > MOST_PARITY:
             return Rung(setting, margin, found, 0)

@@ -30,7 +30,7 @@ SMALL = {
     "lsb": dict(num_secrets=2, bits=3),
     "codec_lsb": dict(num_secrets=4),
     "thumbnails": dict(num_secrets=6),
-    "codec_dct": dict(num_secrets=3),
+    "codec_dct": dict(num_secrets=3, survive=["jpeg:90"], codec="webp"),
 }
 METHODS = sorted(SMALL)
 TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
