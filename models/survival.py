@@ -21,7 +21,7 @@ MARGINS = (0, 4, 8)  # grey levels
 NEAR, FEW = 8, 0.02  # margins are tried where samples of more than FEW blocks are so near to 0 or 255
 MOST_PARITY, LEAST_PARITY = 200, 12
 DB_A_BIT = 0.35  # what one bit a block more costs, about
-TILE, TILES = 64, 5  # px and how many a side: what is surveyed of a large cover
+TILE, TILES = 32, 10  # px and how many a side: what is surveyed of a large cover
 
 
 @dataclass(frozen=True)
