@@ -46,7 +46,7 @@ class JpegBy:
 
 
 def jpeg_file(picture: np.ndarray, quality: int, subsampling: str, profile: bytes | None = None) -> bytes:
-    """(H,W,3) uint8 -> a JPEG file. subsampling: of the chroma, 4:4:4 (none), 4:2:2 or 4:2:0; profile: ICC."""
+    """(H,W,3) uint8 -> a JPEG file. subsampling: of the chroma, 4:4:4 (none), 4:2:2 or 4:2:0."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
     return file.getvalue()

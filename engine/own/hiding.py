@@ -94,7 +94,7 @@ def hide_files(
 
 
 class InMemory(NamedTuple):
-    """Cover and stego (H,W,3), secrets as they were hidden (3,h,w), uint8, and the files that were resized."""
+    """Cover and stego (H,W,3), secrets as they were hidden (3,h,w), uint8; files that were resized."""
 
     cover: np.ndarray
     stego: np.ndarray
