@@ -167,9 +167,9 @@ class CodecDCT(KeyedMethod):
             best = survey.best(floor) or best
         if best is None or best.room < least:
             promised = ", ".join(map(described, self.survive))
-            fits = "nothing" if best is None else f"{best.room} bytes"
+            fits = 0 if best is None else best.room
             raise UserError(
-                f"too little survives {promised} with a stego of {floor:g} dB: {fits} fit, {least} are "
+                f"too little survives {promised} with a stego of {floor:g} dB: {fits} bytes fit, {least} are "
                 f"needed for {len(pictures)} secrets; take a larger cover, one with fewer black and white "
                 "areas, fewer secrets, or promise a better quality"
             )

@@ -153,6 +153,8 @@ def _own_sizes(model: HidingModel) -> bool:
 
 def _no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
     """(H,W,3) uint8, made smaller where its longer side has more pixels."""
+    if longest_side is not None and longest_side < 1:
+        raise UserError(f"longest_side: must be at least 1 px, got {longest_side}")
     longer = max(picture.shape[:2])
     if longest_side is None or longer <= longest_side:
         return picture

@@ -139,7 +139,7 @@ def test_the_least_psnr_is_kept():
     net = build_model("codec_dct", least_psnr=40, survive=["jpeg:90"])
     stego = array(net.seal(tensor(COVER), [tensor(SECRET)]))
     assert psnr(COVER, stego) >= 40
-    with pytest.raises(UserError, match="too little survives jpeg 75 by pillow|too little survives jpeg 75"):
+    with pytest.raises(UserError, match="too little survives jpeg 75 with"):
         build_model("codec_dct", least_psnr=55).seal(tensor(COVER), [tensor(SECRET)])
 
 
@@ -157,7 +157,7 @@ def test_chains_and_other_formats(promise):
 def test_a_cover_that_is_too_small():
     net = build_model("codec_dct")
     for side in (8, 100, 104):
-        with pytest.raises(UserError, match=r"\d+ bytes fit, \d+ are needed|nothing fit"):
+        with pytest.raises(UserError, match=r"\d+ bytes fit, \d+ are needed"):
             net.seal(tensor(COVER[:side, :side]), [tensor(SECRET)])
 
 
