@@ -133,12 +133,15 @@ class Places:
                 used[self.order, k] |= carries[:, column]
         return self.dither + digits * self.lattice.spacing, used
 
-    def read(self, found: np.ndarray, length: int) -> tuple[bytes, np.ndarray]:
-        """Coefficients (blocks,k) -> (`length` bytes of code, the trust in each of them, 0 to 1)."""
+    def read(self, found: np.ndarray, length: int, cut_off: np.ndarray) -> tuple[bytes, np.ndarray]:
+        """Coefficients (blocks,k) -> (`length` bytes of code, the trust in each of them, 0 to 1).
+
+        cut_off: which share of each block is at 0 or 255, where compression has lost more, (blocks,).
+        """
         position = (found - self.dither) / self.lattice.spacing
         nearest = np.rint(position)
         digits = (nearest.astype(np.int64) % 2**self.lattice.bits)[self.order]
-        certain = (1 - 2 * np.abs(position - nearest))[self.order]
+        certain = ((1 - 2 * np.abs(position - nearest)) * (1 - cut_off[:, None]))[self.order]
         spread = np.empty(self._carries.shape, np.uint8)
         trust = np.empty(self._carries.shape, np.float32)
         for k, columns in enumerate(self._columns()):
@@ -279,7 +282,7 @@ class Received:
     def code(self, places: Places, length: int) -> tuple[bytes, np.ndarray]:
         """`length` bytes of code, and how far each is to be trusted: less in blocks that were cut off."""
         found = coefficients(self._luma, places.lattice.which)
-        return places.read(found, length)
+        return places.read(found, length, self._cut_off)
 
     def header(self) -> bytes:
         """The header's bytes. Raises NoPayload where there is none."""

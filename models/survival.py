@@ -12,7 +12,7 @@ from channel.promise import described
 from container.dct import to_blocks
 from container.keys import PUBLIC, new_nonce
 from container.reed_solomon import LONGEST, content_that_fits
-from container.robust import HEADER, Places, Received, Setting, code_room, write
+from container.robust import HEADER, MOST_BITS, Places, Received, Setting, code_room, write
 
 GOOD_PSNR, LEAST_PSNR, PSNR_STEP = 36.5, 33.0, 1.75  # dB
 USED = 2 / 3  # of the errors that can be mended: the rest is for other programs' encoders
@@ -116,7 +116,7 @@ class Survey:
 
     def _finest(self, quality: int, share: int, margin: int, least_psnr: float) -> Rung | None:
         """The rung with as many bits as the PSNR allows."""
-        low, high = 0, 64  # low is allowed, high is not
+        low, high = 0, 63 * MOST_BITS + 1  # low is allowed, high is not
         guess = 24  # as many as JPEG 75 leaves at 36.5 dB
         found = None
         while high - low > 1:

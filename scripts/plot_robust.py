@@ -1,0 +1,135 @@
+"""Draw docs/images/robust.png: what codec_dct reveals after JPEG over what its stego costs; a row of pictures.
+
+Run from the checkout: `python scripts/plot_robust.py --help`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from channel.attacks import Jpeg
+from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
+from data.transforms import fit_picture
+from engine.command import Parser, run_command
+from engine.log import ROOT
+from errors import UserError
+from metrics.image import psnr
+from models.codec_dct import CodecDCT
+
+PUBLISHED = ("best published, JPEG 80", 25.5, 27.4)  # stego, revealed [dB]: one secret through real files
+COLOURS = ["#882255", "#cc3311", "#ee7733", "#009988", "#4477aa", "#aa4499"]
+
+PARSER = Parser(
+    "plot_robust.py",
+    description="""\
+Hide one picture in another with codec_dct, for each JPEG quality that is to be survived and each PSNR that
+the stego shall have; send it through Pillow's JPEG of that quality; reveal. Prints a Markdown table.""",
+    epilog="example:\n  python scripts/plot_robust.py --pictures datasets/ImageNet/test --count 20",
+)
+PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/robust.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--row", type=Path, metavar="FILE.png", help="also: cover, stego, after JPEG 75, revealed"
+)
+PARSER.add_argument("--pictures", default="samples:test", metavar="DIR", help="covers and secrets in turn")
+PARSER.add_argument("--count", type=int, default=8, metavar="N", help="covers (default: 8)")
+PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--qualities", type=int, nargs="+", default=[95, 90, 85, 80, 75, 70], metavar="Q")
+PARSER.add_argument(
+    "--least", type=float, nargs="+", default=[36.5, 38.5], metavar="DB", help="PSNR of stegos"
+)
+
+
+class Point(NamedTuple):
+    """Means over the covers that could be hidden in: quality, PSNR of stego and revealed [dB], how many."""
+
+    quality: int
+    stego: float
+    revealed: float
+    hidden: int
+
+
+def main(arguments: argparse.Namespace) -> None:
+    files = list_pictures(arguments.pictures)[: 2 * arguments.count]
+    if len(files) < 2 * arguments.count or arguments.count < 1:
+        raise UserError(f"{arguments.pictures}: {arguments.count} covers need twice as many pictures")
+    pictures = [to_array(fit_picture(to_tensor(read_picture(p)), arguments.size, path=p)) for p in files]
+    pairs = list(zip(pictures[::2], pictures[1::2], strict=True))
+    if arguments.row is not None:
+        write_picture(arguments.row, row(*pairs[0]))
+    points = []
+    print(f"{len(pairs)} covers of {arguments.size} px\n")
+    print("| JPEG | stego (dB) | revealed (dB) | covers |\n|---|---|---|---|", flush=True)
+    for quality in arguments.qualities:
+        for least in arguments.least:
+            if (point := measured(pairs, quality, least)) is not None:
+                points.append(point)
+                print(
+                    f"| {quality} | {point.stego:.2f} | {point.revealed:.2f} | {point.hidden} |", flush=True
+                )
+    write_picture(arguments.out, drawn(points))
+
+
+def measured(pairs: list[tuple[np.ndarray, np.ndarray]], quality: int, least: float) -> Point | None:
+    """One point of the plot; None where no cover has room."""
+    model = CodecDCT(survive=[f"jpeg:{quality}"], least_psnr=least)
+    scores = []
+    for cover, secret in pairs:
+        try:
+            stego = to_array(model.seal(to_tensor(cover), [to_tensor(secret)]))
+        except UserError:
+            continue
+        scores.append((psnr(cover, stego), psnr(secret, through(model, stego, quality)[1])))
+    if not scores:
+        return None
+    stego_psnr, revealed_psnr = np.mean(scores, axis=0)
+    return Point(quality, float(stego_psnr), float(revealed_psnr), len(scores))
+
+
+def through(model: CodecDCT, stego: np.ndarray, quality: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the stego after Pillow's JPEG, the secret that it reveals), (H,W,3) uint8."""
+    sent = Jpeg(quality)(stego)
+    return sent, to_array(model.unseal(to_tensor(sent))[0][0])
+
+
+def row(cover: np.ndarray, secret: np.ndarray) -> np.ndarray:
+    """Cover, stego, stego after JPEG 75, what is revealed of that: (H,4*W+24,3) uint8."""
+    model = CodecDCT(survive=["jpeg:75"])
+    stego = to_array(model.seal(to_tensor(cover), [to_tensor(secret)]))
+    gap = np.full((cover.shape[0], 8, 3), 255, np.uint8)
+    sent, revealed = through(model, stego, 75)
+    return np.hstack([cover, gap, stego, gap, sent, gap, revealed])
+
+
+def drawn(points: list[Point]) -> np.ndarray:
+    """The plot (h,w,3) uint8: a line for each quality."""
+    figure = Figure(figsize=(8, 5), layout="constrained", dpi=110)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    name, stego, revealed = PUBLISHED
+    axes.plot(stego, revealed, "x", color="black", ms=9, label=name)
+    for quality, colour in zip(sorted({p.quality for p in points}), COLOURS * 9, strict=False):
+        line = sorted(p for p in points if p.quality == quality)
+        axes.plot(
+            [p.stego for p in line],
+            [p.revealed for p in line],
+            "o-",
+            color=colour,
+            label=f"codec_dct, JPEG {quality}",
+        )
+    axes.set(xlabel="PSNR of the stego (dB, RGB)", ylabel="PSNR of what is revealed after JPEG (dB, RGB)")
+    axes.grid(alpha=0.25)
+    figure.legend(fontsize=8, loc="outside right upper")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
