@@ -32,7 +32,7 @@ PARSER.add_argument(
     "--weights",
     metavar="NAME_OR_FILE",
     help="a run of experiments/, a network of experiments/pretrained/, a .safetensors file, or a method "
-    f"without weights: codec_lsb, lsb. Default: {DEFAULT}, which reveals best, keeps names and sizes and "
+    f"without weights: codec_lsb, codec_dct, lsb. Default: {DEFAULT}, which reveals best, keeps names and sizes and "
     "takes up to 255 pictures",
 )
 PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
@@ -141,9 +141,8 @@ def main(arguments: argparse.Namespace) -> None:
     key = asked_key(arguments, twice=True)
     if arguments.dry_attack is not None:
         attack = parse_attack(arguments.dry_attack)
-        for line in dry_attack(
-            model, arguments.cover, listed(arguments.secrets), attack, arguments.fit, key, marked, arguments.longest_side
-        ):
+        files, side = listed(arguments.secrets), arguments.longest_side
+        for line in dry_attack(model, arguments.cover, files, attack, arguments.fit, key, marked, side):
             print(line)
         return
     done = hide_files(

@@ -23,7 +23,7 @@ PARSER.add_argument(
     "--weights",
     metavar="NAME_OR_FILE",
     help="the weights that the pictures were hidden with: a name, a .safetensors file, or a method without "
-    "weights (codec_lsb, lsb). Default: those that the stego names, where it was hidden with a key",
+    "weights (codec_lsb, codec_dct, lsb). Default: those that the stego names, if it was hidden with a key",
 )
 PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
 PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")

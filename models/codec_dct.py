@@ -121,12 +121,13 @@ class CodecDCT(KeyedMethod):
         self._promises = parse_promises([texts] if isinstance(texts, str) else list(texts))
 
     @property
-    def modulus(self) -> int:
-        raise UserError("codec_dct has no modulus: what the stego shall survive decides how it changes")
+    def shaping(self) -> int:
+        """None: a trellis spreads one error over many bits, which compression would multiply."""
+        return 0
 
-    @modulus.setter
-    def modulus(self, modulus: int) -> None:
-        raise UserError("a modulus: codec_dct has none; --survive decides how much the cover changes")
+    @shaping.setter
+    def shaping(self, wanted: int | None) -> None:
+        raise UserError("shaping: codec_dct has none; what the stego shall survive decides how it changes")
 
     # --- hiding -----------------------------------------------------------------------------------
 
@@ -185,7 +186,7 @@ class CodecDCT(KeyedMethod):
         speed = 6 if max(p.shape[0] * p.shape[1] for p in pictures) > LARGE else self.speed
         for _ in range(ROUNDS):
             room = content_that_fits(code_room(size, setting), setting.parity) - TAG
-            payload = fitted_payload(pictures, note, room, self.codecs, max(speed, self.speed))
+            payload = fitted_payload(pictures, note, room, self.codecs, max(speed, self.speed), self.progress)
             nonce = new_nonce()
             keys = key.derive(nonce)
             header = sealed_header(setting, len(payload) + TAG, keys, nonce)

@@ -1,4 +1,4 @@
-"""Draw docs/images/robust.png: what codec_dct reveals after JPEG over what its stego costs; a row of pictures.
+"""Draw docs/images/robust.png: what codec_dct reveals after JPEG over the stego's PSNR; a row of pictures.
 
 Run from the checkout: `python scripts/plot_robust.py --help`.
 """

@@ -173,6 +173,6 @@ def test_wrong_arguments():
             build_model("codec_dct", **arguments)
     net = build_model("codec_dct")
     with pytest.raises(UserError, match="codec_dct has none"):
-        net.modulus = 12
+        net.shaping = 64
     with pytest.raises(UserError, match="cannot leave out the mark"):
         net.seal(tensor(COVER), [tensor(SECRET)], KEY, marked=False)
