@@ -32,8 +32,8 @@ PARSER.add_argument(
     "--weights",
     metavar="NAME_OR_FILE",
     help="a run of experiments/, a network of experiments/pretrained/, a .safetensors file, or a method "
-    f"without weights: codec_lsb, codec_dct, lsb. Default: {DEFAULT}, which reveals best, keeps names and sizes and "
-    "takes up to 255 pictures",
+    f"without weights: codec_lsb, codec_dct, lsb. Default: {DEFAULT}, which reveals best, keeps names and "
+    "sizes and takes up to 255 pictures",
 )
 PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
 PARSER.add_argument(
@@ -135,7 +135,7 @@ def main(arguments: argparse.Namespace) -> None:
     changed = None
     if isinstance(model, KeyedMethod):
         model.progress = sys.stderr.isatty()
-    if hasattr(model, "modulus"):
+    if isinstance(model, KeyedMethod) and hasattr(model, "modulus"):
         # Before any work: UserError for what does not go together.
         changed = changes(model.modulus, model.shaping)
     key = asked_key(arguments, twice=True)
