@@ -14,8 +14,8 @@ from errors import UserError
 DEFAULT = "codec_lsb"
 PARSER = Parser(
     prog="hide.py",
-    description="Hide pictures in a cover picture. The result, the stego, looks like the cover; who has it "
-    "gets the pictures back with reveal.py, if need be with the weights and the passphrase.",
+    description="Hide pictures in a cover picture. The result, the stego, looks like the cover. Whoever has "
+    "it can reveal the pictures with reveal.py, with the weights and passphrase where they were used.",
     epilog="""examples:
   python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
@@ -23,8 +23,8 @@ PARSER = Parser(
   python hide.py --survive jpeg:75 --cover beach.jpg --secrets a.png --out stego.jpg --passphrase
   python reveal.py --stego stego.png --out revealed --passphrase
 
-Without --survive the stego must travel as the very file: what recompresses pictures (messengers, photo
-sites) destroys what is hidden. With it, what it names was tried on the stego before it is written.
+Without --survive, send the stego file unchanged: messengers and photo sites recompress pictures and
+destroy what is hidden. With it, what it names is tried on the stego before the file is written.
 Without a passphrase, whoever has this program can reveal the pictures. Never publish the cover, and
 never use it twice: whoever has both cover and stego sees that something was hidden.""",
 )
@@ -51,9 +51,9 @@ add_passphrase(PARSER)
 PARSER.add_argument(
     "--unmarked",
     action="store_true",
-    help="leave out the public mark. With it, whoever knows this program can see that something is hidden "
-    "in the stego, though not what; without, reveal.py cannot tell a wrong passphrase from a picture "
-    "with nothing in it (methods with a key)",
+    help="leave out the public mark. The mark tells whoever knows this program that something is hidden, "
+    "though not what. Without the mark, reveal.py cannot tell a wrong passphrase from a picture with "
+    "nothing in it (methods with a key)",
 )
 PARSER.add_argument(
     "--modulus",
@@ -69,7 +69,7 @@ PARSER.add_argument(
     metavar="STATES",
     help="states of the trellis that shapes the changes, 8, 64 or 256: the stego gains 1.1 to 1.4 dB over "
     "0, plain, with the same secrets. Networks lose tolerance by it: one changed sample can spoil up to 768, "
-    "and noise everywhere leaves nothing. --shaping 0 is for who wants to reveal damaged stegos. An odd "
+    "and noise everywhere leaves nothing. use --shaping 0 if damaged stegos must still be revealed. An odd "
     "modulus takes 0 only. Default: 64, or 0 with an odd modulus (methods with a key)",
 )
 PARSER.add_argument(

@@ -75,7 +75,7 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"empty places (mid-grey): {places}; {kept}")
     if done.damaged:
         print("the stego was changed after hiding: nothing vouches for what was revealed")
-    print(f"{len(done.written)} pictures in {arguments.out}")
+    print(f"{len(done.written)} picture{'s' * (len(done.written) != 1)} in {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
             "network.type", f"no method is called '{network.type}'; there are: {', '.join(MODELS)}"
         )
     constructor = MODELS[network.type]
-    if network.type == "smilenet" and "embedding" in network.arguments:
+    if network.type == "smilenet" and network.arguments.get("embedding") == "lattice":
         raise options.error(
             "network.embedding",
             "SMILENet-L is a method of its own now: write type: smilenet_l instead (smilenet hides by IMSE), "

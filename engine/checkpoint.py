@@ -214,7 +214,7 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: its arguments are not JSON ({error}); get the file again") from error
     if not isinstance(arguments, dict):
-        raise UserError(f"{path}: its arguments are no section of names and values; get the file again")
+        raise UserError(f"{path}: its arguments are not a mapping; get the file again")
     return arguments
 
 

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
+from container.header import NO_WEIGHTS
 from container.keys import PUBLIC, Key
 from container.trellis import states_for
 from errors import UserError
 from models.base import EMPTY, HidingModel, deployed
-
-NO_WEIGHTS = bytes(8)  # the fingerprint of a method without weights
 
 
 class KeyedMethod(HidingModel):

@@ -18,3 +18,7 @@ def test_links(page):
 
 def test_there_are_pages_with_links():
     assert len(PAGES) > 10 and "](docs/" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150

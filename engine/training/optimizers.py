@@ -91,8 +91,7 @@ class Player:
     def update(self, good: Tensor) -> None:
         """A step of every optimiser, which leaves no trace unless `good` (a scalar on the device)."""
         for optimizer, _ in self.optimizers:
-            # What torch's GradScaler does: a fused Adam and our Muon leave out the step where this is above
-            # 0.
+            # As torch's GradScaler does it: a fused Adam and our Muon leave out a step where this is not 0.
             optimizer.found_inf = (~good).float()  # type: ignore[attr-defined]
             optimizer.step()
 

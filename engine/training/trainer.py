@@ -5,6 +5,7 @@ import math
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch.optim import Optimizer
@@ -35,6 +36,15 @@ from models.losses import Objective
 from options import TrainOptions, dump
 
 GIVE_UP_AFTER = 8  # returns to a checkpoint without a finished run
+
+
+class Waiting(NamedTuple):
+    """What a step gave and nobody has read yet: its terms are still on the device."""
+
+    step: int
+    phase: int
+    terms: dict[str, torch.Tensor]
+    weights: dict[str, float]
 
 
 class Trainer:
@@ -79,7 +89,7 @@ class Trainer:
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
         self.trend = Trend()
         self.phase: int | None = None
-        self.waiting: list[tuple[int, dict[str, torch.Tensor], dict[str, float]]] = []  # on the device
+        self.waiting: list[Waiting] = []
         self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
         self.lock = ExitStack()
         torch.manual_seed(options.seed)
@@ -186,28 +196,29 @@ class Trainer:
             self.step,
             None if channel is None else channel.drawn(self.options.seed, self.step),
         )
-        self.waiting.append((self.step, terms, weights))
+        self.waiting.append(Waiting(self.step, self._phase(), terms, weights))
 
     def _diverged(self) -> bool:
         """Read what the steps since the last time gave; whether the run must go back to a checkpoint."""
-        steps = [(step, list(terms), weights) for step, terms, weights in self.waiting]
-        values = [value.float() for _, terms, _ in self.waiting for value in terms.values()]
-        one = self.one_step
-        values += [count.float() for count in (one.bad_in_row, one.worst_in_row, one.skipped)]
+        values = [value.float() for one in self.waiting for value in one.terms.values()]
+        counts = self.one_step
+        values += [count.float() for count in (counts.bad_in_row, counts.worst_in_row, counts.skipped)]
         # One transfer, where the host waits.
         *read, bad_in_row, worst, skipped = torch.stack(values).tolist()
-        self.waiting = []
+        waiting, self.waiting = self.waiting, []
         at = iter(read)
-        for step, names, weights in steps:
-            terms = {name: next(at) for name in names}
+        for one in waiting:
+            terms = {name: next(at) for name in one.terms}
+            if self.trend.phase != one.phase:
+                self.trend = Trend(one.phase)  # another loss: it is compared with its own past alone
             if all(map(math.isfinite, terms.values())):
                 self.window.append(terms)
-                own = (name for name in names if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
-                self.trend.add({name: terms[name] for name in own}, weights)
+                own = (name for name in terms if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
+                self.trend.add({name: terms[name] for name in own}, one.weights)
             else:
-                logger.info(f"step {step}: loss {terms[TOTAL]}, gradient norm {terms[NORM]}: skipped")
+                logger.info(f"step {one.step}: loss {terms[TOTAL]}, gradient norm {terms[NORM]}: skipped")
         self.bad_in_row, self.skipped = int(bad_in_row), int(skipped)
-        one.worst_in_row.copy_(one.bad_in_row)
+        counts.worst_in_row.copy_(counts.bad_in_row)
         return worst >= self.train.max_bad_steps or self.trend.rise > EXPLODED
 
     def learning_rate(self) -> float:
@@ -248,8 +259,6 @@ class Trainer:
         """Freeze and thaw the parts that the current phase names; its objective."""
         k = self._phase()
         phase = self.train.phases[k]
-        if self.trend.phase != k:
-            self.trend = Trend(k)
         if k != self.phase:
             self.phase = k
             self.model.requires_grad_(True)

@@ -5,22 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from channel.layers import to_8_bit
 from errors import NotFinite
 
 Channel = Callable[[Tensor], Tensor]  # what a stego passes through: (B,3,H,W) in [0,1] -> the same shape
-
-
-class _Round8Bit(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return torch.round(x.clamp(0, 1) * 255) / 255
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        outwards = ((x > 1) & (gradient < 0)) | ((x < 0) & (gradient > 0))  # where a step of descent would go
-        return gradient.masked_fill(outwards, 0)
 
 
 def quantize(x: Tensor) -> Tensor:
@@ -31,12 +19,11 @@ def quantize(x: Tensor) -> Tensor:
     those further out is dropped. That gradient promises an effect which the clamp undoes: on blown-out
     covers SMILENet's latents grew under it until the training exploded (docs/log.md).
     """
-    return _Round8Bit.apply(x)
+    return to_8_bit(x)
 
 
 def transmit(stego: Tensor, channel: Channel | None) -> tuple[Tensor, Tensor]:
-    """From sender to receiver, (B,3,H,W): (the stego as sent, what is received), both 8-bit pictures in
-    [0,1].
+    """From sender to receiver: (the stego as sent, what is received), (B,3,H,W) on the grid of 8-bit values.
 
     channel: what happens in between; None: nothing.
     """

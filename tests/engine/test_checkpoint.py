@@ -199,7 +199,7 @@ def test_foreign_safetensors(tmp_path):
 def test_weights_whose_arguments_are_damaged(tmp_path, arguments):
     metadata = {"format": "2", "method": "hinet", "arguments": arguments, "fingerprint": "00"}
     save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors", metadata)
-    with pytest.raises(ValueError, match="x.safetensors: its arguments are no"):
+    with pytest.raises(ValueError, match="x.safetensors: its arguments are not"):
         load_model(tmp_path / "x.safetensors")
 
 

@@ -197,6 +197,17 @@ def test_neither_a_rising_weight_nor_a_negative_term_is_an_explosion(trainer):
     assert objective.reveal > 300 and run.step == 120 and run.returns == 0
 
 
+def test_a_phase_is_compared_with_its_own_past_alone(trainer):
+    """Its boundary lies between two lines of the log, when steps of both phases wait to be read."""
+    phases = [
+        {"name": "first", "share": 0.5, "loss": {"reveal": 0.0}},
+        {"name": "second", "share": 0.5},
+    ]
+    run = trainer(steps=12, log_every=8, validate_every=100, checkpoint_every=100, phases=phases)
+    run.fit()
+    assert run.trend.phase == 1 and run.trend.count == 6 and run.trend.weights["reveal"] == 1.0
+
+
 def test_validation_of_a_broken_network_does_not_end_the_run(trainer, tmp_path):
     run = trainer()
     with torch.no_grad():
@@ -367,7 +378,7 @@ def record_losses(run) -> list[float]:
 
     def recorded(batch):
         step(batch)
-        losses.append(run.waiting[-1][1]["total"].item())
+        losses.append(run.waiting[-1].terms["total"].item())
 
     run._train_step = recorded
     return losses
