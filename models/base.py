@@ -43,9 +43,8 @@ class HidingModel(nn.Module):
     Objective       the class of its training objective (models/losses.py)
     geometry        what the objective has to know of the network, its positional arguments: (rows, cols)
     trainable       False: it has no parameters, its name stands for weights
-    critic          a network that is trained against the method (an attribute of this name), or None. forward
-    uses
-                    it and gives what it said in `parts`; the objective makes a loss for each of the two
+    critic          a network that is trained against the method, or None. forward uses it and gives what it
+                    said in `parts`; the objective makes a loss for each of the two
     critic_hides    True: the sender needs the critic, so it is part of the weights
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
@@ -62,8 +61,12 @@ class HidingModel(nn.Module):
     Objective: "type[Objective]"
     geometry: tuple = ()
     trainable: bool = True
-    critic: nn.Module | None = None
+    critic: nn.Module | None  # no default here: it would hide the module of this name
     critic_hides: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("critic", None)
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
         """Sender: (B,3,H,W) and (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""

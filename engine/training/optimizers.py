@@ -75,7 +75,8 @@ class Player:
         self.parameters = [p for one, _ in optimizers for group in one.param_groups for p in group["params"]]
 
     def has_its_turn(self, number: int) -> bool:
-        return number % self.every == 0
+        """Whether it is trained in step `number` of the run; never while a phase freezes all of it."""
+        return number % self.every == 0 and any(p.requires_grad for p in self.parameters)
 
     def prepare(self, rate: float) -> None:
         """Forget the last gradients; rate: of Adam, the others follow."""
@@ -91,8 +92,7 @@ class Player:
     def update(self, good: Tensor) -> None:
         """A step of every optimiser, which leaves no trace unless `good` (a scalar on the device)."""
         for optimizer, _ in self.optimizers:
-            # What torch's GradScaler does: a fused Adam and our Muon leave out the step where this is above
-            # 0.
+            # As torch's GradScaler does: fused Adam and our Muon leave out the step where this is above 0.
             optimizer.found_inf = (~good).float()  # type: ignore[attr-defined]
             optimizer.step()
 

@@ -72,9 +72,7 @@ class Step:
         good = torch.isfinite(losses.total + norm)
         terms = {TOTAL: losses.total, **losses.terms, NORM: norm}
         if self.critic is not None and losses.critic is not None and self.critic.has_its_turn(number):
-            self.critic.prepare(
-                rate
-            )  # the method's loss has gone through the critic and left gradients there
+            self.critic.prepare(rate)  # the method's loss went through the critic and left gradients there
             losses.critic.total.backward()
             norm = self.critic.clipped(self.limit)
             good = good & torch.isfinite(losses.critic.total + norm)
@@ -84,9 +82,8 @@ class Step:
         self.method.update(good)
         with torch.no_grad():
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-                buffer.copy_(
-                    torch.where(good, buffer, before)
-                )  # forward has moved batch normalisation's means
+                # Forward has moved batch normalisation's means.
+                buffer.copy_(torch.where(good, buffer, before))
             self._count(good)
         return {name: value.detach() for name, value in terms.items()}, losses.weights
 

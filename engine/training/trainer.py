@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -79,7 +79,8 @@ class Trainer:
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
         self.trend = Trend()
         self.phase: int | None = None
-        self.waiting: list[tuple[int, dict[str, torch.Tensor], dict[str, float]]] = []  # on the device
+        # (step, the trend of its phase, terms on the device, their weights)
+        self.waiting: list[tuple[int, Trend, dict[str, torch.Tensor], dict[str, float]]] = []
         self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
         self.lock = ExitStack()
         torch.manual_seed(options.seed)
@@ -186,26 +187,26 @@ class Trainer:
             self.step,
             None if channel is None else channel.drawn(self.options.seed, self.step),
         )
-        self.waiting.append((self.step, terms, weights))
+        self.waiting.append((self.step, self.trend, terms, weights))
 
     def _diverged(self) -> bool:
         """Read what the steps since the last time gave; whether the run must go back to a checkpoint."""
-        steps = [(step, list(terms), weights) for step, terms, weights in self.waiting]
-        values = [value.float() for _, terms, _ in self.waiting for value in terms.values()]
+        steps, self.waiting = self.waiting, []
+        values = [value.float() for _, _, terms, _ in steps for value in terms.values()]
         one = self.one_step
         values += [count.float() for count in (one.bad_in_row, one.worst_in_row, one.skipped)]
         # One transfer, where the host waits.
         *read, bad_in_row, worst, skipped = torch.stack(values).tolist()
-        self.waiting = []
         at = iter(read)
-        for step, names, weights in steps:
-            terms = {name: next(at) for name in names}
+        for step, trend, on_device, weights in steps:
+            terms = {name: next(at) for name in on_device}
             if all(map(math.isfinite, terms.values())):
                 self.window.append(terms)
-                own = (name for name in names if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
-                self.trend.add({name: terms[name] for name in own}, weights)
+                own = (name for name in terms if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
+                trend.add({name: terms[name] for name in own}, weights)
             else:
-                logger.info(f"step {step}: loss {terms[TOTAL]}, gradient norm {terms[NORM]}: skipped")
+                bad = (f"{name} {value}" for name, value in terms.items() if not math.isfinite(value))
+                logger.info(f"step {step}: {', '.join(bad)}: skipped")
         self.bad_in_row, self.skipped = int(bad_in_row), int(skipped)
         one.worst_in_row.copy_(one.bad_in_row)
         return worst >= self.train.max_bad_steps or self.trend.rise > EXPLODED
@@ -352,7 +353,10 @@ class Trainer:
         try:
             self.model.load_state_dict(saved["model"])
             for optimizer, state in zip(self._optimizers(), saved["optimizers"], strict=True):
-                optimizer.load_state_dict(state)
+                # Only a fused Adam leaves out bad steps; states of earlier versions are of one that is not.
+                fused = {"fused": True} if isinstance(optimizer, Adam) else {}
+                groups = [group | fused for group in state["param_groups"]]
+                optimizer.load_state_dict(state | {"param_groups": groups})
             self.step, self.best = saved["step"], saved["best"]
             # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
