@@ -90,6 +90,12 @@ def deployed_state(model: HidingModel) -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if not name.startswith("critic.")}
 
 
+def deployed_size(model: HidingModel) -> int:
+    """How many parameters sender and receiver need."""
+    needed = deployed_state(model)
+    return sum(p.numel() for name, p in model.named_parameters() if name in needed)
+
+
 def _halved(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 

@@ -61,8 +61,12 @@ class HidingModel(nn.Module):
     Objective: "type[Objective]"
     geometry: tuple = ()
     trainable: bool = True
-    critic: nn.Module | None = None
+    critic: nn.Module | None  # no default here: it would hide the module of this name
     critic_hides: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("critic", None)
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
         """Sender: (B,3,H,W) and (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""

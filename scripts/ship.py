@@ -18,7 +18,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
-from engine.checkpoint import load_model, load_state, read_metadata, weights_file
+from engine.checkpoint import deployed_size, load_model, load_state, read_metadata, weights_file
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
 from engine.testing.check import sample_scores
@@ -180,8 +180,8 @@ def scores_of(path: Path, digest: str) -> dict:
 
 
 def parameters(model: HidingModel) -> float:
-    """Millions of parameters."""
-    return sum(p.numel() for p in model.parameters()) / 1e6
+    """Millions of parameters that sender and receiver need."""
+    return deployed_size(model) / 1e6
 
 
 def called(model: HidingModel) -> str:

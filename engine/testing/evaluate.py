@@ -15,6 +15,7 @@ from container.keys import repeatable_nonces
 from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
+from engine.checkpoint import deployed_size
 from engine.testing.figures import group_figure
 from engine.testing.results import Attacked, HiddenGroup, mean_finite, write_results
 from engine.testing.results_folder import replaced_folder
@@ -71,7 +72,7 @@ def evaluate(
     """
     with replaced_folder(out) as new:
         write_groups(new / "groups.csv", groups.groups)
-        params = sum(p.numel() for p in model.parameters())
+        params = deployed_size(model)
         hidden = _through_png(model, groups, attacks, seed)
         return write_results(
             new, hidden, {**summary, "params": params}, save_images, capacity, model.figure_columns

@@ -75,7 +75,8 @@ class Player:
         self.parameters = [p for one, _ in optimizers for group in one.param_groups for p in group["params"]]
 
     def has_its_turn(self, number: int) -> bool:
-        return number % self.every == 0
+        """Whether it is trained in step `number` of the run; never while a phase freezes all of it."""
+        return number % self.every == 0 and any(p.requires_grad for p in self.parameters)
 
     def prepare(self, rate: float) -> None:
         """Forget the last gradients; rate: of Adam, the others follow."""

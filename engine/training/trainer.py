@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -216,7 +216,8 @@ class Trainer:
                 own = (name for name in terms if name not in (TOTAL, NORM) and not name.startswith(CRITIC))
                 self.trend.add({name: terms[name] for name in own}, one.weights)
             else:
-                logger.info(f"step {one.step}: loss {terms[TOTAL]}, gradient norm {terms[NORM]}: skipped")
+                bad = (f"{name} {value}" for name, value in terms.items() if not math.isfinite(value))
+                logger.info(f"step {one.step}: {', '.join(bad)}: skipped")
         self.bad_in_row, self.skipped = int(bad_in_row), int(skipped)
         counts.worst_in_row.copy_(counts.bad_in_row)
         return worst >= self.train.max_bad_steps or self.trend.rise > EXPLODED
@@ -361,7 +362,10 @@ class Trainer:
         try:
             self.model.load_state_dict(saved["model"])
             for optimizer, state in zip(self._optimizers(), saved["optimizers"], strict=True):
-                optimizer.load_state_dict(state)
+                # Only a fused Adam leaves out bad steps; states of earlier versions are of one that is not.
+                fused = {"fused": True} if isinstance(optimizer, Adam) else {}
+                groups = [group | fused for group in state["param_groups"]]
+                optimizer.load_state_dict(state | {"param_groups": groups})
             self.step, self.best = saved["step"], saved["best"]
             # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))

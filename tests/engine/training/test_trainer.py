@@ -6,10 +6,11 @@ import shutil
 import pytest
 import torch
 
-from engine.checkpoint import load_model, load_state
+from engine.checkpoint import load_model, load_state, save_state
 from errors import NotFinite
 from models.losses import Losses
 from options import OptionsError
+from tests.conftest import TINY
 
 # Loss of the tiny run of conftest.py, 20 steps, float32 on a CPU. It must not move unless the
 # network, the objective, the data order or the optimiser is changed on purpose.
@@ -325,6 +326,54 @@ def test_without_sis_a_phase_may_still_freeze_it(trainer, tmp_path):
     run.fit()
     assert run.step == 4 and run.model.mosaic.sis is None
     assert "'first', frozen: mosaic.sde\n" in (tmp_path / "runs/tiny/train.log").read_text()
+
+
+def test_the_last_steps_of_a_phase_do_not_count_in_the_next(trainer):
+    phases = [{"name": "first", "share": 0.5}, {"name": "second", "share": 0.5}]
+    run = trainer(steps=8, log_every=8, checkpoint_every=8, validate_every=8, phases=phases)
+    run.fit()
+    assert run.trend.phase == 1 and run.trend.count == 4
+
+
+def test_resume_from_a_state_before_the_fused_optimiser(trainer, tmp_path):
+    trainer().fit()
+    file = tmp_path / "runs/tiny/checkpoints/last.state"
+    state = load_state(file)
+    for optimizer in state["optimizers"]:
+        for group in optimizer["param_groups"]:
+            group["fused"] = None
+    save_state(file, state)
+    run = trainer(resume=True, steps=6)
+    run.fit()
+    assert run.step == 6 and run.skipped == 0
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "train.precision=bf16",
+        "train.channels_last=true",
+        pytest.param("train.compile=true", marks=pytest.mark.slow),
+    ],
+)
+def test_two_steps_with(trainer, setting):
+    """In another arithmetic or layout the losses are nearly those of the plain run, and the weights move."""
+    # torch 2.14 compiles no backward of the replicating padding in SMILENet.
+    network = {"type": "hinet", "num_blocks": 1, "growth": 4} if "compile" in setting else TINY
+    plain = trainer(name="plain", steps=2, network=network)
+    expected = record_losses(plain)
+    plain.fit()
+    run = trainer(name="other", steps=2, network=network, overrides=[setting])
+    fresh = {name: value.clone() for name, value in weights(run).items()}
+    losses = record_losses(run)
+    run.fit()
+    assert run.step == 2 and run.skipped == 0
+    assert losses == pytest.approx(expected, rel=0.05 if "bf16" in setting else 1e-3)
+    assert not same(weights(run), fresh)
+    kernels = [p for p in run.model.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
+    wide = [p.is_contiguous(memory_format=torch.channels_last) for p in kernels]
+    assert kernels and set(wide) == {"channels_last" in setting}
+    assert run.half == ("bf16" in setting) and (run.network is run.model) == ("compile" not in setting)
 
 
 @pytest.mark.gpu
