@@ -161,7 +161,8 @@ def test_full_disk_keeps_the_old_checkpoint(command, train_file, tmp_path, valid
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     last = done.stderr.splitlines()[-1]
     assert re.search(rf"{file}: could not be written \(File too large\)", last), last
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    kept = {p.name: p.read_bytes() == before.get(p.name) for p in folder.iterdir()}
+    assert kept == dict.fromkeys(before, True)  # names alone: pytest would compare megabytes letter by letter
 
 
 def test_two_runs_of_one_name_at_a_time(command, train_file, tmp_path):

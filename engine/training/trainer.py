@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from data.files import write_beside
 from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
 from engine.build import build_training, choose_device, has_fast_bf16, left_out
@@ -20,9 +21,9 @@ from engine.checkpoint import (
     load_state,
     random_state,
     save_state,
-    save_weights,
     set_random_state,
     start_from,
+    weights_file,
 )
 from engine.interrupt import StopRequest
 from engine.log import close_log, environment, failures_logged, git_commit, log_to, logger
@@ -331,8 +332,7 @@ class Trainer:
         and leaves both files as they were.
         """
         folder = self.run / "checkpoints"
-        save_weights(
-            folder / f"{name}.safetensors",
+        weights = weights_file(  # made first: what is not finite is refused before anything is written
             self.model,
             step=self.step,
             run=self.options.name,
@@ -340,6 +340,7 @@ class Trainer:
             options=json.dumps(self.options.model_dump(mode="json", by_alias=True)),
         )
         save_state(folder / f"{name}.state", self._state())
+        write_beside(folder / f"{name}.safetensors", weights)
 
     def _state(self) -> dict:
         return {
