@@ -5,7 +5,7 @@ import pytest
 from skimage.data import astronaut, camera, coffee
 
 from metrics.steganalysis import rich
-from metrics.steganalysis.rich import FEATURES, Ensemble, _flat, rich_features
+from metrics.steganalysis.rich import FEATURES, Ensemble, _vector, rich_features
 from metrics.steganalysis.scores import auc
 
 sealwatch = pytest.importorskip("sealwatch", reason="pip install -e '.[steganalysis]'")
@@ -36,8 +36,8 @@ def test_colour_averages_the_channels():
 def test_order_is_that_of_the_names():
     """CRM's submodels come in the order of a set, which Python shuffles anew in each process."""
     x, y = np.zeros((2, 2)), np.ones(3)
-    assert (_flat({"b": y, "a": x}) == _flat({"a": x, "b": y})).all()
-    assert _flat({"b": y, "a": x}).tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert (_vector({"b": y, "a": x}) == _vector({"a": x, "b": y})).all()
+    assert _vector({"b": y, "a": x}).tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
 def test_ensemble_learns_and_is_fixed_by_its_seed(monkeypatch):
