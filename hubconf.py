@@ -26,6 +26,7 @@ dependencies = [
     "pydantic",
     "yaml",
     "cryptography",
+    "reedsolo",
     "filelock",
     "tqdm",
 ]

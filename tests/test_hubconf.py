@@ -16,7 +16,7 @@ from pathlib import Path
 found = set()
 for module in list(sys.modules.values()):
     file = getattr(module, "__file__", None)
-    if file and Path(file).is_relative_to(Path.cwd()):
+    if file and Path(file).is_relative_to(Path.cwd()) and "site-packages" not in file:
         for node in ast.walk(ast.parse(Path(file).read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
