@@ -343,7 +343,7 @@ def test_memory_does_not_grow_with_the_picture(monkeypatch):
         (11, 64, "shaping: needs an even modulus from 2 to 128, got 11"),
         (0, 64, "even modulus from 2 to 128, got 0"),
         (130, 8, "even modulus from 2 to 128, got 130"),
-        (12, 16, "shaping: must be one of 8, 64, 256 states, got 16"),
+        (12, 16, "shaping: must be one of 0, 8, 64, 256 states, got 16"),
     ],
 )
 def test_what_there_is_no_code_for(modulus, states, text):

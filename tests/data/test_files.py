@@ -19,8 +19,8 @@ from pathlib import Path
 from data.files import locked
 with locked(Path(sys.argv[1]), "taken"):
 """
-# Forks, as a data loader does, and both processes stay.
-HOLD = f"{LOCK}    if child := os.fork():\n        print(child, flush=True)\n    time.sleep(60)\n"
+# Forks, as a data loader does, and both processes stay. The child says its number: it has let go of the lock.
+HOLD = f"{LOCK}    if not os.fork():\n        print(os.getpid(), flush=True)\n    time.sleep(60)\n"
 
 
 def test_another_process_is_refused_until_the_holder_ends(tmp_path):
