@@ -1,13 +1,16 @@
-"""What many tests make: a small network with noise on its weights, groups of pictures, a score."""
+"""What many tests need: the checkout's folder, a small network, groups of pictures, a score."""
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models import HidingModel, build_model
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def shaken(method: str, shake: float = 0.05, **arguments) -> HidingModel:

@@ -1,11 +1,11 @@
 """Every relative link of every page leads somewhere."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.common import ROOT
+
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/pretrained/*/*.md")]
 
 

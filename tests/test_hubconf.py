@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.common import ROOT
 
 # Every module of the project that the entries load, and the packages that these modules name in imports.
 PROGRAM = """

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.common import ROOT
+
 GROUND = {"options", "data", "metrics", "channel", "container"}  # these never import each other
 MAY_IMPORT = {
     **{name: {name} for name in GROUND},

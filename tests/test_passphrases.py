@@ -19,8 +19,7 @@ from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files, reveal_files
 from models import build_model
 from models.keyed import KeyedMethod
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from tests.common import ROOT
 
 
 @pytest.fixture
@@ -263,12 +262,12 @@ def test_no_terminal(command, here):
 
 def test_python_door(here):
     done = torch.hub.load(
-        ROOT, "hide", "codec_lsb", "cover.png", ["cat.jpg"], "s.png", passphrase="x", source="local"
+        str(ROOT), "hide", "codec_lsb", "cover.png", ["cat.jpg"], "s.png", passphrase="x", source="local"
     )
     assert done.empty == 0 and done.psnr > 36
     with pytest.raises(ValueError, match="s.png: hidden under a passphrase"):
-        torch.hub.load(ROOT, "reveal", "codec_lsb", "s.png", "out", source="local")
-    back = torch.hub.load(ROOT, "reveal", "codec_lsb", "s.png", "out", passphrase="x", source="local")
+        torch.hub.load(str(ROOT), "reveal", "codec_lsb", "s.png", "out", source="local")
+    back = torch.hub.load(str(ROOT), "reveal", "codec_lsb", "s.png", "out", passphrase="x", source="local")
     assert [path.name for path in back.written] == ["cat.png"]
 
 

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from data.files import locked
 from errors import UserError
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCK = f"""
 import os, sys, time
 sys.path.insert(0, {str(ROOT)!r})

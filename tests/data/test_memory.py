@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ import torch
 
 from data.images import write_picture
 from data.memory import SharedPictures, available_memory
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.common import ROOT
 
 # Workers that are not forked get the pictures sent: as one tensor each they need more files than allowed.
 TRAIN = """

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +12,8 @@ from container.keys import Key
 from errors import UserError
 from models import MODELS, KeyedMethod, build_model
 from models.losses import losses_of
-from tests.common import group, psnr, shaken
+from tests.common import ROOT, group, psnr, shaken
 
-ROOT = Path(__file__).resolve().parents[2]
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
 SMALL = {
     "smilenet": dict(rows=2, cols=2, icdm_blocks=1, imse_blocks=2, growth=6, **RESCALING, condition=4),
@@ -31,6 +29,8 @@ SMALL = {
     "codec_lsb": dict(num_secrets=4),
     "thumbnails": dict(num_secrets=6),
     "codec_dct": dict(num_secrets=3, survive=["jpeg:90"], codec="webp"),
+    "toy": dict(),  # tests/toy.py: with a critic
+    "guided_toy": dict(),
 }
 METHODS = sorted(SMALL)
 TRAINABLE = [name for name in METHODS if MODELS[name].trainable]
@@ -237,6 +237,8 @@ OVERFIT = {
     "baluja": (dict(width=8), dict()),
     "hidden_image": (dict(width=16), dict()),
     "weng": (dict(depth=4, hide_width=16, reveal_width=16), dict()),
+    "toy": (dict(width=16), dict()),
+    "guided_toy": (dict(width=16), dict()),
 }
 
 

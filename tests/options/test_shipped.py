@@ -7,8 +7,8 @@ import pytest
 from engine.build import build_attacks, build_objectives, method_arguments, set_name
 from models import MODELS
 from options import load_test, load_train
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAIN = sorted((ROOT / "options/train").glob("*.yml"))
 TEST = sorted((ROOT / "options/test").glob("*.yml"))
 

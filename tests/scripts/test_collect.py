@@ -1,9 +1,8 @@
 """scripts/collect.py: from a test to a file that the tables are made from."""
 
 import json
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.common import ROOT
 
 
 def test_from_a_test_to_a_table(command, pictures, tmp_path):

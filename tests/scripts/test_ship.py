@@ -4,7 +4,6 @@ import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -13,8 +12,8 @@ import torch
 from data.files import sha256
 from engine.checkpoint import load_model, read_metadata
 from options import TrainOptions
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ABOUT = ("--trained-on", "six photographs", "--licence", "anything")
 
 

@@ -13,8 +13,8 @@ from skimage.data import astronaut, chelsea
 
 from engine.own.hiding import hide_files, reveal_files, usable_names
 from models import build_model
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 LONG = {
     "emoji": "\N{GRINNING FACE}" * 62 + ".png",
     "Chinese": "\u4e16" * 82 + ".png",

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -10,8 +9,8 @@ from PIL import Image
 from engine.testing.collected import RESULTS, read_set, write_runs
 from engine.testing.pages import MARKED, digest, drawn_from, fill_pages, filled, plots
 from engine.testing.tables import rows_of
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

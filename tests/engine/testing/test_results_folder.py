@@ -10,8 +10,8 @@ import pytest
 
 from engine.testing.results_folder import replaced_folder
 from errors import UserError
+from tests.common import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 FOREIGN = ("security.json", "roc.png", "features/spam/1.npy", "pictures/cover/mine.png", "rich/metrics.json")
 
 

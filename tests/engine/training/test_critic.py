@@ -1,24 +1,22 @@
 """A method with a critic, trained under a channel: its optimiser, its turns, its weights, its resume."""
 
+import json
+
 import pytest
 import torch
 
 from engine.build import build_network, build_objectives, build_training
 from engine.checkpoint import deployed_size, deployed_state, fingerprint, load_model, load_state, save_weights
+from engine.testing.tester import run_tests
 from engine.training.optimizers import critic_parameters
-from models import MODELS, build_model
-from options import OptionsError, load_train
-from tests.common import group, shaken
+from engine.training.trainer import Trainer
+from models import build_model
+from options import OptionsError, load_test, load_train
+from tests.common import ROOT, group, shaken
 from tests.toy import TOYS
 
 CHANNEL = [{"type": "none"}, {"type": "noise", "sigma": [1, 3]}, {"type": "jpeg", "quality": [70, 95]}]
 TOY = {"type": "toy"}
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    for name, toy in TOYS.items():
-        monkeypatch.setitem(MODELS, name, toy)
 
 
 @pytest.fixture
@@ -64,6 +62,16 @@ def test_every_parameter_moves_and_is_in_one_optimiser_of_its_player(run, method
     assert trained.step == 6 and trained.skipped == 0
     still = [n for n, p in trained.model.named_parameters() if torch.equal(p, before[n])]
     assert not still
+
+
+def test_from_its_option_files_to_its_scores(tmp_path):
+    trained = Trainer(load_train(ROOT / "tests/options/train/toy.yml"), tmp_path, resume=False)
+    trained.fit()
+    trained.close()
+    run_tests(load_test(ROOT / "tests/options/test/toy.yml"), tmp_path)
+    scores = json.loads((tmp_path / "toy/results/samples/metrics.json").read_text())
+    assert scores["method"] == "toy" and scores["secret_revealed"]["psnr_rgb"] > 10
+    assert scores["params"] == deployed_size(build_model("toy", width=12))
 
 
 def test_terms_of_the_critic_are_in_the_log(run, tmp_path):

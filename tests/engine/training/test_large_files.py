@@ -1,16 +1,13 @@
 """Every option file for a GPU takes one real step, on a patch as small as its network can be trained on."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from engine.build import build_channels, build_network, build_objectives
 from engine.training.step import Step
 from options import load_train
-from tests.common import noise
+from tests.common import ROOT, noise
 
-ROOT = Path(__file__).resolve().parents[3]
 SMALL_ONES = ("_nano.yml", "quickstart.yml")
 LARGE = [p for p in sorted((ROOT / "options/train").glob("*.yml")) if not p.name.endswith(SMALL_ONES)]
 

@@ -4,13 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from engine.training.run_folder import keep_settings, open_run
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.common import ROOT
 
 
 def test_no_other_run_comes_between_archiving_and_renaming(tmp_path, monkeypatch):

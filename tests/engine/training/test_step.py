@@ -8,20 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from channel.layers import Channel
 from engine.training.step import Step
-from models import MODELS, build_model
+from models import build_model
 from models.losses import Losses
 from options.schema import Critic, Train
 from tests.common import group
 from tests.models.test_methods import SMALL, TRAINABLE
-from tests.toy import TOYS
 
 NOISE = Channel([{"type": "noise", "sigma": [1, 3]}])
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    for name, toy in TOYS.items():
-        monkeypatch.setitem(MODELS, name, toy)
 
 
 class Waits(TorchDispatchMode):
@@ -45,7 +38,7 @@ class Waits(TorchDispatchMode):
 def made(method: str, optimizer: str = "adam", **about):
     """(step, its objective, a batch) of a small network with fresh weights."""
     torch.manual_seed(0)
-    model = build_model(method, **SMALL.get(method, {})).train()
+    model = build_model(method, **SMALL[method]).train()
     train = Train(steps=10, optimizer=optimizer, lr=1e-3, grad_clip=1.0)
     step = Step(model, model, train, Critic(lr=1e-3), **about)
     return step, model.Objective(*model.geometry), group(model, 32, 48, batch=2)
@@ -73,7 +66,7 @@ def counts(step: Step) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(
     "method, optimizer, channel, half",
-    [(method, "adam", None, False) for method in (*TRAINABLE, *TOYS)]
+    [(method, "adam", None, False) for method in TRAINABLE]
     + [("smilenet", "muon", NOISE, False), ("hinet", "muon", None, True), ("toy", "muon", NOISE, False)],
 )
 def test_a_step_asks_the_device_for_nothing(method, optimizer, channel, half):
