@@ -155,6 +155,13 @@ def check_positive(**counts: int) -> None:
             raise UserError(f"{name}: must be at least 1, got {value}")
 
 
+def check_between(**given: tuple[int, int, int]) -> None:
+    """Raises UserError for a constructor's argument that is outside its range: name=(value, low, high)."""
+    for name, (value, low, high) in given.items():
+        if not low <= value <= high:
+            raise UserError(f"{name}: must be from {low} to {high}, got {value}")
+
+
 @contextmanager
 def deployed(model: HidingModel) -> Iterator[None]:
     """Evaluation mode, full float32 and fixed algorithms: both sides compute the same, run after run.

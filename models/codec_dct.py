@@ -27,6 +27,7 @@ from container.robust import (
     write,
 )
 from errors import UserError
+from models.base import check_between
 from models.keyed import KeyedMethod
 from models.survival import GOOD_PSNR, LEAST_PSNR, PSNR_STEP, Rung, Survey, Trial, parity_for, psnr, tried
 
@@ -97,9 +98,7 @@ class CodecDCT(KeyedMethod):
         speed: int = SPEED,
     ):
         super().__init__()
-        for name, value, low, high in (("num_secrets", num_secrets, 1, 255), ("speed", speed, 0, 10)):
-            if not low <= value <= high:
-                raise UserError(f"{name}: must be from {low} to {high}, got {value}")
+        check_between(num_secrets=(num_secrets, 1, 255), speed=(speed, 0, 10))
         if least_psnr is not None and not 20 <= least_psnr <= 60:
             raise UserError(f"least_psnr: must be from 20 to 60 dB, got {least_psnr}")
         self.num_secrets, self.speed, self.least_psnr = num_secrets, speed, least_psnr

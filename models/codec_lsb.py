@@ -15,6 +15,7 @@ from container.payload import unpack
 from container.rate import TooLittleRoom, fitted_payload
 from container.trellis import embed_digits, extract_digits
 from errors import UserError
+from models.base import check_between
 from models.keyed import KeyedMethod
 
 MODULI = range(2, 33)  # grey levels
@@ -68,9 +69,7 @@ class CodecLSB(KeyedMethod):
         speed: int = SPEED,
     ):
         super().__init__()
-        for name, value, low, high in (("num_secrets", num_secrets, 1, 255), ("speed", speed, 0, 10)):
-            if not low <= value <= high:
-                raise UserError(f"{name}: must be from {low} to {high}, got {value}")
+        check_between(num_secrets=(num_secrets, 1, 255), speed=(speed, 0, 10))
         self.num_secrets, self.speed = num_secrets, speed
         self.most_secrets = 255
         self.codecs = check_codec(codec)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from errors import UserError
-from models.base import HidingModel
+from models.base import HidingModel, check_between
 
 
 class LSB(HidingModel):
@@ -31,8 +31,7 @@ class LSB(HidingModel):
 
     def __init__(self, *, num_secrets: int = 1, bits: int = 4):
         super().__init__()
-        if not 1 <= bits <= 7:
-            raise UserError(f"bits: must be from 1 to 7, got {bits}")
+        check_between(bits=(bits, 1, 7))
         if not 1 <= num_secrets <= 7 // bits:
             raise UserError(f"num_secrets: 1 to {7 // bits} secrets of {bits} bits fit, got {num_secrets}")
         self.num_secrets, self.bits = num_secrets, bits

@@ -33,6 +33,7 @@ def trained(train_file, command, tmp_path):
     return tmp_path / "runs/tiny"
 
 
+@pytest.mark.slow
 def test_train_test_hide_reveal(trained, command, tmp_path, pictures):
     test_file = tmp_path / "test.yml"
     content = {
@@ -111,6 +112,7 @@ def test_two_tests_of_one_name_at_a_time(command, test_file, tmp_path):
     assert (folder / "report.html").exists() and list(folder.parent.iterdir()) == [folder]
 
 
+@pytest.mark.slow
 def test_kill_and_resume_ends_with_the_same_weights(command, train_file, tmp_path):
     whole = command("train.py", "-opt", train_file("whole", steps=40, checkpoint_every=3))
     assert whole.returncode == 0, whole.stderr
@@ -145,6 +147,7 @@ def test_a_signal_saves_and_exits_cleanly(command, train_file, tmp_path, number)
     assert f"{number.name}: saved at step {load_state(state)['step']} of 100000" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation, file", [("null", "last.state"), (None, "tb|images/.*png")])
 def test_full_disk_keeps_the_old_checkpoint(command, train_file, tmp_path, validation, file):
     assert command("train.py", "-opt", train_file()).returncode == 0
@@ -165,6 +168,7 @@ def test_full_disk_keeps_the_old_checkpoint(command, train_file, tmp_path, valid
     assert kept == dict.fromkeys(before, True)  # names alone: pytest would compare megabytes letter by letter
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_name_at_a_time(command, train_file, tmp_path):
     file = train_file(steps=100000, validate_every=100000)
     process = command("train.py", "-opt", file, background=True)
@@ -233,6 +237,7 @@ def test_a_failure_of_the_program_is_in_the_log(command, train_file, tmp_path):
     assert "Traceback (most recent call last)" in log and log.splitlines()[-1] == traceback.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_mistakes_in_hiding(trained, command, tmp_path, pictures):
     a, b, c = (str(pictures / name) for name in ("a0.png", "b0.png", "c0.png"))
     (tmp_path / "text.png").write_text("not a picture")

@@ -240,6 +240,7 @@ def typed(words, answers):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
+@pytest.mark.slow
 def test_a_passphrase_that_is_typed_is_not_shown(here):
     words = ["--weights", "codec_lsb", "--passphrase", "--cover", "cover.png", "--secrets", "cat.jpg"]
     words = [f"{ROOT}/hide.py", *words, "--out", "s.png"]
@@ -271,6 +272,7 @@ def test_python_door(here):
     assert [path.name for path in back.written] == ["cat.png"]
 
 
+@pytest.mark.slow
 def test_a_test_file_without_weights(command, here, pictures):
     sets = f'data.test=[{{"name":"small","folder":"{pictures}","crop":64,"groups":1}}]'
     words = ["-opt", f"{ROOT}/options/test/codec_lsb_4.yml", "--set", sets]

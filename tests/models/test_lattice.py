@@ -225,6 +225,7 @@ def samples_of(picture, part):
     return picture.permute(1, 2, 0).reshape(-1)[PARTS[part]].double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shaping", [0, 64])
 @pytest.mark.parametrize("part", PARTS)
 def test_residues_are_uniform_and_know_nothing_of_the_secrets_under_a_key(part, shaping):

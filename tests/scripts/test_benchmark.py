@@ -9,6 +9,7 @@ import yaml
 from engine.build import has_fast_bf16
 
 
+@pytest.mark.slow
 def test_scoring(command):
     done = command("scripts/benchmark.py", "scoring", "--groups", "1")
     assert done.returncode == 0, done.stderr

@@ -43,6 +43,7 @@ def test_a_run_is_called_after_its_changes():
             compare.run_name(f"isn_4_nano,{key}=3")
 
 
+@pytest.mark.slow
 def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     out = tmp_path / "out"
     words = ["--train", large_pictures, "--test", large_pictures, "--minutes", 0.02, "--out", out]
@@ -64,6 +65,7 @@ def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     assert (out / "table.md").read_text() == table
 
 
+@pytest.mark.slow
 def test_seeds_and_validations(tmp_path, large_pictures):
     out = tmp_path / "out"
     words = ["--train", large_pictures, "--test", f"{large_pictures},{large_pictures}", "--minutes", 0.02]
@@ -80,6 +82,7 @@ def test_seeds_and_validations(tmp_path, large_pictures):
     assert seeds == [0, 1]
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_before_anything_is_trained(tmp_path, large_pictures):
     words = ["--minutes", 1, "--out", tmp_path / "out", "--train", large_pictures, "--test", large_pictures]
     wrong = call(*words, "hinet_9_nano")

@@ -211,6 +211,7 @@ def test_one_part_of_invmihnet(tmp_path):
     assert "hides nothing" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_weights_that_are_there_are_kept(tmp_path):
     torch.save({"net": hiding_weights(1)}, tmp_path / "model.pt")
     call = ("--from", "hinet", tmp_path / "model.pt", "--out", tmp_path / "out")

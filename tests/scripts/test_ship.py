@@ -29,17 +29,9 @@ def run(trainer):
     return one.run
 
 
+@pytest.mark.slow
 def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pictures, tmp_path):
-    words = [
-        run,
-        "tiny_2",
-        "--trained-on",
-        "six photographs",
-        "--licence",
-        "anything",
-        "--experiments",
-        tmp_path / "e",
-    ]
+    words = [run, "tiny_2", *ABOUT, "--experiments", tmp_path / "e"]
     first = call(*words)
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "e" / "pretrained" / "tiny_2"
@@ -76,17 +68,9 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pic
     assert (folder / "README.md").read_text() == card
 
 
+@pytest.mark.slow
 def test_weights_keep_their_checksum_when_the_program_has_learned_new_options(run, tmp_path):
-    words = [
-        run,
-        "tiny_2",
-        "--trained-on",
-        "six photographs",
-        "--licence",
-        "anything",
-        "--experiments",
-        tmp_path / "e",
-    ]
+    words = [run, "tiny_2", *ABOUT, "--experiments", tmp_path / "e"]
     assert call(*words).returncode == 0
     file = tmp_path / "e" / "pretrained" / "tiny_2" / "tiny_2.safetensors"
     metadata, tensors = dict(read_metadata(file)), safetensors.torch.load_file(file)
@@ -127,16 +111,7 @@ def test_the_card_says_what_came_before(run, trainer, tmp_path):
     first = run / "checkpoints" / "last.safetensors"
     two = trainer(overrides=[f"train.start_from={first}", "name=second"])
     two.fit()
-    words = [
-        two.run,
-        "tiny_2",
-        "--trained-on",
-        "six photographs",
-        "--licence",
-        "anything",
-        "--experiments",
-        tmp_path / "e",
-    ]
+    words = [two.run, "tiny_2", *ABOUT, "--experiments", tmp_path / "e"]
     card = tmp_path / "e" / "pretrained" / "tiny_2" / "README.md"
     assert call(*words).returncode == 0 and "begun from last.safetensors" in card.read_text()
     assert call(*words, "--before", "a first run of 9 steps").returncode == 0
@@ -145,6 +120,7 @@ def test_the_card_says_what_came_before(run, trainer, tmp_path):
     assert "from `options/train/" not in card.read_text()  # there is no second.yml
 
 
+@pytest.mark.slow
 def test_mistakes(run, tmp_path):
     def refused(message, *words):
         done = call(*words, *ABOUT, "--experiments", tmp_path / "e")

@@ -68,6 +68,7 @@ def result(out):
     return json.loads((out / "security.json").read_text())
 
 
+@pytest.mark.slow
 def test_replaced_bits_are_found(command, folders, tmp_path):
     words = ("--cover", folders / "cover", "--stego", folders / "stego", "--out", tmp_path / "o")
     done = command("scripts/steganalysis.py", *words, "--detector", "stegexpose", "--workers", "2")
@@ -96,6 +97,7 @@ def test_replaced_bits_are_found(command, folders, tmp_path):
     assert Image.open(tmp_path / "o/roc.png").size[0] > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stego", ["cover", "other"])
 @pytest.mark.parametrize("detector", ["stegexpose", "rich"])
 def test_covers_are_not_found(folders, tmp_path, detector, stego):
@@ -107,6 +109,7 @@ def test_covers_are_not_found(folders, tmp_path, detector, stego):
         assert found["auc"] == 0.5 and found["pairs_of_equal_files"] == 60
 
 
+@pytest.mark.slow
 def test_rich_features_find_bits_and_are_kept(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(rich, "LEARNERS", 40)  # enough here, and five times as fast
     words = ("--detector", "rich", "--train-share", "0.6", "--cache", tmp_path / "cache")
