@@ -20,7 +20,6 @@ from data.transforms import (
     load_group,
     resize_picture,
     resized_size,
-    training_transform,
     usable_pictures,
 )
 from errors import UserError
@@ -67,6 +66,8 @@ class TrainingGroups(Dataset):
             )
         self.num_secrets, self.seed, self.length = num_secrets, seed, length
         self.crop, self.resize, self.small = crop, resize, small
+        from data.variation import training_transform  # only a training pays for what it loads
+
         self.vary = training_transform(crop, flip, rotate)
         self.cached = self._read_all() if cache == "ram" else None
 

@@ -1,4 +1,4 @@
-"""Bringing pictures to one size, and varying them in training. Everything stays uint8."""
+"""Bringing pictures to one size. Everything stays uint8."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,38 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
 
 from data.groups import Group
 from data.images import picture_size, read_picture, to_array, to_tensor
 from errors import UserError
 
 SMALL = ("error", "skip", "enlarge")
-
-
-def training_transform(crop: int, flip: bool = True, rotate: bool = True) -> v2.Compose:
-    """A random square, mirrored and turned at random: (3,H,W) uint8 -> (3,crop,crop) uint8.
-
-    crop: side of the square [px]; H and W are at least that.
-    flip: mirror left-right and up-down, each every second time.
-    rotate: turn by 0, 90, 180 or 270 degrees, equally often.
-    Draws from torch's global generator.
-    """
-    steps: list[torch.nn.Module] = [v2.RandomCrop(crop)]
-    if flip:
-        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-    if rotate:
-        steps.append(QuarterTurns())
-    return v2.Compose(steps)
-
-
-class QuarterTurns(torch.nn.Module):
-    """Turn (...,H,W) by 0, 90, 180 or 270 degrees; v2.RandomRotation would interpolate."""
-
-    def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        turns = int(torch.randint(4, ()))
-        return torch.rot90(picture, turns, dims=(-2, -1))
 
 
 def drop_small(pictures: Iterable[Path], smallest: int) -> tuple[list[Path], list[Path]]:
@@ -136,7 +110,8 @@ def fit_picture(
     height, width = tensor.shape[-2:]
     if min(height, width) < crop:
         raise UserError(_too_small(path, height, width, crop))
-    return functional.center_crop(tensor, [crop])
+    top, left = round((height - crop) / 2), round((width - crop) / 2)
+    return tensor[:, top : top + crop, left : left + crop]
 
 
 def load_group(

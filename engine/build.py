@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from channel.attacks import ATTACKS, Attack, Chain, StrengthError, label, send
 from channel.entry import end_of
-from channel.layers import Channel
 from data.groups import make_groups, read_groups
 from data.images import list_pictures, picture_size
 from data.loader import EvaluationGroups, TrainingGroups
@@ -33,6 +32,9 @@ from options import (
 )
 from options.schema import Attack as AttackOptions
 from options.schema import TestEntry, TrainEntry
+
+if TYPE_CHECKING:
+    from channel.training import Channel
 
 SMALLEST_SCORED = 11  # px, the window of SSIM
 
@@ -142,7 +144,7 @@ class Training:
 
     model: HidingModel
     objectives: list[Objective]  # one a phase
-    channels: list[Channel | None]  # one a phase
+    channels: "list[Channel | None]"  # one a phase
     groups: TrainingGroups
     validation: EvaluationGroups | None
 
@@ -268,7 +270,7 @@ def build_attacks(options: TestOptions) -> list[Attack]:
     return attacks
 
 
-def build_channels(options: TrainOptions) -> list[Channel | None]:
+def build_channels(options: TrainOptions) -> "list[Channel | None]":
     """One channel a phase: its own where it has one, else that of the training; None: no channel."""
     common = _channel(options, "train.channel", options.train.channel)
     return [
@@ -277,7 +279,7 @@ def build_channels(options: TrainOptions) -> list[Channel | None]:
     ]
 
 
-def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> Channel | None:
+def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> "Channel | None":
     for k, entry in enumerate(entries):
         for j, (place, link) in enumerate(_links(f"{key}.{k}", entry)):
             if j and link.weight is not None:
@@ -286,6 +288,8 @@ def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> 
                 _attack(options, place, link, end)
     if not entries:
         return None
+    from channel.training import Channel  # only a training pays for what it loads
+
     channel = Channel([[link.model_dump(exclude_none=True) for _, link in _links(key, e)] for e in entries])
     for k, attack in enumerate(entry.at_end(0) for entry in channel.entries):
         _check_size(options, f"{key}.{k}", attack)

@@ -1,6 +1,8 @@
 """Imports go downwards only: the ground, then models, then engine, then the commands."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,13 @@ def test_the_walk_sees_imports():
 def test_nothing_is_packaged_under_a_common_name():
     text = (ROOT / "pyproject.toml").read_text()
     assert "packages = []" in text
+
+
+def test_hiding_and_testing_do_not_load_the_compiler_of_torch():
+    """It takes a second, and torchvision loads it."""
+    program = "import sys, engine.own.hiding, engine.testing.tester; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded and not loaded & {"torch._dynamo", "torchvision"}

@@ -12,10 +12,10 @@ from data.transforms import (
     fit_picture,
     fit_secret,
     load_group,
-    training_transform,
     unfit_secret,
     usable_pictures,
 )
+from data.variation import training_transform
 
 
 @pytest.fixture(scope="module")

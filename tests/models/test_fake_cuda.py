@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from channel.layers import Channel
+from channel.training import Channel
 from models import HidingModel
 from models.losses import losses_of
 from tests.common import shaken

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from channel.layers import Channel
+from channel.training import Channel
 from engine.training.step import Step
 from models import build_model
 from models.losses import Losses
