@@ -20,7 +20,7 @@ class Losses:
     """`total` is what is minimised; `terms` are its weighted parts, by name: they add up to it.
 
     weights: what each term was multiplied by in this step; 1 for a term that is not named.
-    critic: what the method's critic minimises, where it has one and this step trains it. None of it may
+    critic: what the method's critic minimises, in every step of a method that has one. None of it may
     depend on the method's parameters: detach the stego.
     """
 

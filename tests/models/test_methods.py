@@ -9,9 +9,10 @@ from skimage.data import astronaut, chelsea, coffee
 
 from container.header import WrongKey
 from container.keys import Key
+from engine.training.step import CRITIC, NORM, TOTAL, Step
 from errors import UserError
 from models import MODELS, KeyedMethod, build_model
-from models.losses import losses_of
+from options import Critic, Train
 from tests.common import ROOT, group, psnr, shaken
 
 RESCALING = dict(sis_width=8, sis_blocks=1, sde_width=8, sde_blocks=1)
@@ -172,15 +173,12 @@ STEPS_TO_MOVE = {"deepmih": 4}
 def test_every_parameter_moves_within_three_steps(method):
     net = small(method, shake=0.0)
     before = {name: p.clone() for name, p in net.named_parameters()}
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    step = Step(net, net, Train(steps=1, lr=1e-3, grad_clip=0.0))
     objective = net.Objective(*net.geometry)
     for seed in range(STEPS_TO_MOVE.get(method, 3)):
-        cover, secrets = group(net, seed=seed)
-        optimizer.zero_grad()
-        losses = losses_of(net, objective, cover / 255, secrets / 255, 0.0)
-        assert torch.isclose(losses.total, sum(losses.terms.values()))
-        losses.total.backward()
-        optimizer.step()
+        terms, _ = step(*group(net, seed=seed), objective, progress=0.0, rate=1e-3)
+        mine = [x for name, x in terms.items() if name not in (TOTAL, NORM) and not name.startswith(CRITIC)]
+        assert torch.isclose(terms[TOTAL], sum(mine))
     still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
     assert not still
 
@@ -242,7 +240,13 @@ OVERFIT = {
 }
 
 
-@pytest.mark.parametrize("method", TRAINABLE)
+SLOW = ("deepmih", "baluja")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TRAINABLE],
+)
 def test_one_group_is_learned_within_300_steps(method):
     """Cover and secrets of 64 pixels: revealed at 25 dB and more through 8 bits, the stego at 25 dB too."""
     arguments, weights = OVERFIT[method]
@@ -252,13 +256,10 @@ def test_one_group_is_learned_within_300_steps(method):
     pictures = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) for photo in photos])
     cover, secrets = pictures[:1], pictures[None, 1 : 1 + net.num_secrets]
     objective = net.Objective(*net.geometry, **weights)
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    for step in range(300):
-        optimizer.zero_grad()
-        losses_of(net, objective, cover / 255, secrets / 255, step / 300).total.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1)
-        optimizer.step()
-        if step % 25 == 24:
+    step = Step(net, net, Train(steps=300, lr=2e-3, grad_clip=0.1), Critic(lr=2e-3))
+    for number in range(300):
+        step(cover, secrets, objective, number / 300, 2e-3, number)
+        if number % 25 == 24:
             stego = net.hide(cover, secrets)
             if min(psnr(stego, cover), psnr(net.reveal(stego), secrets)) >= 25:
                 return

@@ -74,6 +74,20 @@ def test_from_its_option_files_to_its_scores(tmp_path):
     assert scores["params"] == deployed_size(build_model("toy", width=12))
 
 
+def test_an_objective_that_forgets_the_critic_is_told(run):
+    trained = run()
+    forward = trained.objectives[0].forward
+
+    def forgetful(*given):
+        losses = forward(*given)
+        losses.critic = None
+        return losses
+
+    trained.objectives[0].forward = forgetful
+    with pytest.raises(AssertionError, match="Losses.critic: for a critic"):
+        trained.fit()
+
+
 def test_terms_of_the_critic_are_in_the_log(run, tmp_path):
     run().fit()
     log = (tmp_path / "runs/tiny/train.log").read_text()

@@ -48,7 +48,7 @@ def test_every_trainable_parameter_is_in_exactly_one_optimizer(method, optimizer
     step = Step(model, model, Train(steps=1, optimizer=optimizer, lr=1e-3, muon_lr=1e-2))
     given = [id(p) for player in step.players for p in player.parameters]
     assert sorted(given) == sorted(id(p) for p in model.parameters())
-    shares = {type(one): share for player in step.players for one, share in player.optimizers}
+    shares = {type(one): share for one, share in step.method.optimizers}
     assert shares[torch.optim.Adam] == 1.0 and shares.get(Muon) in (None, pytest.approx(10.0))
     for player in step.players:
         for one, _ in player.optimizers:
