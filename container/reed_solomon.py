@@ -6,11 +6,12 @@ it is known where E others are lost, as long as 2 e + E <= p. Byte i of the code
 number of words: neighbours in the code are in different words.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from reedsolo import ReedSolomonError, RSCodec
+import reedsolo
 
 LONGEST = 255  # bytes, of a code word
 SURE = 16  # parity bytes that erasures must leave: with 4 left, noise is taken for a code word half the time
@@ -62,28 +63,74 @@ def decode(code: bytes, length: int, parity: int, trust: np.ndarray | None = Non
     """
     assert len(code) == code_length(length, parity)
     count = words_needed(length, parity)
+    words = [code[k::count] for k in range(count)]
+    lost: list[list[int]] = [[] for _ in words]
+    mended = _mended(words, lost, parity)
+    for erased in (parity // 2, parity * 2 // 3):
+        again = [k for k, word in enumerate(mended) if word is None]
+        if trust is None or parity - erased < SURE or not again:
+            break
+        for k in again:
+            lost[k] = np.argsort(trust[k::count], kind="stable")[:erased].tolist()
+        second = _mended([words[k] for k in again], [lost[k] for k in again], parity)
+        for k, word in zip(again, second, strict=True):
+            mended[k] = word
     content, wrong = bytearray(length), []
-    for k in range(count):
-        word = code[k::count]
-        mended = _decoded(word, parity, [])
-        if mended is None and trust is not None:
-            order = np.argsort(trust[k::count], kind="stable")
-            for erased in (parity // 2, parity * 2 // 3):
-                if parity - erased < SURE:
-                    break
-                mended = mended or _decoded(word, parity, order[:erased].tolist())
-        content[k::count] = word[: len(word) - parity] if mended is None else mended[: len(word) - parity]
-        wrong.append(-1 if mended is None else sum(a != b for a, b in zip(word, mended, strict=True)))
+    for k, (word, better) in enumerate(zip(words, mended, strict=True)):
+        content[k::count] = (better or word)[: len(word) - parity]
+        wrong.append(-1 if better is None else sum(a != b for a, b in zip(word, better, strict=True)))
     return Mended(bytes(content), wrong)
 
 
-def _decoded(word: bytes, parity: int, erased: list[int]) -> bytes | None:
+def _mended(words: list[bytes], lost: list[list[int]], parity: int) -> list[bytes | None]:
+    """Each word mended, None where it cannot be. lost: the places of each word whose bytes do not count.
+
+    As reedsolo.rs_correct_msg, but for the syndromes of all words at once, which took nearly all of its time.
+    """
+    received = [bytearray(word) for word in words]
+    for word, places in zip(received, lost, strict=True):
+        for place in places:
+            word[place] = 0
+    found: list[bytes | None] = []
+    for word, places, syndromes in zip(received, lost, _syndromes(received, parity), strict=True):
+        found.append(_corrected(word, places, syndromes.tolist()) if syndromes.any() else bytes(word))
+    # With too many errors something that is no code word may have come out.
+    left = _syndromes([one or word for one, word in zip(found, words, strict=True)], parity)
+    return [None if wrong.any() else one for one, wrong in zip(found, left, strict=True)]
+
+
+def _corrected(word: bytearray, lost: list[int], syndromes: list[int]) -> bytes | None:
+    """The word with errors and losses mended, by Berlekamp-Massey and Forney; None where it has too many."""
+    after, parity = [0, *syndromes], len(syndromes)
     try:
-        return bytes(_codec(parity).decode(word, erase_pos=erased)[1])
-    except ReedSolomonError:
+        errors_alone = reedsolo.rs_forney_syndromes(after, lost, len(word))
+        locator = reedsolo.rs_find_error_locator(errors_alone, parity, erase_count=len(lost))
+        places = reedsolo.rs_find_errors(locator[::-1], len(word))
+        return bytes(reedsolo.rs_correct_errata(word, after, lost + places))
+    except reedsolo.ReedSolomonError:
         return None
 
 
+def _syndromes(words: Sequence[bytes | bytearray], parity: int) -> np.ndarray:
+    """(words,parity) uint8: each word as a polynomial at 2^0, 2^1, ..; all 0 for a code word. By Horner."""
+    times = _multiples(parity)
+    longest = max(map(len, words))
+    padded = np.stack([np.frombuffer(bytes(word).rjust(longest, b"\0"), np.uint8) for word in words])
+    syndromes, columns = np.zeros((len(words), parity), np.uint8), np.arange(parity)
+    for place in range(longest):
+        syndromes = times[columns, syndromes] ^ padded[:, place, None]
+    return syndromes
+
+
 @cache
-def _codec(parity: int) -> RSCodec:
-    return RSCodec(parity)
+def _multiples(parity: int) -> np.ndarray:
+    """(parity,256) uint8: in row i the products of 2^i and all bytes, in reedsolo's field."""
+    reedsolo.init_tables()
+    return np.array(
+        [[reedsolo.gf_mul(reedsolo.gf_pow(2, i), x) for x in range(256)] for i in range(parity)], np.uint8
+    )
+
+
+@cache
+def _codec(parity: int) -> reedsolo.RSCodec:
+    return reedsolo.RSCodec(parity)

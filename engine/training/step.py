@@ -67,9 +67,7 @@ class Step:
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         with torch.autocast(cover.device.type, torch.bfloat16, enabled=self.half):
             losses = losses_of(self.network, objective, cover, secrets, progress, channel)
-        assert (losses.critic is None) == (self.model.critic is None), (
-            "Losses.critic: for a critic"
-        )
+        assert (losses.critic is None) == (self.model.critic is None), "Losses.critic: for a critic"
         losses.total.backward()
         norm = self.method.clipped(self.limit)
         good = torch.isfinite(losses.total + norm)
