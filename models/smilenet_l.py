@@ -102,7 +102,7 @@ class SMILENetL(KeyedMethod):
 
     def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
         grey = [torch.full_like(cover, EMPTY)] * (self.num_secrets - len(secrets))
-        (mosaic,) = self.mosaic.hide(torch.stack(list(secrets) + grey)[None].to(self.device))
+        (mosaic,) = self.mosaic.hide([*secrets, *grey])
         about = self.method, self.fingerprint
         note = pack_about(len(secrets), note, self.num_secrets)
         return self.lattice.seal(cover, mosaic, key, note, about, marked, self.shaping)

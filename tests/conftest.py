@@ -11,12 +11,9 @@ import yaml
 from PIL import Image
 from skimage.data import astronaut, chelsea, coffee
 
-from models import MODELS
 from tests.common import ROOT
-from tests.toy import TOYS
 
 torch.set_num_threads(1)
-MODELS.update(TOYS)  # the line that a new method needs
 
 TINY = {
     "type": "smilenet",

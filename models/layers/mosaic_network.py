@@ -1,6 +1,7 @@
 """Secrets <-> one mosaic of small pictures: T, SIS, ICDM and the tiling, and back through SDE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,21 +101,34 @@ class MosaicNetwork(nn.Module):
 
     def condition(self, cover: Tensor) -> Tensor | None:
         """Features (B*N,condition,h/m,w/n) of the cover tile under a secret; None where it sees no cover."""
-        if self.encoder is None:
+        encoder = self.encoder
+        if encoder is None:
             return None
         height, width = self.size(cover)
-        return self.encoder(untile(cover[..., :height, :width] - 0.5, self.rows, self.cols))
+        tiles = untile(cover[..., :height, :width] - 0.5, self.rows, self.cols)
+        return _in_slices(lambda some, _: encoder(some), tiles, None, pixels_as=self.num_secrets)
 
     def forward(self, secrets: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Training: secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
-        small, z = self._shrunk(self._inner(secrets), condition)
+        height, width = self.size(secrets)
+        small, z = self._shrunk(secrets[..., :height, :width].flatten(0, 1), condition)
         return tile(small, self.rows, self.cols), z
 
-    def hide(self, secrets: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The mosaic (B,3,h,w) alone. secrets (B,N,3,H,W): uint8, a quarter of the memory, or floats."""
-        inner = self._inner(secrets)
-        small = _in_slices(lambda x, c: self._shrunk(x, c)[0], inner, condition)
-        return tile(small, self.rows, self.cols)
+    def hide(self, secrets: Tensor | Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
+        """The mosaic (B,3,h,w) alone.
+
+        secrets: (B,N,3,H,W), or N of (3,H,W), which are then never copied; uint8, a quarter of the memory, or
+        floats.
+        """
+        if isinstance(secrets, Tensor):
+            secrets = secrets.flatten(0, 1)
+        (height, width), device = self.size(secrets[0]), next(self.parameters()).device
+
+        def shrink(some: Tensor | Sequence[Tensor], condition: Tensor | None) -> Tensor:
+            some = some if isinstance(some, Tensor) else torch.stack(tuple(some))
+            return self._shrunk(some[..., :height, :width].to(device), condition)[0]
+
+        return tile(_in_slices(shrink, secrets, condition), self.rows, self.cols)
 
     def reveal(
         self,
@@ -139,19 +153,17 @@ class MosaicNetwork(nn.Module):
         revealed = _in_slices(grow, small, condition, pixels_as=self.num_secrets)
         return revealed.unflatten(0, (len(like), self.num_secrets))
 
-    def _inner(self, secrets: Tensor) -> Tensor:
-        """(B,N,3,H,W) -> (B*N,3,h,w), what T can cut into blocks."""
-        height, width = self.size(secrets)
-        return secrets[..., :height, :width].flatten(0, 1)
-
     def _shrunk(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """(.,3,h,w) -> small pictures (.,3,h/m,w/n), z."""
-        if secrets.dtype == torch.uint8:
-            secrets = secrets.to(next(self.transform.parameters()).dtype) / 255
-        bands = self.transform(secrets - 0.5)
+        bands = self.transform(self._centred(secrets))
         if self.sis is not None:
             bands = self.sis(bands, condition)
         return self.icdm(bands, condition)
+
+    def _centred(self, secrets: Tensor) -> Tensor:
+        if secrets.dtype != torch.uint8:
+            return secrets - 0.5
+        return secrets.to(next(self.transform.parameters()).dtype).div_(255).sub_(0.5)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """What stands in for z at reveal."""
@@ -178,20 +190,20 @@ def check_least(**least: tuple[float, float]) -> None:
 
 
 def _in_slices(
-    function: Callable[[Tensor, Tensor | None], Tensor],
-    x: Tensor,
+    function: Callable[[Any, Tensor | None], Tensor],
+    x: Tensor | Sequence[Tensor],
     condition: Tensor | None,
     pixels_as: int = 1,
 ) -> Tensor:
     """function(x, condition), a few secrets at a time where no gradient is kept.
 
     The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
-    the memory of a few. x and condition (B*N,.,h,w); pixels_as: how many pixels of a secret one of x stands
-    for.
+    the memory of a few. x (B*N,.,h,w) or as many of (.,h,w), condition (B*N,.,h,w); pixels_as: how many
+    pixels of a secret one of x stands for.
     """
     if torch.is_grad_enabled():
         return function(x, condition)
-    step = max(1, SLICE // (x.shape[-2] * x.shape[-1] * pixels_as))
+    step = max(1, SLICE // (x[0].shape[-2] * x[0].shape[-1] * pixels_as))
     done = None
     for k in range(0, len(x), step):
         part = function(x[k : k + step], None if condition is None else condition[k : k + step])
