@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from errors import UserError
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.latent import stand_in
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, tile, untile
@@ -26,21 +26,21 @@ class ICDM(nn.Module):
     def __init__(self, secrets: int, blocks: int, growth: int, clamp: float, condition: int):
         super().__init__()
         high = 3 * (secrets - 1)
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(3, high, condition, growth=growth, clamp=clamp) for _ in range(blocks)
         )
 
     def forward(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        low, high = bands[:, :3], bands[:, 3:]
-        for block in self.blocks:
-            low, high = block(low, high, condition)
-        return low, high
+        return self.blocks(bands[:, :3], bands[:, 3:], condition)
+
+    def small(self, bands: Tensor, condition: Tensor | None) -> Tensor:
+        """The small picture alone, without what only z needs."""
+        if not len(self.blocks):
+            return bands[:, :3]
+        return self.blocks.forward_a(bands[:, :3], bands[:, 3:], condition)
 
     def inverse(self, small: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
-        low, high = small, z
-        for block in reversed(self.blocks):
-            low, high = block.inverse(low, high, condition)
-        return torch.cat((low, high), dim=1)
+        return torch.cat(self.blocks.inverse(small, z, condition), dim=1)
 
 
 class MosaicNetwork(nn.Module):
@@ -107,13 +107,16 @@ class MosaicNetwork(nn.Module):
 
     def forward(self, secrets: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Training: secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
-        small, z = self._shrunk(self._inner(secrets), condition)
+        small, z = self.icdm(self._selected(self._inner(secrets), condition), condition)
         return tile(small, self.rows, self.cols), z
 
     def hide(self, secrets: Tensor, condition: Tensor | None = None) -> Tensor:
         """The mosaic (B,3,h,w) alone. secrets (B,N,3,H,W): uint8, a quarter of the memory, or floats."""
-        inner = self._inner(secrets)
-        small = _in_slices(lambda x, c: self._shrunk(x, c)[0], inner, condition)
+
+        def shrink(secrets: Tensor, condition: Tensor | None) -> Tensor:
+            return self.icdm.small(self._selected(secrets, condition), condition)
+
+        small = _in_slices(shrink, self._inner(secrets), condition)
         return tile(small, self.rows, self.cols)
 
     def reveal(
@@ -144,14 +147,12 @@ class MosaicNetwork(nn.Module):
         height, width = self.size(secrets)
         return secrets[..., :height, :width].flatten(0, 1)
 
-    def _shrunk(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(.,3,h,w) -> small pictures (.,3,h/m,w/n), z."""
+    def _selected(self, secrets: Tensor, condition: Tensor | None) -> Tensor:
+        """T and SIS: (.,3,h,w) -> bands (.,3mn,h/m,w/n)."""
         if secrets.dtype == torch.uint8:
             secrets = secrets.to(next(self.transform.parameters()).dtype) / 255
         bands = self.transform(secrets - 0.5)
-        if self.sis is not None:
-            bands = self.sis(bands, condition)
-        return self.icdm(bands, condition)
+        return bands if self.sis is None else self.sis(bands, condition)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """What stands in for z at reveal."""
