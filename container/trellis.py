@@ -124,7 +124,7 @@ def embed_values(
 
         w = M v + d,   stego = round(w + k lambda),   where the labels of lambda spell the syndromes
 
-    samples (count,) uint8; values (count,) float64 in [1/(2M), 1 - 1/(2M)]; dither (count,) float64 in
+    samples (count,) uint8; values (count,) floats in [1/(2M), 1 - 1/(2M)]; dither (count,) float64 in
     [0, M); syndromes (count,) integers, 0 or 1 -> (count,) uint8. M: even, from 2 to 128. states: 8, 64, 256.
 
     Dither and syndromes come from the key, uniform and independent, so that what is sent does not depend on
@@ -135,10 +135,11 @@ def embed_values(
     check_code(modulus, states)
     assert samples.dtype == np.uint8
     assert samples.shape == values.shape == dither.shape == syndromes.shape == (len(samples),)
-    assert np.all(np.abs(values - 0.5) <= 0.5 - 0.5 / modulus)
 
     def block(part: slice) -> np.ndarray:
-        points = modulus * values[part] + dither[part]
+        value = values[part].astype(np.float64)
+        assert np.all(np.abs(value - 0.5) <= 0.5 - 0.5 / modulus)
+        points = modulus * value + dither[part]
         return _nearest(samples[part], points, syndromes[part], modulus // 2, states)
 
     return _in_blocks(block, len(samples), states, np.uint8)

@@ -132,7 +132,7 @@ class SMILENet(HidingModel):
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
         cover = cover.clamp(self.headroom, 1 - self.headroom)
-        mosaic = self.mosaic.hide(secrets, self.mosaic.condition(cover))
+        mosaic = self.mosaic.hide(secrets, self.mosaic.condition(cover), self._slices)
         inner, mosaic = self._centred(cover, mosaic)
         return with_rim(self.imse.hide(inner, mosaic) + 0.5, cover)
 
@@ -167,7 +167,7 @@ class SMILENet(HidingModel):
         else:
             cover, mosaic = self._extract_mosaic(stego, z_embed)
             condition = self.mosaic.condition(cover)
-        return self.mosaic.reveal(mosaic, condition, like=stego), mosaic
+        return self.mosaic.reveal(mosaic, condition, like=stego, slices=self._slices), mosaic
 
     def _embed_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
         stego, z = self.imse(*self._centred(cover, mosaic))

@@ -121,7 +121,7 @@ def key_dither(key: bytes, count: int, modulus: float) -> Tensor:
     Steps of 2^16 would show: residues would prefer some values by a part in 10^4, depending on the mosaic.
     """
     words = np.frombuffer(keystream(key, 4 * count).tobytes(), "<u4")
-    return torch.from_numpy(words.astype(np.float64)) * (modulus / 2**32)
+    return torch.from_numpy(words.astype(np.float64)).mul_(modulus / 2**32)
 
 
 def key_syndromes(key: bytes, count: int) -> Tensor:
@@ -207,11 +207,13 @@ class LatticeEmbedding(nn.Module):
         inner = samples[:h, :w], values, dither
         header = _is_header(samples.shape, header_samples(len(note)))[:h, :w]
         stego = samples.clone()
-        stego[:h, :w] = embed(*inner, self.modulus)
         if shaping:
             syndromes = key_syndromes(keys.dither, h * w * 3).reshape(h, w, 3)
-            flat = (x[~header].numpy() for x in (samples[:h, :w], values.double(), dither, syndromes))
-            stego[:h, :w][~header] = torch.from_numpy(embed_values(*flat, self.modulus, shaping))
+            body = ~header.numpy()  # by NumPy, since torch makes three indices of 8 bytes for each sample
+            flat = (x.numpy()[body] for x in (*inner, syndromes))
+            stego[:h, :w].numpy()[body] = embed_values(*flat, self.modulus, shaping)
+        else:
+            stego[:h, :w] = embed(*inner, self.modulus)
         stego[:h, :w][header] = embed_halved(*(x[header] for x in inner), self.modulus).to(torch.uint8)
         write_header(stego.reshape(-1).numpy(), (height, width), keys, nonce, *about, note, marked, shaping)
         return stego.permute(2, 0, 1).contiguous().to(cover.device)
@@ -233,11 +235,14 @@ class LatticeEmbedding(nn.Module):
         modulus, note = header.note[0], header.note[1:]
         dither = key_dither(header.keys.dither, h * w * 3, modulus).reshape(h, w, 3)
         taken = _is_header(samples.shape, header.samples)[:h, :w]
-        values = extract(samples[:h, :w], dither, modulus)
         if header.shaping:
             syndromes = key_syndromes(header.keys.dither, h * w * 3).reshape(h, w, 3)
-            flat = (x[~taken].numpy() for x in (samples[:h, :w], dither, syndromes))
-            values[~taken] = torch.from_numpy(extract_values(*flat, modulus, header.shaping))
+            body = ~taken.numpy()
+            flat = (x.numpy()[body] for x in (samples[:h, :w], dither, syndromes))
+            values = torch.empty_like(dither)
+            values.numpy()[body] = extract_values(*flat, modulus, header.shaping)
+        else:
+            values = extract(samples[:h, :w], dither, modulus)
         values[taken] = extract_halved(samples[:h, :w][taken], dither[taken], modulus)
         values = values.permute(2, 0, 1)[None].to(self.companding.colours)
         return self.companding.inverse(values, modulus)[0], note

@@ -11,8 +11,7 @@ from models.layers.latent import stand_in
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, tile, untile
 from models.layers.sizes import grown, tiled_size
-
-SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
+from models.layers.slices import USUAL, Slices
 
 
 class ICDM(nn.Module):
@@ -88,6 +87,12 @@ class MosaicNetwork(nn.Module):
         )
         self.rows, self.cols, self.num_secrets, self.z_std = rows, cols, rows * cols, z_std
         bands = 3 * self.num_secrets
+        # Channels that a network holds at a time: what a dense block sees, or some copies of SIS's or SDE's.
+        self._widest = max(
+            bands + condition + 5 * growth,
+            4 * sis_width * (sis_blocks > 0),
+            4 * sde_width * (sde_blocks > 0),
+        )
         self.transform = BlockTransform(rows, cols)
         self.encoder = ConditionEncoder(condition) if condition else None
         self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
@@ -110,13 +115,16 @@ class MosaicNetwork(nn.Module):
         small, z = self.icdm(self._selected(self._inner(secrets), condition), condition)
         return tile(small, self.rows, self.cols), z
 
-    def hide(self, secrets: Tensor, condition: Tensor | None = None) -> Tensor:
+    def hide(self, secrets: Tensor, condition: Tensor | None = None, slices: Slices = USUAL) -> Tensor:
         """The mosaic (B,3,h,w) alone. secrets (B,N,3,H,W): uint8, a quarter of the memory, or floats."""
+        inner = self._inner(secrets)
 
-        def shrink(secrets: Tensor, condition: Tensor | None) -> Tensor:
-            return self.icdm.small(self._selected(secrets, condition), condition)
+        def shrink(some: slice) -> Tensor:
+            condition_of = None if condition is None else condition[some]
+            return self.icdm.small(self._selected(inner[some], condition_of), condition_of)
 
-        small = _in_slices(shrink, self._inner(secrets), condition)
+        step = slices.at_once(inner[0, 0].numel(), self._bytes_a_pixel, inner.device)
+        small = slices.map(shrink, len(inner), step, "shrinking")
         return tile(small, self.rows, self.cols)
 
     def reveal(
@@ -125,22 +133,34 @@ class MosaicNetwork(nn.Module):
         condition: Tensor | None,
         like: Tensor,
         finish: Callable[[Tensor], Tensor] = lambda secrets: secrets,
+        slices: Slices = USUAL,
     ) -> Tensor:
         """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0.
 
         finish: what becomes of some secrets (.,3,H,W) at a time, such as rounding to uint8.
         """
 
-        def grow(small: Tensor, condition: Tensor | None) -> Tensor:
-            z = self.latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
-            bands = self.icdm.inverse(small, z, condition)
+        small = untile(mosaic, self.rows, self.cols)
+
+        def grow(some: slice) -> Tensor:
+            condition_of = None if condition is None else condition[some]
+            low = small[some]
+            z = self.latent(low, (len(low), 3 * (self.num_secrets - 1), *low.shape[-2:]))
+            bands = self.icdm.inverse(low, z, condition_of)
             if self.sde is not None:
-                bands = self.sde(bands, condition)
+                bands = self.sde(bands, condition_of)
             return finish(grown(self.transform.inverse(bands) + 0.5, like))
 
-        small = untile(mosaic, self.rows, self.cols)
-        revealed = _in_slices(grow, small, condition, pixels_as=self.num_secrets)
+        pixels = small[0, 0].numel() * self.num_secrets
+        step = slices.at_once(pixels, self._bytes_a_pixel, small.device)
+        revealed = slices.map(grow, len(small), step, "growing")
         return revealed.unflatten(0, (len(like), self.num_secrets))
+
+    @property
+    def _bytes_a_pixel(self) -> int:
+        """Memory that T, SIS, ICDM and SDE take for a pixel of a secret, from above (docs/benchmarks.md)."""
+        bands = 3 * self.num_secrets
+        return 4 * (12 * bands + 3 * self._widest) // self.num_secrets
 
     def _inner(self, secrets: Tensor) -> Tensor:
         """(B,N,3,H,W) -> (B*N,3,h,w), what T can cut into blocks."""
@@ -150,8 +170,11 @@ class MosaicNetwork(nn.Module):
     def _selected(self, secrets: Tensor, condition: Tensor | None) -> Tensor:
         """T and SIS: (.,3,h,w) -> bands (.,3mn,h/m,w/n)."""
         if secrets.dtype == torch.uint8:
-            secrets = secrets.to(next(self.transform.parameters()).dtype) / 255
-        bands = self.transform(secrets - 0.5)
+            secrets = secrets.to(next(self.transform.parameters()).dtype).div_(255).sub_(0.5)
+        else:
+            secrets = secrets - 0.5
+        bands = self.transform(secrets)
+        del secrets  # it may be large
         return bands if self.sis is None else self.sis(bands, condition)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -176,28 +199,3 @@ def check_least(**least: tuple[float, float]) -> None:
     for name, (value, lowest) in least.items():
         if value < lowest:
             raise UserError(f"{name}: must be at least {lowest}, got {value}")
-
-
-def _in_slices(
-    function: Callable[[Tensor, Tensor | None], Tensor],
-    x: Tensor,
-    condition: Tensor | None,
-    pixels_as: int = 1,
-) -> Tensor:
-    """function(x, condition), a few secrets at a time where no gradient is kept.
-
-    The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
-    the memory of a few. x and condition (B*N,.,h,w); pixels_as: how many pixels of a secret one of x stands
-    for.
-    """
-    if torch.is_grad_enabled():
-        return function(x, condition)
-    step = max(1, SLICE // (x.shape[-2] * x.shape[-1] * pixels_as))
-    done = None
-    for k in range(0, len(x), step):
-        part = function(x[k : k + step], None if condition is None else condition[k : k + step])
-        if done is None:  # written to in place: joining the parts at the end would need all of them twice
-            done = part.new_empty(len(x), *part.shape[1:])
-        done[k : k + step] = part
-    assert done is not None
-    return done
