@@ -79,7 +79,7 @@ class Step:
             terms, weights = self._gradients(some, theirs, objective, progress, drawn, its_turn)
             sums = {name: sums.get(name, 0) + value / self.passes for name, value in terms.items()}
             first += len(some)
-        good = self._update(sums, its_turn)
+        good = self._update(sums)
         with torch.no_grad():
             # The forward pass has moved batch normalisation's means.
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
@@ -117,7 +117,7 @@ class Step:
         trained = [p for p in player.parameters if p.requires_grad]
         self.scaler.scale(loss / self.passes).backward(inputs=trained)
 
-    def _update(self, terms: dict[str, Tensor], its_turn: bool) -> Tensor:
+    def _update(self, terms: dict[str, Tensor]) -> Tensor:
         """Clip, decide, update, count. Adds the gradients' norms to the terms; whether the step was good."""
         playing = [(self.method, "")]
         if self.critic is not None and f"{CRITIC}{TOTAL}" in terms:
