@@ -104,6 +104,13 @@ PARSER.add_argument(
     metavar="ATTACK",
     help="write nothing: hide in memory, attack the stego (jpeg:90, noise:2, ..), and say what is left",
 )
+PARSER.add_argument(
+    "--precision",
+    choices=("fp32", "bf16", "fp16"),
+    default="fp32",
+    help="arithmetic of a network; below fp32 it is faster and a little less exact, and the device must have "
+    "it (default: %(default)s)",
+)
 PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
@@ -117,6 +124,7 @@ def main(arguments: argparse.Namespace) -> None:
     from engine.checkpoint import keep_used, load_model
     from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_sender
     from engine.own.surviving import dry_attack, set_promise, survived
+    from engine.precision import set_precision
     from models import KeyedMethod
 
     robust = arguments.survive is not None or arguments.weights == "codec_dct"
@@ -127,14 +135,14 @@ def main(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     chosen = "codec_dct" if arguments.survive else arguments.weights
     model, about = load_model(chosen or DEFAULT, device, arguments.experiments)
+    set_precision(model, arguments.precision)
     set_promise(model, arguments.weights, arguments.survive, arguments.least_psnr)
     secret = arguments.passphrase or arguments.passphrase_file is not None
     set_sender(model, arguments.modulus, arguments.shaping, arguments.payload)
     marked = not arguments.unmarked
     check_keyed(model, passphrase=secret, marked=marked)  # before asking
     changed = None
-    if isinstance(model, KeyedMethod):
-        model.progress = sys.stderr.isatty()
+    model.progress = sys.stderr.isatty()
     if isinstance(model, KeyedMethod) and hasattr(model, "modulus"):
         # Before any work: UserError for what does not go together.
         changed = changes(model.modulus, model.shaping)

@@ -37,6 +37,13 @@ PARSER.add_argument(
     help="reveal what can be revealed of a stego that was changed after hiding (methods with a key)",
 )
 PARSER.add_argument("--force", action="store_true", help="replace pictures that exist")
+PARSER.add_argument(
+    "--precision",
+    choices=("fp32", "bf16", "fp16"),
+    default="fp32",
+    help="arithmetic of a network; below fp32 it is faster and a little less exact, and the device must have "
+    "it (default: %(default)s)",
+)
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
     "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
@@ -47,6 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import load_model, weights_that_hid
     from engine.own.hiding import check_keyed, hider_of, reveal_files
+    from engine.precision import set_precision
 
     device = choose_device(arguments.device)
     if arguments.weights:
@@ -58,6 +66,8 @@ def main(arguments: argparse.Namespace) -> None:
         key = asked_key(arguments, twice=False)
         weights = weights_that_hid(*hider_of(arguments.stego, key), arguments.experiments)
         model, _ = load_model(weights, device, arguments.experiments)
+    set_precision(model, arguments.precision)
+    model.progress = sys.stderr.isatty()
     done = reveal_files(
         model,
         arguments.stego,

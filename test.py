@@ -39,6 +39,13 @@ PARSER.add_argument(
     help="where runs and results are kept (default: %(default)s)",
 )
 PARSER.add_argument(
+    "--precision",
+    choices=("fp32", "bf16", "fp16"),
+    default="fp32",
+    help="arithmetic of a network; below fp32 it is faster and a little less exact, and the device must have "
+    "it (default: %(default)s)",
+)
+PARSER.add_argument(
     "--help-options", action="store_true", help="explain every key of an option file, and exit"
 )
 
@@ -53,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
     from engine.testing.tester import run_tests  # after the options: a misspelt key is told at once
 
     chosen = arguments.datasets.split(",") if arguments.datasets else None
-    run_tests(options, arguments.experiments, chosen)
+    run_tests(options, arguments.experiments, chosen, arguments.precision)
 
 
 if __name__ == "__main__":

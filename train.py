@@ -43,6 +43,13 @@ PARSER.add_argument(
     help="where runs are kept (default: %(default)s)",
 )
 PARSER.add_argument(
+    "--profile",
+    type=int,
+    default=0,
+    metavar="N",
+    help="write a trace of N steps to the run's folder, profile/trace.json.gz (open it in ui.perfetto.dev)",
+)
+PARSER.add_argument(
     "--help-options", action="store_true", help="explain every key of an option file, and exit"
 )
 
@@ -53,10 +60,12 @@ def main(arguments: argparse.Namespace) -> None:
         return
     if not arguments.opt:
         raise UserError("say what to train: -opt options/train/quickstart.yml (see --help)")
+    if arguments.profile < 0:
+        raise UserError(f"--profile {arguments.profile}: expected a number of steps, 1 or more")
     options = load_train(arguments.opt, arguments.overrides)
     from engine.training.trainer import Trainer  # after the options: a misspelt key is told at once
 
-    trainer = Trainer(options, arguments.experiments, resume=arguments.resume)
+    trainer = Trainer(options, arguments.experiments, resume=arguments.resume, profile=arguments.profile)
     try:
         trainer.fit()
     finally:

@@ -4,7 +4,7 @@ It stands apart from channel/layers.py since it loads torch's compiler, which ta
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +52,10 @@ class Drawn:
 
     attack: Attack
     seed: int
+
+    def from_picture(self, first: int) -> "Drawn":
+        """The same for the part of the batch that begins with picture number `first`."""
+        return replace(self, seed=self.seed + first)
 
     @torch.compiler.disable  # else torch.compile compiles anew for each attack and strength
     def __call__(self, stego: Tensor) -> Tensor:

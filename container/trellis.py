@@ -137,8 +137,9 @@ def embed_values(
     assert samples.shape == values.shape == dither.shape == syndromes.shape == (len(samples),)
 
     def block(part: slice) -> np.ndarray:
-        assert np.all(np.abs(values[part] - 0.5) <= 0.5 - 0.5 / modulus)
-        points = modulus * values[part].astype(np.float64) + dither[part]
+        value = values[part].astype(np.float64)
+        assert np.all(np.abs(value - 0.5) <= 0.5 - 0.5 / modulus)
+        points = modulus * value + dither[part]
         return _nearest(samples[part], points, syndromes[part], modulus // 2, states)
 
     return _in_blocks(block, len(samples), states, np.uint8)

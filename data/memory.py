@@ -66,6 +66,13 @@ def available_memory(root: Path = ROOT) -> int | None:
     return min(limits, default=None)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a device has left: a GPU's own, or what this process can still claim; None: not known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return available_memory()
+
+
 def _left_by_groups(root: Path) -> Iterator[int]:
     """What each control group of this process leaves it [bytes]; groups without a limit say nothing."""
     for line in (_text(root / "proc/self/cgroup") or "").splitlines():

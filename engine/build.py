@@ -20,6 +20,7 @@ from data.transforms import usable_pictures
 from engine.log import logger
 from errors import UserError
 from models import MODELS, HidingModel, build_model
+from models.layers.recompute import recompute_blocks
 from models.losses import Objective
 from options import (
     GroupPictures,
@@ -54,15 +55,6 @@ def choose_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps': not available on this machine; use auto or cpu")
     return device
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 convolutions run in hardware (on a CPU: AVX512-BF16 or AMX)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return False
 
 
 def method_arguments(options: TrainOptions | TestOptions, network: Network) -> tuple[str, dict]:
@@ -100,6 +92,10 @@ def build_network(options: TrainOptions) -> HidingModel:
         model = build_model(method, **arguments)
     except UserError as error:
         raise options.error("network", str(error)) from error
+    if not recompute_blocks(model, options.train.checkpoint_blocks) and options.train.checkpoint_blocks:
+        raise options.error(
+            "train.checkpoint_blocks", f"'{method}' is not made of blocks that could be computed again"
+        )
     if options.critic is not None and model.critic is None:
         raise options.error("critic", f"'{method}' has no critic here; leave this section out")
     return model

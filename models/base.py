@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from errors import UserError
 from models.layers.exact import exact_arithmetic
 from models.layers.quantize import Channel, finite, transmit
+from models.layers.slices import Slices
 
 if TYPE_CHECKING:
     from models.losses import Objective
@@ -46,6 +47,10 @@ class HidingModel(nn.Module):
     critic          a network that is trained against the method, or None. forward uses it and gives what it
                     said in `parts`; the objective makes a loss for each of the two
     critic_hides    True: the sender needs the critic, so it is part of the weights
+    room            bytes of memory that hide and reveal may count on; None: unknown
+    progress        True: hide and reveal show on stderr how far they are, where that takes long
+    inner_type      what the inside of the sub-networks is computed in at hide and reveal: bfloat16, float16,
+                    or None for float32 (engine/precision.py sets it)
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
     uint8 in, uint8 out, deterministic, any H and W from `smallest` up; `reveal` has the stego and
@@ -63,6 +68,9 @@ class HidingModel(nn.Module):
     trainable: bool = True
     critic: nn.Module | None  # no default here: it would hide the module of this name
     critic_hides: bool = False
+    room: int | None = None
+    progress: bool = False
+    inner_type: torch.dtype | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,6 +122,10 @@ class HidingModel(nn.Module):
         """Where the parameters are; the CPU for a method without any."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
+    @property
+    def _slices(self) -> Slices:
+        return Slices(self.room, self.progress)
+
     def _taken(self, secrets: Tensor) -> Tensor:
         """The secrets (B,N,3,H,W) uint8 as `encode` takes them: floats, unless a method saves memory here."""
         return self._to_float(secrets)
@@ -124,7 +136,9 @@ class HidingModel(nn.Module):
 
     @staticmethod
     def _to_uint8(x: Tensor) -> Tensor:
-        return finite(x).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+        x = finite(x)
+        x = x.float() if x.element_size() < 4 else x  # a grey level is finer than bfloat16
+        return x.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
     def _check_picture(self, what: str, x: Tensor, any_size: bool = False) -> None:
         if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[1] != 3:
@@ -164,14 +178,15 @@ def check_between(**given: tuple[int, int, int]) -> None:
 
 @contextmanager
 def deployed(model: HidingModel) -> Iterator[None]:
-    """Evaluation mode, full float32 and fixed algorithms: both sides compute the same, run after run.
+    """Evaluation mode, full float32 (or `inner_type`) and fixed algorithms: the same result, run after run.
 
     A network that is being trained is in training mode again afterwards.
     """
     training = model.training
     model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter
     try:
-        with exact_arithmetic(), torch.autocast(model.device.type, enabled=False):
+        inner = model.inner_type
+        with exact_arithmetic(), torch.autocast(model.device.type, inner, enabled=inner is not None):
             yield
     finally:
         model.train(training)

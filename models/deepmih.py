@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.quantize import Channel, transmit
 from models.layers.sizes import even_size, grown, join_rim, rim, rim_shapes, with_rim
@@ -76,26 +76,37 @@ class HidingStage(nn.Module):
     def __init__(self, guided: bool, blocks: int, growth: int, clamp: float):
         super().__init__()
         self.inputs = 2 * BANDS if guided else BANDS
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(self.inputs, BANDS, growth=growth, clamp=clamp, slope=0.01, affine_a=True)
             for _ in range(blocks)
         )
 
     def forward(self, picture: Tensor, secret: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
         """(B,3,H,W) each, H and W even -> stego (B,3,H,W), z (B,12 or 24,H/2,W/2)."""
-        a = haar(picture) if guide is None else torch.cat((haar(picture), haar(guide)), dim=1)
-        b = haar(secret)
-        for block in self.blocks:
-            a, b = block(a, b)
+        a, b = self.blocks(self._bands(picture, guide), haar(secret))
         return ihaar(a[:, :BANDS]), torch.cat((a[:, BANDS:], b), dim=1)
 
+    def hide(self, picture: Tensor, secret: Tensor, guide: Tensor | None) -> Tensor:
+        """The stego alone, without what only z needs."""
+        return ihaar(self.blocks.forward_a(self._bands(picture, guide), haar(secret))[:, :BANDS])
+
+    @staticmethod
+    def _bands(picture: Tensor, guide: Tensor | None) -> Tensor:
+        return haar(picture) if guide is None else torch.cat((haar(picture), haar(guide)), dim=1)
+
     def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        dropped, b = z.split((self.inputs - BANDS, BANDS), dim=1)
-        a = torch.cat((haar(stego), dropped), dim=1)
-        for block in reversed(self.blocks):
-            a, b = block.inverse(a, b)
+        a, b = self.blocks.inverse(*self._joined(stego, z))
         guide = ihaar(a[:, BANDS:]) if self.inputs > BANDS else None
         return ihaar(a[:, :BANDS]), ihaar(b), guide
+
+    def reveal(self, stego: Tensor, z: Tensor) -> Tensor:
+        """The secret alone, without what only the picture needs."""
+        return ihaar(self.blocks.inverse_b(*self._joined(stego, z)))
+
+    def _joined(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What the blocks left: a and b."""
+        dropped, b = z.split((self.inputs - BANDS, BANDS), dim=1)
+        return torch.cat((haar(stego), dropped), dim=1), b
 
 
 class DeepMIHObjective(Objective):
@@ -211,56 +222,63 @@ class DeepMIH(HidingModel):
         z holds what each stage drops and the secrets' odd last rows and columns, laid out flat.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
-        stegos, z = self._send(cover, secrets)
+        z: list[Tensor] = []
+        stegos = self._stegos(cover, secrets, z)
         return stegos[-1], pack(len(cover), (*z, *rim(secrets, *even_size(cover))))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
         edges = rim_shapes((len(stego), self.num_secrets, 3), stego.shape[-2:], even_size(stego))
         *z_stages, right, below = unpack(z, len(stego), (*self._z_shapes(stego), *edges))
-        cover, secrets = self._receive(stego, z_stages)
+        first_stego, others = self._received(stego, z_stages)
+        cover, first, _ = self.stages[0].inverse(first_stego, z_stages[0])
+        secrets = torch.stack((first, *others), dim=1)
         return with_rim(cover, stego), join_rim(secrets, right, below)
 
     # --- sender and receiver -------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        return self._send(cover, secrets)[0][-1]
+        return self._stegos(cover, secrets)[-1]
 
     def decode(self, stego: Tensor) -> Tensor:
         return self._revealed(stego, sampled=False)
 
     def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        stegos, _ = self._send(cover, secrets)
+        stegos = self._stegos(cover, secrets)
         stego, received = transmit(stegos[-1], channel)
         parts = {"stegos": torch.stack((*stegos[:-1], stego), dim=1)}  # (B,N,3,H,W)
         return Hidden(stego, self._revealed(received, sampled=self.training), parts)
 
-    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """-> stego_1 ... stego_N (B,3,H,W), and z of each stage."""
+    def _stegos(self, cover: Tensor, secrets: Tensor, z: list[Tensor] | None = None) -> list[Tensor]:
+        """stego_1 ... stego_N (B,3,H,W). z: a list that gets what each stage drops; None: not computed."""
         height, width = even_size(cover)
         inner, hidden = cover[..., :height, :width], secrets[..., :height, :width]
         stego, guide = inner, None
-        stegos, dropped = [], []
+        stegos = []
         for k, stage in enumerate(self.stages):
             if k:
                 guide = self.maps[k - 1](inner, hidden[:, k - 1], stego)
-            stego, z = stage(stego, hidden[:, k], guide)
+            if z is None:
+                stego = stage.hide(stego, hidden[:, k], guide)
+            else:
+                stego, dropped = stage(stego, hidden[:, k], guide)
+                z.append(dropped)
             stegos.append(with_rim(stego, cover))
-            dropped.append(z)
-        return stegos, dropped
+        return stegos
 
-    def _receive(self, stego: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """-> cover (B,3,h,w), secrets (B,N,3,h,w), the even part of the picture."""
+    def _received(self, stego: Tensor, z: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """All stages but the first, backwards: stego_1 (B,3,h,w) and secrets 2 to N, of even size."""
         height, width = even_size(stego)
         picture, secrets = stego[..., :height, :width], []
-        for stage, dropped in zip(reversed(self.stages), reversed(z), strict=True):
-            picture, secret, _ = stage.inverse(picture, dropped)
+        for k in range(self.num_secrets - 1, 0, -1):
+            picture, secret, _ = self.stages[k].inverse(picture, z[k])
             secrets.insert(0, secret)
-        return picture, torch.stack(secrets, dim=1)
+        return picture, secrets
 
     def _revealed(self, stego: Tensor, sampled: bool) -> Tensor:
         z = [stand_in(stego, shape, self.z_std, sampled) for shape in self._z_shapes(stego)]
-        _, secrets = self._receive(stego, z)
+        first_stego, others = self._received(stego, z)
+        secrets = torch.stack((self.stages[0].reveal(first_stego, z[0]), *others), dim=1)
         return grown(secrets.flatten(0, 1), stego).unflatten(0, (len(stego), self.num_secrets))
 
     def _z_shapes(self, stego: Tensor) -> list[tuple[int, ...]]:

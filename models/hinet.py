@@ -92,8 +92,8 @@ class HiNet(HidingModel):
         z holds r and the secret's odd last row and column, laid out flat.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
-        stego, z = self._send(cover, secrets)
-        return stego, pack(len(cover), (z, *rim(secrets, *even_size(cover))))
+        stego, z = self.network(*self._inner(cover, secrets))
+        return with_rim(stego, cover), pack(len(cover), (z, *rim(secrets, *even_size(cover))))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,1,3,H,W)."""
@@ -106,26 +106,25 @@ class HiNet(HidingModel):
     # --- sender and receiver -------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        return self._send(cover, secrets)[0]
+        return with_rim(self.network.hide(*self._inner(cover, secrets)), cover)
 
     def decode(self, stego: Tensor) -> Tensor:
         return self._receive(stego, sampled=False)
 
     def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        stego, z = self._send(cover, secrets)
-        stego, received = transmit(stego, channel)
-        return Hidden(stego, self._receive(received, sampled=self.training), {"z": z})
+        stego, received = transmit(self.encode(cover, secrets), channel)
+        return Hidden(stego, self._receive(received, sampled=self.training))
 
-    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _inner(cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
+        """The even part of the cover and of the one secret, (B,3,h,w) each."""
         height, width = even_size(cover)
-        inner = cover[..., :height, :width], secrets[:, 0, :, :height, :width]
-        stego, z = self.network(*inner)
-        return with_rim(stego, cover), z
+        return cover[..., :height, :width], secrets[:, 0, :, :height, :width]
 
     def _receive(self, stego: Tensor, sampled: bool) -> Tensor:
         height, width = even_size(stego)
         z = stand_in(stego, self._z_shape(stego), self.z_std, sampled)
-        _, secret = self.network.inverse(stego[..., :height, :width], z)
+        secret = self.network.reveal(stego[..., :height, :width], z)
         return grown(secret, stego)[:, None]
 
     @staticmethod

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.hiding import BandHiding
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.mosaic import small_pictures, tile, untile
@@ -26,22 +26,22 @@ class RescalingStep(nn.Module):
     def __init__(self, channels: int, decomposition: nn.Module, blocks: int, growth: int, clamp: float):
         super().__init__()
         self.decomposition = decomposition
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(3, channels - 3, growth=growth, clamp=clamp) for _ in range(blocks)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.decomposition(x)
-        low, high = y[:, :3], y[:, 3:]
-        for block in self.blocks:
-            low, high = block(low, high)
-        return torch.cat((low, high), dim=1)
+        return torch.cat(self.blocks(y[:, :3], y[:, 3:]), dim=1)
+
+    def small(self, x: Tensor) -> Tensor:
+        """The low 3 channels alone, without what only the others need."""
+        y = self.decomposition(x)
+        return self.blocks.forward_a(y[:, :3], y[:, 3:])
 
     def inverse(self, y: Tensor) -> Tensor:
-        low, high = y[:, :3], y[:, 3:]
-        for block in reversed(self.blocks):
-            low, high = block.inverse(low, high)
-        return self.decomposition.inverse(torch.cat((low, high), dim=1))
+        bands = self.blocks.inverse(y[:, :3], y[:, 3:])
+        return self.decomposition.inverse(torch.cat(bands, dim=1))
 
 
 class IIR(nn.Module):
@@ -71,6 +71,13 @@ class IIR(nn.Module):
         for step in self.steps:
             x = step(x)
         return x
+
+    def small(self, x: Tensor) -> Tensor:
+        """The small picture alone: (B,3,H,W) -> (B,3,H/m,W/n)."""
+        *before, last = self.steps
+        for step in before:
+            x = step(x)
+        return last.small(x)
 
     def inverse(self, y: Tensor) -> Tensor:
         for step in reversed(self.steps):
@@ -230,40 +237,44 @@ class InvMIHNet(HidingModel):
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
         mosaic, z_iir = self._rescale(secrets)
-        stego, z_iih = self._hide_mosaic(cover, mosaic)
+        stego, z_iih = self.iih(*self._even(cover, mosaic))
         edges = rim(secrets, *tiled_size(cover, self.rows, self.cols))
-        return stego, pack(len(cover), (z_iir, z_iih, *edges))
+        return with_rim(stego, cover), pack(len(cover), (z_iir, z_iih, *edges))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
         b, n = len(stego), self.num_secrets
         edges = rim_shapes((b, n, 3), stego.shape[-2:], tiled_size(stego, self.rows, self.cols))
         z_iir, z_iih, right, below = unpack(z, b, (*self._z_shapes(stego), *edges))
-        cover, mosaic = self._reveal_mosaic(stego, z_iih)
+        (height, width), (h, w) = even_size(stego), tiled_size(stego, self.rows, self.cols)
+        cover, mosaic = self.iih.inverse(stego[..., :height, :width], z_iih)
+        mosaic = mosaic[..., :h, :w]
         inner = self._upscale(mosaic, z_iir).unflatten(0, (b, n))
-        return cover, join_rim(inner, right, below)
+        return with_rim(cover, stego), join_rim(inner, right, below)
 
     # --- sender and receiver -------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        return self._hide_mosaic(cover, self._rescale(secrets)[0])[0]
+        return self._hide_mosaic(cover, self._mosaic(secrets))
 
     def decode(self, stego: Tensor) -> Tensor:
         z_iir, z_iih = self._stand_ins(stego, sampled=False)
-        return self._revealed(self._reveal_mosaic(stego, z_iih)[1], z_iir, stego)
+        return self._revealed(self._reveal_mosaic(stego, z_iih), z_iir, stego)
 
     def forward(
         self, cover: Tensor, secrets: Tensor, channel: Channel | None = None, stage: str = "joint"
     ) -> Hidden:
         """stage "rescaling" runs no IIH (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
-        mosaic, z_iir = self._rescale(secrets)
         stand_ins = self._stand_ins(cover, sampled=self.training)
-        parts = {"mosaic": mosaic, "z_iir": z_iir}
+        if stage == "hiding":
+            parts = {"mosaic": self._mosaic(secrets)}
+        else:
+            parts = dict(zip(("mosaic", "z_iir"), self._rescale(secrets), strict=True))
+        mosaic = parts["mosaic"]
         if stage == "rescaling":
             return Hidden(cover, self._revealed(mosaic, stand_ins[0], cover), parts)
-        stego, _ = self._hide_mosaic(cover, mosaic)
-        stego, received = transmit(stego, channel)
-        _, parts["mosaic_revealed"] = self._reveal_mosaic(received, stand_ins[1])
+        stego, received = transmit(self._hide_mosaic(cover, mosaic), channel)
+        parts["mosaic_revealed"] = self._reveal_mosaic(received, stand_ins[1])
         if stage == "hiding":
             return Hidden(stego, secrets[:, :0], parts)
         return Hidden(stego, self._revealed(parts["mosaic_revealed"], stand_ins[0], stego), parts)
@@ -272,25 +283,35 @@ class InvMIHNet(HidingModel):
 
     def _rescale(self, secrets: Tensor) -> tuple[Tensor, Tensor]:
         """(B,N,3,H,W) -> mosaic (B,3,h,w), h and w multiples of m and n; z_iir (B*N,3(mn-1),h/m,w/n)."""
-        height, width = tiled_size(secrets, self.rows, self.cols)
-        bands = self.iir(secrets[..., :height, :width].flatten(0, 1))
+        bands = self.iir(self._tileable(secrets))
         return tile(bands[:, :3], self.rows, self.cols), bands[:, 3:]
+
+    def _mosaic(self, secrets: Tensor) -> Tensor:
+        """The mosaic of `_rescale` alone."""
+        return tile(self.iir.small(self._tileable(secrets)), self.rows, self.cols)
+
+    def _tileable(self, secrets: Tensor) -> Tensor:
+        """(B,N,3,H,W) -> (B*N,3,h,w)."""
+        height, width = tiled_size(secrets, self.rows, self.cols)
+        return secrets[..., :height, :width].flatten(0, 1)
 
     def _upscale(self, mosaic: Tensor, z_iir: Tensor) -> Tensor:
         """The inverse of `_rescale`: -> (B*N,3,h,w)."""
         return self.iir.inverse(torch.cat((untile(mosaic, self.rows, self.cols), z_iir), dim=1))
 
-    def _hide_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+    def _hide_mosaic(self, cover: Tensor, mosaic: Tensor) -> Tensor:
+        return with_rim(self.iih.hide(*self._even(cover, mosaic)), cover)
+
+    def _reveal_mosaic(self, stego: Tensor, z_iih: Tensor) -> Tensor:
+        (height, width), (h, w) = even_size(stego), tiled_size(stego, self.rows, self.cols)
+        return self.iih.reveal(stego[..., :height, :width], z_iih)[..., :h, :w]
+
+    @staticmethod
+    def _even(cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        """The cover's even part, and the mosaic of that size."""
         height, width = even_size(cover)
         inner = cover[..., :height, :width]
-        stego, z_iih = self.iih(inner, grown(mosaic, inner))
-        return with_rim(stego, cover), z_iih
-
-    def _reveal_mosaic(self, stego: Tensor, z_iih: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = even_size(stego)
-        cover, mosaic = self.iih.inverse(stego[..., :height, :width], z_iih)
-        height, width = tiled_size(stego, self.rows, self.cols)
-        return with_rim(cover, stego), mosaic[..., :height, :width]
+        return inner, grown(mosaic, inner)
 
     def _revealed(self, mosaic: Tensor, z_iir: Tensor, like: Tensor) -> Tensor:
         """Secrets (B,N,3,H,W) of the size of `like`, from the mosaic on the grid of 8-bit values."""

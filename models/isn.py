@@ -1,10 +1,10 @@
 """ISN: 1 to 5 pictures in one, side by side as the channels of one branch."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from errors import UserError
 from models.base import Hidden, HidingModel, check_positive
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.latent import pack, stand_in, unpack
 from models.layers.quantize import Channel, transmit
 from models.losses import PairObjective
@@ -61,7 +61,7 @@ class ISN(HidingModel):
             raise UserError(f"num_secrets: ISN hides 1, 2, 3, 4, {LARGEST} secrets, not {num_secrets}")
         check_positive(num_blocks=num_blocks, growth=growth)
         self.num_secrets, self.z_std = num_secrets, z_std
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(3, 3 * num_secrets, growth=growth, clamp=clamp) for _ in range(num_blocks)
         )
 
@@ -72,41 +72,30 @@ class ISN(HidingModel):
 
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
-        stego, z = self._send(cover, secrets)
+        stego, z = self.blocks(cover, secrets.flatten(1, 2))
         return stego, pack(len(cover), (z,))
 
     def extract(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The exact inverse of `embed`: stego (B,3,H,W), z (B,K) -> cover (B,3,H,W), secrets (B,N,3,H,W)."""
         (z,) = unpack(z, len(stego), [self._z_shape(stego)])
-        return self._receive(stego, z)
+        cover, secrets = self.blocks.inverse(stego, z)
+        return cover, secrets.unflatten(1, (self.num_secrets, 3))
 
     # --- sender and receiver -------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        return self._send(cover, secrets)[0]
+        return self.blocks.forward_a(cover, secrets.flatten(1, 2))
 
     def decode(self, stego: Tensor) -> Tensor:
         return self._revealed(stego, sampled=False)
 
     def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        stego, z = self._send(cover, secrets)
-        stego, received = transmit(stego, channel)
-        return Hidden(stego, self._revealed(received, sampled=self.training), {"z": z})
-
-    def _send(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = cover, secrets.flatten(1, 2)
-        for block in self.blocks:
-            a, b = block(a, b)
-        return a, b
-
-    def _receive(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = stego, z
-        for block in reversed(self.blocks):
-            a, b = block.inverse(a, b)
-        return a, b.unflatten(1, (self.num_secrets, 3))
+        stego, received = transmit(self.encode(cover, secrets), channel)
+        return Hidden(stego, self._revealed(received, sampled=self.training))
 
     def _revealed(self, stego: Tensor, sampled: bool) -> Tensor:
-        return self._receive(stego, stand_in(stego, self._z_shape(stego), self.z_std, sampled))[1]
+        z = stand_in(stego, self._z_shape(stego), self.z_std, sampled)
+        return self.blocks.inverse_b(stego, z).unflatten(1, (self.num_secrets, 3))
 
     def _z_shape(self, stego: Tensor) -> tuple[int, ...]:
         b, _, height, width = stego.shape

@@ -19,7 +19,6 @@ class KeyedMethod(HidingModel):
     own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
     most_secrets    how many secrets `seal` takes, where that is not num_secrets
     modulus         M, grey levels: how coarsely `seal` moves the cover's samples
-    progress        True: `seal` shows on stderr how far it is, where that takes long
     fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
 
     The sender chooses modulus and shaping, before `seal`; the stego says which they were.
@@ -28,7 +27,6 @@ class KeyedMethod(HidingModel):
     own_sizes: bool = False
     most_secrets: int | None = None
     modulus: int
-    progress: bool = False
     fingerprint: bytes = NO_WEIGHTS
     _shaping: int | None = None
 

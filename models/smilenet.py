@@ -132,8 +132,9 @@ class SMILENet(HidingModel):
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
         cover = cover.clamp(self.headroom, 1 - self.headroom)
-        mosaic = self.mosaic.hide(secrets, self.mosaic.condition(cover))
-        return self._embed_mosaic(cover, mosaic)[0]
+        mosaic = self.mosaic.hide(secrets, self.mosaic.condition(cover), self._slices)
+        inner, mosaic = self._centred(cover, mosaic)
+        return with_rim(self.imse.hide(inner, mosaic) + 0.5, cover)
 
     def decode(self, stego: Tensor) -> Tensor:
         return self._receive(stego)[0]
@@ -156,15 +157,28 @@ class SMILENet(HidingModel):
         return secrets.to(self.device)  # as they are: the mosaic network takes a few at a time
 
     def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
+        """-> secrets (B,N,3,H,W), mosaic^ (B,3,h,w)."""
         z_embed = self.mosaic.latent(stego, self._z_shape(stego))
-        cover, mosaic = self._extract_mosaic(stego, z_embed)
-        return self.mosaic.reveal(mosaic, self.mosaic.condition(cover), like=stego), mosaic
+        if self.mosaic.encoder is None:  # nobody asks for the cover
+            height, width = even_size(stego)
+            mosaic = self.imse.reveal(stego[..., :height, :width] - 0.5, z_embed)
+            height, width = self.mosaic.size(stego)
+            mosaic, condition = mosaic[..., :height, :width], None
+        else:
+            cover, mosaic = self._extract_mosaic(stego, z_embed)
+            condition = self.mosaic.condition(cover)
+        return self.mosaic.reveal(mosaic, condition, like=stego, slices=self._slices), mosaic
 
     def _embed_mosaic(self, cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        stego, z = self.imse(*self._centred(cover, mosaic))
+        return with_rim(stego + 0.5, cover), z
+
+    @staticmethod
+    def _centred(cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
+        """The cover's even part around 0, and the mosaic of that size."""
         height, width = even_size(cover)
         inner = cover[..., :height, :width] - 0.5
-        stego, z = self.imse(inner, grown(mosaic, inner))
-        return with_rim(stego + 0.5, cover), z
+        return inner, grown(mosaic, inner)
 
     def _extract_mosaic(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         height, width = even_size(stego)

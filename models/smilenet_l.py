@@ -102,7 +102,7 @@ class SMILENetL(KeyedMethod):
 
     def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
         grey = [torch.full_like(cover, EMPTY)] * (self.num_secrets - len(secrets))
-        (mosaic,) = self.mosaic.hide([*secrets, *grey])
+        (mosaic,) = self.mosaic.hide([*secrets, *grey], slices=self._slices)
         about = self.method, self.fingerprint
         note = pack_about(len(secrets), note, self.num_secrets)
         return self.lattice.seal(cover, mosaic, key, note, about, marked, self.shaping)
@@ -111,5 +111,7 @@ class SMILENetL(KeyedMethod):
         size, about = self.mosaic.size(stego), (self.method, self.fingerprint)
         mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
         count, note = unpack_about(note, self.num_secrets)
-        revealed = self.mosaic.reveal(mosaic[None], None, like=stego[None], finish=self._to_uint8)
+        revealed = self.mosaic.reveal(
+            mosaic[None], None, like=stego[None], finish=self._to_uint8, slices=self._slices
+        )
         return list(revealed[0].to(stego.device)[:count]), note

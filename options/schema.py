@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -239,7 +240,17 @@ class Train(Section):
         gt=0,
         description="time after which the run ends, its schedule and phases with it; null: none [min]",
     )
-    batch_size: int = Field(1, ge=1, description="groups in one step [groups]")
+    batch_size: int = Field(1, ge=1, description="groups in one optimiser step [groups]")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="passes that a step's groups are split into, to save memory; it divides batch_size",
+    )
+    checkpoint_blocks: bool = Field(
+        False,
+        description="keep only the inputs of each block and compute the rest again in the backward pass: "
+        "several times less memory, a third more time, the same weights",
+    )
     start_from: Text | None = Field(
         None,
         description="weights of the same method to start from (a run, a shipped name, a file): what the "
@@ -266,8 +277,15 @@ class Train(Section):
     checkpoint_every: int = Field(1000, ge=1, description="time between checkpoints [steps]")
     validate_every: int = Field(1000, ge=1, description="time between validations [steps]")
     log_every: int = Field(50, ge=1, description="time between lines in the log [steps]")
-    precision: Literal["fp32", "bf16", "auto"] = Field(
-        "fp32", description="arithmetic of the network; auto: bf16 where the device has it"
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
+        "fp32", description="arithmetic of the network; auto: bf16 where the device has it, else fp32"
+    )
+    ema: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="decay of a running mean of the weights, which is then what is validated and kept for "
+        "use; null: none",
     )
     channels_last: bool = Field(False, description="memory layout NHWC, faster on some GPUs")
     compile: bool = Field(False, description="torch.compile the network")
@@ -281,6 +299,14 @@ class Train(Section):
         description="what a stego may pass through: one entry is drawn a step (docs/channel.md)",
     )
     phases: list[Phase] = Field([Phase(name="all", share=1.0)], description="in order; their shares sum to 1")
+
+    @field_validator("accumulate")
+    @classmethod
+    def _divides_the_batch(cls, accumulate: int, info: ValidationInfo) -> int:
+        groups = info.data.get("batch_size", accumulate)
+        if groups % accumulate:
+            raise UserError(f"batch_size {groups} cannot be split into {accumulate} equal passes")
+        return accumulate
 
     @field_validator("phases")
     @classmethod

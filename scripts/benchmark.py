@@ -4,11 +4,14 @@ Run from the checkout: `python scripts/benchmark.py --help`. Prints Markdown for
 """
 
 import argparse
-import platform
+import copy
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +21,26 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container.codecs import PayloadCodec
+from data.files import write_beside
 from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
 from data.transforms import fit_picture
-from engine.build import build_channels, build_network, build_objectives, choose_device, has_fast_bf16
+from engine.benchmark import (
+    ADAPTERS,
+    Contender,
+    Peer,
+    Timing,
+    flops_of,
+    in_turns,
+    markdown,
+    report,
+    summed,
+    timed,
+    yardsticks,
+)
+from engine.build import build_channels, build_network, build_objectives, choose_device
 from engine.command import Parser, run_command
-from engine.log import device_name
+from engine.log import device_name, git_commit, machine_name
+from engine.precision import HALF, has, set_precision
 from engine.training.step import Step
 from errors import UserError
 from metrics.capacity import payload
@@ -30,11 +48,12 @@ from metrics.image import score_pair
 from models import HidingModel
 from options import TrainOptions, load_train
 
-VARIANTS = {  # name -> (bfloat16, channels_last)
-    "fp32": (False, False),
-    "fp32 channels_last": (False, True),
-    "bf16": (True, False),
-    "bf16 channels_last": (True, True),
+PEER = "the authors' code"
+VARIANTS = {  # of a training step: name -> (precision, channels_last)
+    "fp32": ("fp32", False),
+    "fp32 channels_last": ("fp32", True),
+    "bf16": ("bf16", False),
+    "bf16 channels_last": ("bf16", True),
 }
 
 PARSER = Parser(
@@ -43,7 +62,8 @@ PARSER = Parser(
     epilog="""examples:
   python scripts/benchmark.py scoring
   python scripts/benchmark.py network -opt options/train/smilenet_25.yml --device cuda
-  python scripts/benchmark.py network -opt options/train/invmihnet_4.yml --size 1024 --no-train""",
+  python scripts/benchmark.py network -opt options/train/invmihnet_4.yml --size 1024 --no-train
+  python scripts/benchmark.py network -opt options/train/hinet_1.yml --peer ../HiNet --adapter hinet""",
 )
 PARSER.add_argument("what", choices=("scoring", "network"), help="what to measure")
 PARSER.add_argument(
@@ -70,9 +90,14 @@ network_options.add_argument(
     help="side of the pictures hidden and revealed (default: 256)",
 )
 network_options.add_argument(
-    "--repeat", type=int, default=5, metavar="N", help="timed calls, after one that is not (default: 5)"
+    "--repeat", type=int, default=5, metavar="N", help="rounds, after one that does not count (default: 5)"
 )
 network_options.add_argument("--no-train", action="store_true", help="only hide and reveal")
+network_options.add_argument(
+    "--peer", type=Path, metavar="DIR", help="a checkout of the authors' code, timed in a process of its own"
+)
+network_options.add_argument("--adapter", choices=tuple(ADAPTERS), help="whose code that is")
+network_options.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
 network_options.add_argument("--compile", action="store_true", help="torch.compile the network in training")
 
 
@@ -80,6 +105,8 @@ def main(arguments: argparse.Namespace) -> None:
     for name in ("groups", "size", "repeat"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: expected 1 or more")
+    if (arguments.peer is None) != (arguments.adapter is None):
+        raise UserError("--peer and --adapter go together: where the code is, and whose")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.what == "scoring":
@@ -104,9 +131,9 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
         file = Path(name) / "picture.png"
         for _ in range(groups):
             for a, b in pairs:
-                spent["write"] += timed(write_picture, file, b)
-                spent["read"] += timed(read_picture, file)
-                spent["score"] += timed(score_pair, a, b)
+                spent["write"] += clocked(write_picture, file, b)
+                spent["read"] += clocked(read_picture, file)
+                spent["score"] += clocked(score_pair, a, b)
     both = spent["write"] + spent["read"]
     count = groups * per_group
     print(f"{groups} groups of {per_group} pictures of {size} pixels; {machine()}")
@@ -117,7 +144,7 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
     codec = PayloadCodec()
     for target in (28.0, 34.0, 40.0, 46.0):
         wall, cpu = 1e3 * np.mean(
-            [timed(payload, a, target, codec) for a, _ in pairs[: len(pictures)]], axis=0
+            [clocked(payload, a, target, codec) for a, _ in pairs[: len(pictures)]], axis=0
         )
         print(f"| payload of a secret at {target:.0f} dB | {wall:.0f} | {cpu:.0f} | |")
 
@@ -127,7 +154,7 @@ def noisy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture + rng.normal(0, 3.2, picture.shape), 0, 255).astype(np.uint8)
 
 
-def timed(function: Callable, *arguments) -> np.ndarray:
+def clocked(function: Callable, *arguments) -> np.ndarray:
     """Seconds of wall-clock and of CPU time (2,); the latter is the less troubled by a busy machine."""
     start = np.array([time.perf_counter(), time.process_time()])
     function(*arguments)
@@ -138,52 +165,133 @@ def timed(function: Callable, *arguments) -> np.ndarray:
 
 
 def network(arguments: argparse.Namespace) -> None:
-    """Training steps, hides and reveals of an option file's network: fresh weights, random pictures."""
+    """Training steps, hides and reveals of an option file's network, side by side with another project's."""
     options = load_train(arguments.opt)
     device = choose_device(arguments.device)
     model = build_network(options).to(device)
-    parameters = sum(p.numel() for p in model.parameters())
     crop, batch = options.data.train.crop or 128, options.train.batch_size
-    what = f"{options.network.type}, {model.num_secrets} secrets, {parameters / 1e6:.2f} M parameters"
-    print(f"{arguments.opt}: {what}; {machine(device)}")
-    print("| | training step | groups a second | peak memory |\n|---|---|---|---|")
-    for name, (half, channels_last) in VARIANTS.items() if not arguments.no_train else ():
-        if half and not has_fast_bf16(device):
-            print(f"| {name} | not measured: this device has no bfloat16 arithmetic | | |")
-            continue
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        model.to(memory_format=layout)
-        reset_memory(device)
-        step = training_step(model, options, batch, crop, half, arguments.compile)
-        seconds = repeated(step, arguments.repeat, device)
-        print(f"| {name} | {seconds:.3f} s | {batch / seconds:.2f} | {peak_memory(device)} |")
+    pictures = {
+        "cover": random_pictures(1, arguments.size),
+        "secrets": random_pictures(model.num_secrets, arguments.size)[None],
+        "crop_cover": random_pictures(batch, crop),
+        "crop_secrets": random_pictures(batch * model.num_secrets, crop).unflatten(0, (batch, -1)),
+    }
+    pictures = {name: picture.to(device) for name, picture in pictures.items()}
+    calls = deployed_calls(model, pictures, device)
     if not arguments.no_train:
-        print(f"\n(crop {crop}, batch {batch})\n")
-    model.to(memory_format=torch.contiguous_format).eval()
-    cover = random_pictures(1, arguments.size)
-    secrets = random_pictures(model.num_secrets, arguments.size)[None]
-    reset_memory(device)
-    hide = repeated(lambda: model.hide(cover, secrets), arguments.repeat, device)
-    stego = model.hide(cover, secrets)
-    reveal = repeated(lambda: model.reveal(stego), arguments.repeat, device)
-    print(f"| {arguments.size} pixels, fp32 | seconds | peak memory |\n|---|---|---|")
-    print(f"| hide {model.num_secrets} | {hide:.3f} | {peak_memory(device)} |")
-    print(f"| reveal {model.num_secrets} | {reveal:.3f} | |")
+        calls["training step"] = training_calls(model, options, pictures, device, arguments.compile)
+    about = {
+        "command": ["scripts/benchmark.py", *sys.argv[1:]],
+        "network": f"{options.network.type}, {model.num_secrets} secrets",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "pictures": arguments.size,
+        "crop": crop,
+        "batch": batch,
+        "machine": machine(device),
+        "git_commit": git_commit(),
+    }
+    with ExitStack() as stack:
+        peer = None
+        if arguments.peer:
+            peer = stack.enter_context(Peer(arguments.peer, arguments.adapter, pictures, device))
+            about["peer"] = {"adapter": arguments.adapter, **peer.about}
+        timings, rates = measured(calls, peer, arguments.repeat, device)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    print(f"{arguments.opt}: {about['network']}, {millions:.2f} M parameters; {machine(device)}")
+    print(f"hide and reveal: {arguments.size} px; training step: {batch} groups of {crop} px\n")
+    print(markdown(timings, rates, PEER if peer else "fp32"))
+    if device.type == "cpu" and not has(device, "bf16"):
+        print("\nbf16: not measured, this device has no bfloat16 arithmetic")
+    if arguments.json:
+        write_beside(arguments.json, (json.dumps(report(about, timings, rates), indent=1) + "\n").encode())
 
 
-def training_step(
-    model: HidingModel, options: TrainOptions, batch: int, crop: int, half: bool, compiled: bool
-) -> Callable[[], object]:
+def measured(
+    calls: dict[str, dict[str, Callable[[], object]]], peer: Peer | None, rounds: int, device: torch.device
+) -> tuple[list[Timing], dict[str, float]]:
+    """calls: by operation, by contender -> what each took, and the machine's rates (FLOP a second)."""
+    timings, sticks = [], yardsticks(device)
+    spent: dict[str, list[float]] = {name: [] for name in sticks}
+    for operation, contenders in calls.items():
+        turns: dict[str, Contender] = {
+            name: partial(timed, call, device) for name, call in (contenders | sticks).items()
+        }
+        flops = {name: flops_of(call) for name, call in contenders.items()}
+        if peer is not None:
+            turns[PEER], flops[PEER] = partial(peer.seconds, operation), peer.flops(operation)
+        seconds = in_turns(turns, rounds)
+        for name in sticks:
+            spent[name] += seconds.pop(name)
+        for name, each in seconds.items():
+            memory = None if name == PEER else memory_of(contenders[name], device)
+            timings.append(Timing(name, operation, flops[name], each, memory))
+    both: dict[str, list[Timing]] = {one.contender: [] for one in timings if one.operation == "reveal"}
+    for one in timings:
+        if one.operation in ("hide", "reveal"):
+            both[one.contender].append(one)
+    timings += [summed(parts, "hide + reveal") for parts in both.values()]
+    rates = {name: flops_of(call) / float(np.median(spent[name])) for name, call in sticks.items()}
+    return timings, rates
+
+
+def deployed_calls(
+    model: HidingModel, pictures: dict[str, torch.Tensor], device: torch.device
+) -> dict[str, dict[str, Callable[[], object]]]:
+    """Hide and reveal, in float32 and in the half precisions that the device has."""
+    calls: dict[str, dict[str, Callable[[], object]]] = {"hide": {}, "reveal": {}}
+    stego = model.hide(pictures["cover"], pictures["secrets"])
+    for name in ("fp32", "bf16"):
+        if not has(device, name):
+            continue
+
+        def in_precision(call: Callable, *given: torch.Tensor, name: str = name) -> object:
+            set_precision(model, name)
+            return call(*given)
+
+        calls["hide"][name] = partial(in_precision, model.hide, pictures["cover"], pictures["secrets"])
+        calls["reveal"][name] = partial(in_precision, model.reveal, stego)
+    return calls
+
+
+def training_calls(
+    model: HidingModel,
+    options: TrainOptions,
+    pictures: dict[str, torch.Tensor],
+    device: torch.device,
+    compiled: bool,
+) -> dict[str, Callable[[], object]]:
     """The trainer's own step, without reading pictures: the last phase of the option file, at a tiny rate."""
-    objective = build_objectives(options, model)[-1].to(model.device)
-    channel = build_channels(options)[-1]
-    network = torch.compile(model.train()) if compiled else model.train()
-    step = Step(model, network, options.train, options.critic, half)
-    cover = random_pictures(batch, crop).to(model.device)
-    secrets = random_pictures(batch * model.num_secrets, crop).to(model.device)
-    secrets = secrets.reshape(batch, model.num_secrets, 3, crop, crop)
-    drawn = None if channel is None else channel.drawn(options.seed, step=0)
-    return lambda: step(cover, secrets, objective, progress=0.5, rate=1e-9, channel=drawn)
+    calls: dict[str, Callable[[], object]] = {}
+    for name, (precision, channels_last) in VARIANTS.items():
+        if not has(device, precision):
+            continue
+        one = copy.deepcopy(model)
+        one.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        objective = build_objectives(options, one)[-1].to(device)
+        channel = build_channels(options)[-1]
+        network = torch.compile(one.train()) if compiled else one.train()
+        step = Step(one, network, options.train, options.critic, HALF[precision])
+        drawn = None if channel is None else channel.drawn(options.seed, step=0)
+        calls[name] = partial(
+            step,
+            pictures["crop_cover"],
+            pictures["crop_secrets"],
+            objective,
+            progress=0.5,
+            rate=1e-9,
+            channel=drawn,
+        )
+    return calls
+
+
+def memory_of(call: Callable[[], object], device: torch.device) -> int | None:
+    """Peak memory of one call on a GPU [bytes]."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    return torch.cuda.max_memory_allocated(device)
 
 
 def random_pictures(count: int, size: int) -> torch.Tensor:
@@ -191,38 +299,8 @@ def random_pictures(count: int, size: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(0)).byte()
 
 
-def repeated(call: Callable, times: int, device: torch.device) -> float:
-    """Median seconds of a call, after one that warms up."""
-    call()
-    seconds = []
-    for _ in range(times):
-        synchronize(device)
-        start = time.perf_counter()
-        call()
-        synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def reset_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "-"
-    return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
-
-
 def machine(device: torch.device | None = None) -> str:
-    name = device_name(device) if device else platform.processor() or platform.machine()
+    name = device_name(device) if device and device.type != "cpu" else machine_name()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 

@@ -263,6 +263,10 @@ def test_mistakes_in_hiding(trained, command, tmp_path, pictures):
         (hide(weights="tny"), "weights 'tny': no such file, run or pretrained network; there are: tiny"),
         (hide(weights="evil.pt"), "evil.pt: not a whole safetensors file"),
         (hide(out="nowhere/s.png"), "nowhere: no such folder"),
+        (
+            hide("codec_lsb", a, (b,), "s.png", "--precision", "bf16"),
+            "precision bf16: 'codec_lsb' has no network",
+        ),
     ]
     for done, message in cases:
         error(done, message)

@@ -28,6 +28,7 @@ from data.images import (
     to_tensor,
     write_picture,
 )
+from data.memory import free_memory
 from data.transforms import fit_secret, unfit_secret
 from errors import UserError
 from metrics.image import psnr
@@ -135,6 +136,7 @@ def hide_in_memory(
             changed.append(file)
             array = fit_secret(array, height, width, fit)
         hidden.append(to_tensor(array))
+    model.room = free_memory(model.device)
     if isinstance(model, KeyedMethod):
         names = [file.name for file in files]
         note = pack_note(Note("own", [], names) if own_sizes else Note(fit, sizes, []))
@@ -219,6 +221,7 @@ def reveal_files(
             f"{model.smallest[1]}x{model.smallest[0]}"
         )
     damaged = False
+    model.room = free_memory(model.device)
     if isinstance(model, KeyedMethod):
         try:
             try:

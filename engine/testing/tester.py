@@ -10,6 +10,7 @@ from data.loader import EvaluationGroups
 from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
 from engine.log import close_log, device_name, environment, failures_logged, log_to, logger
+from engine.precision import name_of, set_precision
 from engine.testing.evaluate import evaluate
 from engine.testing.results import table
 from errors import UserError
@@ -17,10 +18,13 @@ from models import HidingModel
 from options import TestOptions, dump
 
 
-def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None = None) -> None:
+def run_tests(
+    options: TestOptions, experiments: Path, chosen: list[str] | None = None, precision: str = "fp32"
+) -> None:
     """Test the weights of an option file on its data sets (or on those named in `chosen`).
 
-    Weights and all data sets are checked before the first is scored.
+    precision: fp32, bf16 or fp16, in which the network hides and reveals. Weights and all data sets are
+    checked before the first is scored.
     """
     device = choose_device(options.device)
     attacks = build_attacks(options)
@@ -29,6 +33,7 @@ def run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None 
         model, weights = load_model(options.weights, device, experiments, expect)
     except UserError as error:
         raise options.error("weights", str(error)) from error
+    set_precision(model, precision)
     sets = {}
     for k, pictures in enumerate(options.data.test):
         name = set_name(pictures)
@@ -78,6 +83,7 @@ def _test(
         "seed": options.seed,
         "through": "PNG",
         "device": device_name(model.device),
+        "precision": name_of(model.inner_type),
         "machine": env["machine"],
         "command": env["command"],
         "git_commit": env["git_commit"],

@@ -21,6 +21,9 @@ class Muon(Optimizer):
 
     where u = U S V^T, to the accuracy of five Newton-Schulz rounds. The gradient's scale drops out, so a
     run cannot explode by a large gradient.
+
+    Kernels whose matrices have the same shape are worked on as one stack, so that a step takes some thirty
+    operations a shape rather than a kernel.
     """
 
     def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95):
@@ -30,38 +33,49 @@ class Muon(Optimizer):
     def step(self, closure=None) -> None:  # type: ignore[override]
         """Where `found_inf` was set and is above 0, everything stays as it was (as in torch's fused Adam)."""
         found_inf = getattr(self, "found_inf", None)
+        bad = None if found_inf is None else found_inf > 0
         for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = {}
             for kernel in group["params"]:
-                if kernel.grad is None:
-                    continue
-                state = self.state[kernel]
-                if not state:
-                    state["momentum"] = torch.zeros_like(kernel)
-                gradient = kernel.grad
-                if found_inf is not None:
-                    gradient = torch.where(found_inf > 0, state["momentum"], gradient)  # momentum stays then
-                state["momentum"].lerp_(gradient, 1 - group["momentum"])
-                update = gradient.lerp(state["momentum"], group["momentum"])
-                rows, columns = update.flatten(1).shape
-                update = orthogonalised(update.flatten(1)).reshape(kernel.shape)
-                if found_inf is not None:
-                    update = torch.where(found_inf > 0, torch.zeros_like(update), update)
-                kernel.add_(update, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+                if kernel.grad is not None:
+                    shapes.setdefault(kernel.shape, []).append(kernel)
+            for kernels in shapes.values():
+                self._update(kernels, group["lr"], group["momentum"], bad)
+
+    def _update(self, kernels: list[Tensor], lr: float, decay: float, bad: Tensor | None) -> None:
+        """A step of kernels that all have one shape."""
+        for kernel in kernels:
+            if not self.state[kernel]:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
+        gradient = torch.stack([kernel.grad for kernel in kernels])  # type: ignore[misc]
+        momentum = torch.stack(momenta)
+        if bad is not None:
+            gradient = torch.where(bad, momentum, gradient)  # the momentum stays as it is then
+        momentum.lerp_(gradient, 1 - decay)
+        torch._foreach_copy_(momenta, momentum.unbind())
+        update = gradient.lerp_(momentum, decay)
+        update = orthogonalised(update.flatten(2)).reshape(update.shape)
+        if bad is not None:
+            update.masked_fill_(bad, 0)
+        rows = len(kernels[0])
+        columns = kernels[0].numel() // rows
+        torch._foreach_add_(kernels, update.unbind(), alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """U V^T of matrix = U S V^T, nearly: (r,c) -> (r,c), singular values about 0.7 to 1.2.
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """U V^T of each matrix = U S V^T, nearly: (K,r,c) -> (K,r,c), singular values about 0.7 to 1.2.
 
     Those below a part in 500 of the matrix's norm come out smaller.
     """
     a, b, c = NEWTON_SCHULZ
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = matrix if wide else matrix.T
-    x = x / (x.norm() + 1e-12)
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices if wide else matrices.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
     for _ in range(5):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if wide else x.T
+        gram = torch.bmm(x, x.mT)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x if wide else x.mT
 
 
 class Player:

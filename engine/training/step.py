@@ -6,9 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from channel.training import Drawn
+from engine.training.average import Average
 from engine.training.optimizers import Player, critic_player, method_player
 from models import Hidden, HidingModel
-from models.layers.quantize import Channel
 from models.losses import Objective, losses_of
 from options import Critic, Train
 
@@ -18,11 +19,14 @@ TOTAL, NORM, CRITIC = "total", "gradient_norm", "critic/"  # names of terms; the
 class Step:
     """What the trainer does with a batch, and scripts/benchmark.py times.
 
-    A step whose loss or gradient is not finite leaves no trace: weights, buffers and the optimisers' state
-    stay as they were. That is decided on the device; `bad_in_row`, `worst_in_row` and `skipped` (steps) are
-    counted there too, so that the host reads them when it wants to and never has to wait.
+    A step whose loss or gradient is not finite leaves no trace: weights, buffers, their running mean and the
+    optimisers' state stay as they were. That is decided on the device; `bad_in_row`, `worst_in_row` and
+    `skipped` (steps) are counted there too, so that the host reads them when it wants to and never has to
+    wait.
 
-    model: is trained; network: the same, perhaps compiled. half: bfloat16 inside the sub-networks.
+    model: is trained; network: the same, perhaps compiled. half: the type inside the sub-networks, bfloat16
+    or float16; None: float32. With float16 the loss is multiplied by a scale, so that small gradients do not
+    become 0; an overflow that a smaller scale mends is skipped, but does not count as a bad step in a row.
     """
 
     def __init__(
@@ -31,12 +35,15 @@ class Step:
         network: Callable[..., Hidden],
         train: Train,
         critic: Critic | None = None,
-        half: bool = False,
+        half: torch.dtype | None = None,
     ):
         self.model, self.network, self.half = model, network, half
         self.limit = train.grad_clip or math.inf
+        self.passes = train.accumulate
         self.method = method_player(model, train)
         self.critic = critic_player(model, critic or Critic(), train)
+        self.average = Average(model, train.ema) if train.ema is not None else None
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=half == torch.float16)
         self.bad_in_row, self.worst_in_row, self.skipped = torch.zeros(
             3, dtype=torch.int64, device=model.device
         ).unbind()
@@ -53,45 +60,87 @@ class Step:
         progress: float,
         rate: float,
         number: int = 0,
-        channel: Channel | None = None,
+        channel: Drawn | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """cover (B,3,H,W), secrets (B,N,3,H,W), uint8 on the device -> (terms, the method's terms' weights).
 
         rate: the learning rate. number: of the step in the run, by which the critic's turn is known.
         Terms are scalars on the device: those of the method, "total", "gradient_norm", and the critic's as
-        "critic/...".
+        "critic/...". Each is the mean over the passes that the batch is split into.
         """
-        cover, secrets = cover.float() / 255, secrets.float() / 255
         for player in self.players:
             player.prepare(rate)
         buffers = [buffer.clone() for buffer in self.model.buffers()]
-        with torch.autocast(cover.device.type, torch.bfloat16, enabled=self.half):
-            losses = losses_of(self.network, objective, cover, secrets, progress, channel)
-        assert (losses.critic is None) == (self.model.critic is None), "Losses.critic: for a critic"
-        losses.total.backward()
-        norm = self.method.clipped(self.limit)
-        good = torch.isfinite(losses.total + norm)
-        terms = {TOTAL: losses.total, **losses.terms, NORM: norm}
-        if self.critic is not None and losses.critic is not None and self.critic.has_its_turn(number):
-            # The method's loss went through the critic and left gradients there.
-            self.critic.prepare(rate)
-            losses.critic.total.backward()
-            norm = self.critic.clipped(self.limit)
-            good = good & torch.isfinite(losses.critic.total + norm)
-            its = {TOTAL: losses.critic.total, **losses.critic.terms, NORM: norm}
-            terms |= {f"{CRITIC}{name}": value for name, value in its.items()}
-            self.critic.update(good)
-        self.method.update(good)
+        its_turn = self.critic is not None and self.critic.has_its_turn(number)
+        sums: dict[str, Tensor] = {}
+        first = 0
+        for some, theirs in zip(cover.chunk(self.passes), secrets.chunk(self.passes), strict=True):
+            drawn = None if channel is None else channel.from_picture(first)
+            terms, weights = self._gradients(some, theirs, objective, progress, drawn, its_turn)
+            sums = {name: sums.get(name, 0) + value / self.passes for name, value in terms.items()}
+            first += len(some)
+        good = self._update(sums)
         with torch.no_grad():
             # The forward pass has moved batch normalisation's means.
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(torch.where(good, buffer, before))
-            self._count(good)
+        if self.average is not None:
+            self.average.update(number, good)
+        return sums, weights
+
+    def _gradients(
+        self,
+        cover: Tensor,
+        secrets: Tensor,
+        objective: Objective,
+        progress: float,
+        channel: Drawn | None,
+        its_turn: bool,
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """One pass: add its share of each player's gradient; (terms, weights of the method's terms)."""
+        cover, secrets = cover.float() / 255, secrets.float() / 255
+        if self.network is not self.model:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave is no longer needed
+        with torch.autocast(cover.device.type, self.half, enabled=self.half is not None):
+            losses = losses_of(self.network, objective, cover, secrets, progress, channel)
+        assert (losses.critic is None) == (self.model.critic is None), "Losses.critic: for a critic"
+        # The method's loss goes through the critic: without `inputs` it would leave gradients there.
+        self._backward(losses.total, self.method)
+        terms = {TOTAL: losses.total, **losses.terms}
+        if self.critic is not None and losses.critic is not None and its_turn:
+            self._backward(losses.critic.total, self.critic)
+            its = {TOTAL: losses.critic.total, **losses.critic.terms}
+            terms |= {f"{CRITIC}{name}": value for name, value in its.items()}
         return {name: value.detach() for name, value in terms.items()}, losses.weights
 
-    def _count(self, good: Tensor) -> None:
-        bad = (~good).to(self.skipped.dtype)
-        self.skipped += bad
+    def _backward(self, loss: Tensor, player: Player) -> None:
+        trained = [p for p in player.parameters if p.requires_grad]
+        self.scaler.scale(loss / self.passes).backward(inputs=trained)
+
+    def _update(self, terms: dict[str, Tensor]) -> Tensor:
+        """Clip, decide, update, count. Adds the gradients' norms to the terms; whether the step was good."""
+        playing = [(self.method, "")]
+        if self.critic is not None and f"{CRITIC}{TOTAL}" in terms:
+            playing.append((self.critic, CRITIC))
+        good = torch.ones((), dtype=torch.bool, device=self.model.device)
+        finite = good
+        for player, prefix in playing:
+            for optimizer, _ in player.optimizers:
+                self.scaler.unscale_(optimizer)
+            terms[f"{prefix}{NORM}"] = norm = player.clipped(self.limit)
+            finite = finite & torch.isfinite(terms[f"{prefix}{TOTAL}"])
+            good = good & torch.isfinite(terms[f"{prefix}{TOTAL}"] + norm)
+        for player, _ in reversed(playing):
+            player.update(good)
+        overflow: Tensor | bool = False
+        if self.scaler.is_enabled():
+            overflow = finite & ~good & (self.scaler.scale(torch.ones_like(norm)) > 1)
+            self.scaler.update()
+        self._count(good, overflow)
+        return good
+
+    def _count(self, good: Tensor, overflow: Tensor | bool) -> None:
+        self.skipped += ~good
         self.bad_in_row += 1
-        self.bad_in_row *= bad
+        self.bad_in_row *= ~(good | overflow)
         torch.maximum(self.worst_in_row, self.bad_in_row, out=self.worst_in_row)

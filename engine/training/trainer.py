@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from data.files import write_beside
 from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
-from engine.build import build_training, choose_device, has_fast_bf16, left_out
+from engine.build import build_training, choose_device, left_out
 from engine.checkpoint import (
     load_state,
     random_state,
@@ -27,8 +27,11 @@ from engine.checkpoint import (
 )
 from engine.interrupt import StopRequest
 from engine.log import close_log, environment, failures_logged, git_commit, log_to, logger
+from engine.precision import choose, name_of
 from engine.testing.evaluate import validate
 from engine.training.board import Board
+from engine.training.pace import Pace
+from engine.training.profiling import profiled
 from engine.training.run_folder import changes, open_run, record_validation
 from engine.training.step import CRITIC, NORM, TOTAL, Step
 from engine.training.trend import CALM, EXPLODED, Trend
@@ -55,9 +58,11 @@ class Trainer:
     the step, or is in the saved state; so an interrupted run, resumed, ends with the same weights (on a
     CPU bit for bit). Not so with `train.minutes`: then the schedule and the end depend on how fast the
     machine is.
+
+    profile: how many steps are traced into the run's folder, in profile/.
     """
 
-    def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False):
+    def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False, profile: int = 0):
         self.options, self.train = options, options.train
         self.run = experiments / options.name
         # All that can be the user's mistake comes first, before anything is written.
@@ -73,16 +78,24 @@ class Trainer:
                 started = start_from(self.model, self.train.start_from, experiments)
             except UserError as error:
                 raise options.error("train.start_from", str(error)) from error
+        try:
+            self.half = choose(self.train.precision, self.device)
+        except UserError as error:
+            raise options.error("train.precision", str(error)) from error
         self.model.to(self.device).train()
         for objective in self.objectives:
             objective.to(self.device)
         if self.train.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.network = torch.compile(self.model) if self.train.compile else self.model
-        self.half = self.train.precision == "bf16" or (
-            self.train.precision == "auto" and has_fast_bf16(self.device)
-        )
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # patches have one size, so the search pays
+        # On a GPU the kernels of a pass are recorded once and then started together (CUDA graphs).
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        self.network = torch.compile(self.model, mode=mode) if self.train.compile else self.model
         self.one_step = Step(self.model, self.network, self.train, options.critic, self.half)
+        average = self.one_step.average
+        self.result = average.model if average else self.model  # what is validated and kept for use
+        self.pace, self.profile = Pace(self.device), profile
         self.step = 0
         self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
@@ -138,10 +151,13 @@ class Trainer:
         total = None if self.train.minutes else self.train.steps
         progress = tqdm(total=total, initial=self.step, unit="step", desc=self.options.name)
         started = time.monotonic() - self.seconds
-        with closing(board), progress, logging_redirect_tqdm([logger]):
+        traced = profiled(self.run / "profile", self.profile, self.device)
+        with closing(board), progress, logging_redirect_tqdm([logger]), traced as trace:
+            self.pace.begin()
             while not self.finished() and not stop.asked:
-                for batch in self._batches():
+                for batch in self.pace.watched(self._batches()):
                     self._train_step(batch)
+                    trace()
                     self.step += 1
                     self.seconds = time.monotonic() - started
                     progress.update()
@@ -162,6 +178,8 @@ class Trainer:
                     # Never amid bad steps: the checkpoint is what a diverged run goes back to.
                     if save and not self.bad_in_row:
                         self._save("last")
+                    if look or save:
+                        self.pace.begin()  # which took time of its own
                     if stop.asked or self.finished():
                         break
             if stop.asked or self.bad_in_row:
@@ -198,6 +216,7 @@ class Trainer:
             None if channel is None else channel.drawn(self.options.seed, self.step),
         )
         self.waiting.append(Waiting(self.step, self._phase(), terms, weights))
+        self.pace.groups += self.train.batch_size
 
     def _diverged(self) -> bool:
         """Read what the steps since the last time gave; whether the run must go back to a checkpoint."""
@@ -288,6 +307,7 @@ class Trainer:
     def _log(self, board: Board) -> str:
         """Write the means of the steps since the last time; the loss, for the bar."""
         window, self.window = self.window, []
+        pace = self.pace.read()
         if not window:
             return "none"
         means = {}
@@ -297,13 +317,17 @@ class Trainer:
             board.scalar(f"train/{name}", means[name], self.step)
         board.scalar("train/learning_rate", self.learning_rate(), self.step)
         board.scalar("train/skipped_steps", self.skipped, self.step)
+        board.scalar("speed/groups_per_second", pace.groups_per_second, self.step)
+        board.scalar("speed/waiting_share", pace.waiting, self.step)
+        if pace.peak_memory is not None:
+            board.scalar("speed/peak_memory_gib", pace.peak_memory / 2**30, self.step)
         text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
-        logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}")
+        logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}  {pace}")
         return f"{means[TOTAL]:.3g}"
 
     def _validate(self, board: Board, groups: EvaluationGroups) -> None:
         try:
-            scores, figure = validate(self.model, groups)
+            scores, figure = validate(self.result, groups)
         except NotFinite as error:  # a divergence: the training steps tell whether the run must go back
             logger.info(f"step {self.step}: validation: not possible: {error}")
             return
@@ -333,7 +357,7 @@ class Trainer:
         """
         folder = self.run / "checkpoints"
         weights = weights_file(  # made first: what is not finite is refused before anything is written
-            self.model,
+            self.result,
             step=self.step,
             run=self.options.name,
             git_commit=git_commit(),
@@ -347,6 +371,8 @@ class Trainer:
             "seconds": self.seconds,
             "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
             "model": self.model.state_dict(),
+            "average": self.result.state_dict() if self.one_step.average else None,
+            "scaler": self.one_step.scaler.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers()],
             "lr_factor": self.lr_factor,
             "best": self.best,
@@ -362,6 +388,10 @@ class Trainer:
     def _restore(self, saved: dict, file: Path) -> None:
         try:
             self.model.load_state_dict(saved["model"])
+            if self.one_step.average:  # a state without one: the mean begins with the weights
+                self.result.load_state_dict(saved.get("average") or saved["model"])
+            if saved.get("scaler") and self.one_step.scaler.is_enabled():
+                self.one_step.scaler.load_state_dict(saved["scaler"])
             for optimizer, state in zip(self._optimizers(), saved["optimizers"], strict=True):
                 # Only a fused Adam leaves out bad steps; states of earlier versions are of one that is not.
                 fused = {"fused": True} if isinstance(optimizer, Adam) else {}
@@ -416,7 +446,7 @@ class Trainer:
         limit = f" or {self.train.minutes:g} minutes" if self.train.minutes else ""
         logger.info(
             f"{self.options.name}: {self.options.network.type}, {self.model.num_secrets} secrets, "
-            f"{count / 1e6:.2f} M parameters, {self.device}, {'bf16' if self.half else 'fp32'}, "
+            f"{count / 1e6:.2f} M parameters, {self.device}, {name_of(self.half)}, "
             f"{len(self.groups.pictures)} training pictures, from step {self.step} of {self.train.steps}"
             f"{limit}"
         )

@@ -1,8 +1,9 @@
-"""The affine coupling block that all invertible methods here are stacked from."""
+"""The affine coupling block that all invertible methods here are stacked from, and the stack."""
 
 import torch
 from torch import Tensor, nn
 
+from models.layers.recompute import Recomputing
 from models.layers.subnets import DenseBlock
 
 
@@ -44,17 +45,25 @@ class CouplingBlock(nn.Module):
         self.psi = DenseBlock(b + condition, a, growth, slope) if affine_a else None
 
     def forward(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        seen = _given(b, c)
-        if self.psi is not None:
-            a = a * torch.exp(self._scale(self.psi, seen))
-        a = a + self.phi(seen)
+        a = self.forward_a(a, b, c)
         seen = _given(a, c)
         b = b * torch.exp(self._scale(self.rho, seen)) + self.eta(seen)
         return a, b
 
-    def inverse(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward_a(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+        """a' alone: rho and eta are not run."""
+        seen = _given(b, c)
+        if self.psi is not None:
+            a = a * torch.exp(self._scale(self.psi, seen))
+        return a + self.phi(seen)
+
+    def inverse_b(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+        """b alone, from a' and b': phi and psi are not run."""
         seen = _given(a, c)
-        b = (b - self.eta(seen)) * torch.exp(-self._scale(self.rho, seen))
+        return (b - self.eta(seen)) * torch.exp(-self._scale(self.rho, seen))
+
+    def inverse(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        b = self.inverse_b(a, b, c)
         seen = _given(b, c)
         a = a - self.phi(seen)
         if self.psi is not None:
@@ -64,6 +73,41 @@ class CouplingBlock(nn.Module):
     def _scale(self, subnet: DenseBlock, seen: Tensor) -> Tensor:
         x = subnet(seen).to(seen.dtype)  # under autocast: the exponential stays in full precision
         return self.clamp * (2 * torch.sigmoid(x) - 1)
+
+
+class CouplingStack(Recomputing, nn.ModuleList):
+    """Coupling blocks one after another, all of which see the same condition c.
+
+    `stack(a, b, c) -> (a', b')`, `stack.inverse(a', b', c) -> (a, b)`.
+    Law: inverse(*stack(a, b, c), c) == (a, b) to rounding.
+
+    A sender drops b', and most receivers do not ask for a. `forward_a` gives the same a' and `inverse_b` the
+    same b, without the sub-networks that only the other result needs. Both need at least one block.
+    """
+
+    def forward(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        for block in self:
+            a, b = self._run(block, a, b, c)
+        return a, b
+
+    def forward_a(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+        """a' alone: the last block's rho and eta are not run."""
+        *before, last = self
+        for block in before:
+            a, b = self._run(block, a, b, c)
+        return self._run(last.forward_a, a, b, c)
+
+    def inverse(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        for block in reversed(self):
+            a, b = self._run(block.inverse, a, b, c)
+        return a, b
+
+    def inverse_b(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
+        """b alone: the first block's phi and psi are not run."""
+        first, *others = self
+        for block in reversed(others):
+            a, b = self._run(block.inverse, a, b, c)
+        return self._run(first.inverse_b, a, b, c)
 
 
 def _given(x: Tensor, condition: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.wavelet import haar, ihaar
 
 BANDS = 12  # of an RGB picture: 3 colours x 4 Haar bands
@@ -12,24 +12,30 @@ class BandHiding(nn.Module):
     """cover, picture (B,3,H,W) <-> stego (B,3,H,W), z (B,12,H/2,W/2), H and W even.
 
     Law: inverse(*forward(cover, picture)) == (cover, picture) to rounding.
+    `hide` gives the same stego without what only z needs, `reveal` the same picture without what only the
+    cover needs.
 
     blocks  how many coupling blocks; growth, clamp, slope as in `CouplingBlock`
     """
 
     def __init__(self, blocks: int, growth: int, clamp: float, slope: float = 0.2):
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(BANDS, BANDS, growth=growth, clamp=clamp, slope=slope) for _ in range(blocks)
         )
 
     def forward(self, cover: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = haar(cover), haar(picture)
-        for block in self.blocks:
-            a, b = block(a, b)
-        return ihaar(a), b
+        a, z = self.blocks(haar(cover), haar(picture))
+        return ihaar(a), z
+
+    def hide(self, cover: Tensor, picture: Tensor) -> Tensor:
+        """The stego alone."""
+        return ihaar(self.blocks.forward_a(haar(cover), haar(picture)))
 
     def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = haar(stego), z
-        for block in reversed(self.blocks):
-            a, b = block.inverse(a, b)
+        a, b = self.blocks.inverse(haar(stego), z)
         return ihaar(a), ihaar(b)
+
+    def reveal(self, stego: Tensor, z: Tensor) -> Tensor:
+        """The picture alone."""
+        return ihaar(self.blocks.inverse_b(haar(stego), z))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from models.layers.recompute import Recomputing
+
 
 class ModulationBlock(nn.Module):
     """x + gated, condition-scaled residual: (B,width,h,w), condition (B,condition,h,w) -> (B,width,h,w).
@@ -43,7 +45,7 @@ class ModulationBlock(nn.Module):
         return x + y * self.channel_gate(y) * self.spatial_gate(y) * 4  # 4: both gates start near 1/2
 
 
-class Modulation(nn.Module):
+class Modulation(Recomputing, nn.Module):
     """x + M(x | condition): (B,channels,h,w) -> the same shape. A fresh one is the identity.
 
     Head convolution, `blocks` modulation blocks of `width` channels, tail convolution that starts at
@@ -61,7 +63,7 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         y = self.head(x)
         for block in self.blocks:
-            y = block(y, condition)
+            y = self._run(block, y, condition)
         return x + self.tail(y)
 
 

@@ -1,19 +1,17 @@
 """Secrets <-> one mosaic of small pictures: T, SIS, ICDM and the tiling, and back through SDE."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from errors import UserError
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.latent import stand_in
 from models.layers.modulation import ConditionEncoder, Modulation
 from models.layers.mosaic import BlockTransform, tile, untile
 from models.layers.sizes import grown, tiled_size
-
-SLICE = 2**19  # pixels of secrets that are worked on at a time when no gradient is kept
+from models.layers.slices import USUAL, Slices
 
 
 class ICDM(nn.Module):
@@ -27,21 +25,21 @@ class ICDM(nn.Module):
     def __init__(self, secrets: int, blocks: int, growth: int, clamp: float, condition: int):
         super().__init__()
         high = 3 * (secrets - 1)
-        self.blocks = nn.ModuleList(
+        self.blocks = CouplingStack(
             CouplingBlock(3, high, condition, growth=growth, clamp=clamp) for _ in range(blocks)
         )
 
     def forward(self, bands: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        low, high = bands[:, :3], bands[:, 3:]
-        for block in self.blocks:
-            low, high = block(low, high, condition)
-        return low, high
+        return self.blocks(bands[:, :3], bands[:, 3:], condition)
+
+    def small(self, bands: Tensor, condition: Tensor | None) -> Tensor:
+        """The small picture alone, without what only z needs."""
+        if not len(self.blocks):
+            return bands[:, :3]
+        return self.blocks.forward_a(bands[:, :3], bands[:, 3:], condition)
 
     def inverse(self, small: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
-        low, high = small, z
-        for block in reversed(self.blocks):
-            low, high = block.inverse(low, high, condition)
-        return torch.cat((low, high), dim=1)
+        return torch.cat(self.blocks.inverse(small, z, condition), dim=1)
 
 
 class MosaicNetwork(nn.Module):
@@ -89,6 +87,12 @@ class MosaicNetwork(nn.Module):
         )
         self.rows, self.cols, self.num_secrets, self.z_std = rows, cols, rows * cols, z_std
         bands = 3 * self.num_secrets
+        # Channels that a network holds at a time: what a dense block sees, or some copies of SIS's or SDE's.
+        self._widest = max(
+            bands + condition + 5 * growth,
+            4 * sis_width * (sis_blocks > 0),
+            4 * sde_width * (sde_blocks > 0),
+        )
         self.transform = BlockTransform(rows, cols)
         self.encoder = ConditionEncoder(condition) if condition else None
         self.sis = Modulation(bands, sis_width, sis_blocks, condition) if sis_blocks else None
@@ -106,29 +110,36 @@ class MosaicNetwork(nn.Module):
             return None
         height, width = self.size(cover)
         tiles = untile(cover[..., :height, :width] - 0.5, self.rows, self.cols)
-        return _in_slices(lambda some, _: encoder(some), tiles, None, pixels_as=self.num_secrets)
+        step = USUAL.at_once(height * width // self.num_secrets, 0, tiles.device)
+        return USUAL.map(lambda some: encoder(tiles[some]), len(tiles), step, "looking at the cover")
 
     def forward(self, secrets: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Training: secrets (B,N,3,H,W) -> mosaic (B,3,h,w), z (B*N,3(mn-1),h/m,w/n)."""
         height, width = self.size(secrets)
-        small, z = self._shrunk(secrets[..., :height, :width].flatten(0, 1), condition)
+        inner = secrets[..., :height, :width].flatten(0, 1)
+        small, z = self.icdm(self._selected(inner, condition), condition)
         return tile(small, self.rows, self.cols), z
 
-    def hide(self, secrets: Tensor | Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
+    def hide(
+        self, secrets: Tensor | Sequence[Tensor], condition: Tensor | None = None, slices: Slices = USUAL
+    ) -> Tensor:
         """The mosaic (B,3,h,w) alone.
 
-        secrets: (B,N,3,H,W), or N of (3,H,W), which are then never copied; uint8, a quarter of the memory, or
-        floats.
+        secrets: (B,N,3,H,W), or N of (3,H,W), which are not copied together; uint8, a quarter of the memory,
+        or floats.
         """
         if isinstance(secrets, Tensor):
             secrets = secrets.flatten(0, 1)
         (height, width), device = self.size(secrets[0]), next(self.parameters()).device
 
-        def shrink(some: Tensor | Sequence[Tensor], condition: Tensor | None) -> Tensor:
-            some = some if isinstance(some, Tensor) else torch.stack(tuple(some))
-            return self._shrunk(some[..., :height, :width].to(device), condition)[0]
+        def shrink(some: slice) -> Tensor:
+            inner = torch.stack([x[..., :height, :width] for x in secrets[some]]).to(device)
+            condition_of = None if condition is None else condition[some]
+            return self.icdm.small(self._selected(inner, condition_of), condition_of)
 
-        return tile(_in_slices(shrink, secrets, condition), self.rows, self.cols)
+        step = slices.at_once(height * width, self._bytes_a_pixel, device)
+        small = slices.map(shrink, len(secrets), step, "shrinking")
+        return tile(small, self.rows, self.cols)
 
     def reveal(
         self,
@@ -136,34 +147,44 @@ class MosaicNetwork(nn.Module):
         condition: Tensor | None,
         like: Tensor,
         finish: Callable[[Tensor], Tensor] = lambda secrets: secrets,
+        slices: Slices = USUAL,
     ) -> Tensor:
         """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0.
 
         finish: what becomes of some secrets (.,3,H,W) at a time, such as rounding to uint8.
         """
 
-        def grow(small: Tensor, condition: Tensor | None) -> Tensor:
-            z = self.latent(small, (len(small), 3 * (self.num_secrets - 1), *small.shape[-2:]))
-            bands = self.icdm.inverse(small, z, condition)
+        small = untile(mosaic, self.rows, self.cols)
+
+        def grow(some: slice) -> Tensor:
+            condition_of = None if condition is None else condition[some]
+            low = small[some]
+            z = self.latent(low, (len(low), 3 * (self.num_secrets - 1), *low.shape[-2:]))
+            bands = self.icdm.inverse(low, z, condition_of)
             if self.sde is not None:
-                bands = self.sde(bands, condition)
+                bands = self.sde(bands, condition_of)
             return finish(grown(self.transform.inverse(bands) + 0.5, like))
 
-        small = untile(mosaic, self.rows, self.cols)
-        revealed = _in_slices(grow, small, condition, pixels_as=self.num_secrets)
+        pixels = small[0, 0].numel() * self.num_secrets
+        step = slices.at_once(pixels, self._bytes_a_pixel, small.device)
+        revealed = slices.map(grow, len(small), step, "growing")
         return revealed.unflatten(0, (len(like), self.num_secrets))
 
-    def _shrunk(self, secrets: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(.,3,h,w) -> small pictures (.,3,h/m,w/n), z."""
-        bands = self.transform(self._centred(secrets))
-        if self.sis is not None:
-            bands = self.sis(bands, condition)
-        return self.icdm(bands, condition)
+    @property
+    def _bytes_a_pixel(self) -> int:
+        """Memory that T, SIS, ICDM and SDE take for a pixel of a secret, from above (docs/benchmarks.md)."""
+        bands = 3 * self.num_secrets
+        return 4 * (12 * bands + 3 * self._widest) // self.num_secrets
 
-    def _centred(self, secrets: Tensor) -> Tensor:
-        if secrets.dtype != torch.uint8:
-            return secrets - 0.5
-        return secrets.to(next(self.transform.parameters()).dtype).div_(255).sub_(0.5)
+    def _selected(self, secrets: Tensor, condition: Tensor | None) -> Tensor:
+        """T and SIS: (.,3,h,w) -> bands (.,3mn,h/m,w/n)."""
+        if secrets.dtype == torch.uint8:
+            secrets = secrets.to(next(self.transform.parameters()).dtype).div_(255).sub_(0.5)
+        else:
+            secrets = secrets - 0.5
+        bands = self.transform(secrets)
+        del secrets  # it may be large
+        return bands if self.sis is None else self.sis(bands, condition)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """What stands in for z at reveal."""
@@ -187,28 +208,3 @@ def check_least(**least: tuple[float, float]) -> None:
     for name, (value, lowest) in least.items():
         if value < lowest:
             raise UserError(f"{name}: must be at least {lowest}, got {value}")
-
-
-def _in_slices(
-    function: Callable[[Any, Tensor | None], Tensor],
-    x: Tensor | Sequence[Tensor],
-    condition: Tensor | None,
-    pixels_as: int = 1,
-) -> Tensor:
-    """function(x, condition), a few secrets at a time where no gradient is kept.
-
-    The secrets pass through T, SIS, ICDM and SDE one by one, so a large picture with 25 of them needs
-    the memory of a few. x (B*N,.,h,w) or as many of (.,h,w), condition (B*N,.,h,w); pixels_as: how many
-    pixels of a secret one of x stands for.
-    """
-    if torch.is_grad_enabled():
-        return function(x, condition)
-    step = max(1, SLICE // (x[0].shape[-2] * x[0].shape[-1] * pixels_as))
-    done = None
-    for k in range(0, len(x), step):
-        part = function(x[k : k + step], None if condition is None else condition[k : k + step])
-        if done is None:  # written to in place: joining the parts at the end would need all of them twice
-            done = part.new_empty(len(x), *part.shape[1:])
-        done[k : k + step] = part
-    assert done is not None
-    return done

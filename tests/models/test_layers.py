@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.layers.coupling import CouplingBlock
+from models.layers.coupling import CouplingBlock, CouplingStack
 from models.layers.modulation import Modulation
 from models.layers.mosaic import BlockTransform, dct_matrix, tile, untile
 from models.layers.quantize import quantize
@@ -93,6 +93,19 @@ def test_coupling_block_that_scales_both_branches_inverts():
         assert not torch.allclose(changed[0] - block.phi(b), a)
     back = block.inverse(*changed)
     assert torch.allclose(back[0], a, atol=1e-12) and torch.allclose(back[1], b, atol=1e-12)
+
+
+@pytest.mark.parametrize("affine_a", [False, True])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_coupling_stack_inverts_and_gives_each_result_alone(blocks, affine_a):
+    settings = dict(growth=6, clamp=1.0, affine_a=affine_a)
+    stack = shaken(CouplingStack(CouplingBlock(3, 9, 4, **settings) for _ in range(blocks)))
+    a, b, c = rand(2, 3, 5, 7), rand(2, 9, 5, 7), rand(2, 4, 5, 7)
+    changed = stack(a, b, c)
+    back = stack.inverse(*changed, c)
+    assert torch.allclose(back[0], a, atol=1e-11) and torch.allclose(back[1], b, atol=1e-11)
+    assert torch.equal(stack.forward_a(a, b, c), changed[0])
+    assert torch.equal(stack.inverse_b(*changed, c), back[1])
 
 
 def test_coupling_block_needs_the_right_condition():

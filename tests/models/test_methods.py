@@ -12,6 +12,7 @@ from container.keys import Key
 from engine.training.step import CRITIC, NORM, TOTAL, Step
 from errors import UserError
 from models import MODELS, KeyedMethod, build_model
+from models.layers.subnets import DenseBlock
 from options import Critic, Train
 from tests.common import ROOT, group, psnr, shaken
 
@@ -136,6 +137,44 @@ def test_more_secrets_than_there_is_room_for(method):
     cover, secrets = group(net)
     with pytest.raises(ValueError, match=f"1 to {net.num_secrets} secrets, got {net.num_secrets + 1}"):
         net.hide(cover, torch.cat((secrets, secrets[:, :1]), dim=1))
+
+
+def of_last(*stacks):
+    return [f"{stack}.{part}" for stack in stacks for part in ("rho", "eta")]
+
+
+# Sub-networks that hiding leaves out, and those that revealing does: only what is dropped needs them.
+NOT_RUN = [
+    ("hinet", {}, of_last("network.blocks.1"), ["network.blocks.0.phi"]),
+    ("isn", {}, of_last("blocks.2"), ["blocks.0.phi"]),
+    ("invmihnet", {}, of_last("iir.steps.0.blocks.0", "iih.blocks.1"), ["iih.blocks.0.phi"]),
+    ("invmihnet", {"num_secrets": 16}, of_last("iir.steps.1.blocks.0", "iih.blocks.1"), ["iih.blocks.0.phi"]),
+    ("smilenet", {}, of_last("mosaic.icdm.blocks.0", "imse.blocks.1"), []),
+    ("smilenet", {"condition": 0}, of_last("mosaic.icdm.blocks.0", "imse.blocks.1"), ["imse.blocks.0.phi"]),
+    ("smilenet_l", {}, of_last("mosaic.icdm.blocks.0"), []),
+    (
+        "deepmih",
+        {},
+        of_last(*(f"stages.{k}.blocks.1" for k in range(3))),
+        ["stages.0.blocks.0.phi", "stages.0.blocks.0.psi"],
+    ),
+]
+
+
+@pytest.mark.parametrize("method, changes, in_hiding, in_revealing", NOT_RUN)
+def test_what_is_dropped_is_not_computed(method, changes, in_hiding, in_revealing):
+    net = shaken(method, **{**SMALL[method], **changes})
+    subnets = {name: part for name, part in net.named_modules() if isinstance(part, DenseBlock)}
+    subnets = {name: part for name, part in subnets.items() if not name.startswith("maps.")}
+    run = set()
+    for name, part in subnets.items():
+        part.register_forward_hook(lambda *_, name=name: run.add(name))
+    cover, secrets = group(net)
+    stego = net.hide(cover, secrets)
+    assert subnets.keys() - run == set(in_hiding)
+    run.clear()
+    net.reveal(stego)
+    assert subnets.keys() - run == set(in_revealing)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in KEYED])

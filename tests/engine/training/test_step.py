@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from channel.training import Channel
 from engine.training.step import Step
 from models import build_model
+from models.layers.recompute import recompute_blocks
 from models.losses import Losses
 from options.schema import Critic, Train
 from tests.common import group
@@ -35,11 +36,12 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def made(method: str, optimizer: str = "adam", **about):
-    """(step, its objective, a batch) of a small network with fresh weights."""
+def made(method: str, optimizer: str = "adam", changes=None, **about):
+    """(step, its objective, a batch) of a small network with fresh weights; changes: of the train section."""
     torch.manual_seed(0)
     model = build_model(method, **SMALL[method]).train()
-    train = Train(steps=10, optimizer=optimizer, lr=1e-3, grad_clip=1.0)
+    train = Train(**{"steps": 10, "optimizer": optimizer, "lr": 1e-3, "grad_clip": 1.0, **(changes or {})})
+    recompute_blocks(model, train.checkpoint_blocks)
     step = Step(model, model, train, Critic(lr=1e-3), **about)
     return step, model.Objective(*model.geometry), group(model, 32, 48, batch=2)
 
@@ -50,6 +52,7 @@ def everything(step: Step) -> list[torch.Tensor]:
         state for player in step.players for one, _ in player.optimizers for state in one.state.values()
     ]
     tensors = [*step.model.parameters(), *step.model.buffers()]
+    tensors += step.average.model.parameters() if step.average else ()
     return [x.detach().clone() for x in (*tensors, *(x for state in states for x in state.values()))]
 
 
@@ -66,17 +69,23 @@ def counts(step: Step) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(
     "method, optimizer, channel, half",
-    [(method, "adam", None, False) for method in TRAINABLE]
-    + [("smilenet", "muon", NOISE, False), ("hinet", "muon", None, True), ("toy", "muon", NOISE, False)],
+    [(method, "adam", None, None) for method in TRAINABLE]
+    + [
+        ("smilenet", "muon", NOISE, None),
+        ("hinet", "muon", None, torch.bfloat16),
+        ("toy", "muon", NOISE, None),
+    ]
+    + [("hinet", "adam", None, torch.float16), ("toy", "muon", None, torch.float16)],
 )
 def test_a_step_asks_the_device_for_nothing(method, optimizer, channel, half):
-    step, objective, batch = made(method, optimizer, half=half)
+    changes = dict(ema=0.9, batch_size=2, accumulate=2, checkpoint_blocks=True)
+    step, objective, batch = made(method, optimizer, changes, half=half)
     with Waits() as waits:
         for number in range(2):
             drawn = channel and channel.drawn(0, number)
             step(*batch, objective, 0.1, 1e-3, number, drawn)
     assert waits.seen == []
-    assert counts(step) == (0, 0, 0)
+    assert counts(step)[:2] == (0, 0)  # with float16, the first scale may be too large
 
 
 def test_waiting_would_be_noticed():
@@ -113,7 +122,7 @@ class Spoiled(torch.nn.Module):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("method, optimizer, of_critic", SPOILED)
 def test_a_step_that_is_not_finite_leaves_all_as_it_was(method, optimizer, of_critic, value):
-    step, objective, batch = made(method, optimizer)
+    step, objective, batch = made(method, optimizer, {"ema": 0.9, "batch_size": 2, "accumulate": 2})
     step(*batch, objective, 0.1, 1e-3, 0)
     before = everything(step)
     terms, _ = step(*batch, Spoiled(objective, of_critic, value), 0.1, 1e-3, 1)
@@ -150,3 +159,65 @@ def test_a_batch_that_is_not_finite():
     before = everything(step)[: len(list(step.model.parameters())) + len(list(step.model.buffers()))]
     step(cover.float() * math.nan, secrets, objective, 0.1, 1e-3)
     assert same(everything(step)[: len(before)], before) and counts(step) == (1, 1, 1)
+
+
+# --- passes, running mean, scale ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["smilenet", "toy"])
+def test_a_batch_in_several_passes_trains_as_in_one(method):
+    """With the same noise on the same pictures, and for the critic too."""
+    ends = []
+    for passes in (1, 2):
+        step, objective, _ = made(method, changes={"batch_size": 4, "accumulate": passes})
+        for part in step.model.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.eval()  # in training it sees the pass, not the batch
+        batch = group(step.model, 32, 48, batch=4)
+        terms, _ = step(*batch, objective, 0.1, 1e-3, 0, NOISE.drawn(0, 0))
+        gradients = [p.grad for player in step.players for p in player.parameters]
+        ends.append((terms, gradients))
+    (whole, expected), (split, gradients) = ends
+    assert whole.keys() == split.keys() and len(whole) > 3
+    for name in whole:
+        torch.testing.assert_close(split[name], whole[name], rtol=1e-4, atol=1e-6)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_the_running_mean_follows_its_equation():
+    step, objective, batch = made("hinet", changes={"ema": 0.4})
+    expected = [p.detach().clone() for p in step.model.parameters()]
+    for number, decay in ((0, 1 / 10), (1, 2 / 11), (2, 3 / 12), (9, 0.4)):
+        step(*batch, objective, 0.1, 1e-3, number)
+        now = [p.detach() for p in step.model.parameters()]
+        expected = [decay * mean + (1 - decay) * new for mean, new in zip(expected, now, strict=True)]
+    means = list(step.average.model.parameters())
+    for mean, value, new in zip(means, expected, now, strict=True):
+        torch.testing.assert_close(mean, value)
+        assert not torch.equal(mean, new) and not mean.requires_grad
+
+
+def test_a_scale_that_is_too_large_is_halved_and_is_no_divergence():
+    step, objective, batch = made("hinet", half=torch.float16)
+    step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    before = everything(step)
+    step(*batch, objective, 0.1, 1e-3)
+    assert step.scaler.get_scale() == 2.0**59
+    assert counts(step) == (0, 0, 1) and same(everything(step)[: len(before)], before)
+    step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    step(*batch, objective, 0.1, 1e-3)
+    assert counts(step) == (0, 0, 1) and not same(everything(step)[: len(before)], before)
+    step(*batch, Spoiled(objective, False, math.nan), 0.1, 1e-3)
+    assert counts(step) == (1, 1, 2)  # a loss that is not finite is not the scale's fault
+
+
+def test_half_precision_has_nearly_the_gradients_of_single_precision():
+    gradients = {}
+    for half in (None, torch.float16, torch.bfloat16):
+        step, objective, batch = made("smilenet", changes={"grad_clip": 0.0}, half=half)
+        step(*batch, objective, 0.1, 1e-3)
+        gradients[half] = torch.cat([p.grad.flatten() for p in step.model.parameters()])
+    norm = gradients[None].norm()
+    assert (gradients[torch.float16] - gradients[None]).norm() / norm < 0.02
+    assert (gradients[torch.bfloat16] - gradients[None]).norm() / norm < 0.1

@@ -1,16 +1,21 @@
 """The trainer: resume to the bit, phases, divergence, and never destroying an earlier run."""
 
+import gzip
+import json
 import math
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from engine.checkpoint import load_model, load_state, save_state
+from engine.training.board import Board
+from engine.training.trainer import Trainer
 from errors import NotFinite
 from models.losses import Losses
-from options import OptionsError
-from tests.conftest import TINY
+from options import OptionsError, load_train
 
 # Loss of the tiny run of conftest.py, 20 steps, float32 on a CPU. It must not move unless the
 # network, the objective, the data order or the optimiser is changed on purpose.
@@ -20,6 +25,9 @@ GOLDEN = [
     0.092586, 0.12233, 0.123026, 0.065464, 0.10069, 0.031418, 0.120637, 0.078058, 0.138648, 0.117093,
 ]
 # fmt: on
+
+
+FIGURE = np.zeros((8, 8, 3), np.uint8)
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -57,6 +65,117 @@ def test_workers_do_not_change_the_weights(trainer, workers):
     other = trainer(name="other", steps=3, overrides=[f"data.train.workers={workers}"])
     other.fit()
     assert same(weights(one), weights(other))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_resumed_run_has_the_same_running_mean_and_scale(trainer, monkeypatch, tmp_path, precision):
+    monkeypatch.setattr("engine.precision.has", lambda device, precision: True)
+    overrides = ["train.ema=0.8", f"train.precision={precision}"]
+    whole = trainer(name="whole", overrides=overrides)
+    whole.fit()
+    half = trainer(name="half", overrides=overrides)
+    stop_after(half, 2)
+    half.fit()
+    half.close()
+    rest = trainer(name="half", overrides=overrides, resume=True)
+    rest.fit()
+    assert same(weights(rest), weights(whole))
+    assert same(rest.result.state_dict(), whole.result.state_dict())
+    assert not same(whole.result.state_dict(), weights(whole))
+    assert rest.one_step.scaler.state_dict() == whole.one_step.scaler.state_dict()
+    assert bool(whole.one_step.scaler.state_dict()) == (precision == "fp16")
+    for name in ("best", "last"):  # the running mean is what is kept for use
+        files = [tmp_path / "runs" / run / f"checkpoints/{name}.safetensors" for run in ("whole", "half")]
+        kept = [load_model(file)[0].state_dict() for file in files]
+        assert same(*kept)
+    assert same(kept[0], whole.result.state_dict())
+
+
+def test_the_running_mean_is_what_is_validated(trainer, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "engine.training.trainer.validate",
+        lambda model, groups: seen.append(model) or ({"cover_stego": 1.0, "secret_revealed": 1.0}, FIGURE),
+    )
+    run = trainer(overrides=["train.ema=0.8"])
+    run.fit()
+    assert seen == [run.one_step.average.model] * 2
+
+
+def test_a_run_that_gets_a_running_mean_when_it_is_resumed(trainer):
+    trainer(steps=2).fit()
+    run = trainer(resume=True, overrides=["train.ema=0.8"])
+    assert same(run.result.state_dict(), weights(run)) and run.result is not run.model
+    run.fit()
+    assert not same(run.result.state_dict(), weights(run))
+
+
+def test_blocks_that_are_computed_again_give_the_same_weights(trainer):
+    runs = []
+    for again in ("false", "true"):
+        run = trainer(
+            name=f"again_{again}", steps=20, validate_every=20, overrides=[f"train.checkpoint_blocks={again}"]
+        )
+        run.fit()
+        runs.append(run)
+    assert same(*map(weights, runs))
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (
+            ["train.batch_size=3", "train.accumulate=2"],
+            "accumulate: batch_size 3 cannot be split into 2",
+        ),
+        (["train.accumulate=2"], "accumulate: batch_size 1 cannot be split into 2"),
+        (["train.precision=bf16"], "train.precision: bf16: this cpu device would only emulate it"),
+        (["train.precision=fp16"], "train.precision: fp16: this cpu device would only emulate it"),
+        (["train.ema=1.0"], "train.ema: expected a number below 1"),
+    ],
+)
+def test_settings_that_do_not_go_together(trainer, monkeypatch, overrides, message):
+    monkeypatch.setattr("engine.precision.has", lambda device, precision: precision == "fp32")
+    with pytest.raises(OptionsError, match=message):
+        trainer(overrides=overrides)
+    assert trainer(overrides=["train.precision=auto"]).half is None
+
+
+def test_a_method_without_blocks_cannot_compute_them_again(trainer):
+    with pytest.raises(OptionsError, match="train.checkpoint_blocks: 'baluja' is not made of blocks"):
+        trainer(network={"type": "baluja", "width": 4}, overrides=["train.checkpoint_blocks=true"])
+
+
+def test_speed_and_memory_are_in_the_log(trainer, tmp_path):
+    run = trainer()
+    scalars = {}
+    real = Board.scalar
+    run_scalar = lambda board, name, value, step: (  # noqa: E731
+        scalars.setdefault(name, []).append(value),
+        real(board, name, value, step),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Board, "scalar", run_scalar)
+        run.fit()
+    lines = [line for line in (tmp_path / "runs/tiny/train.log").read_text().splitlines() if "lr " in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert re.search(r"  [0-9.e+]+ groups/s, waiting [0-9]+%, peak memory [0-9.]+ GiB$", line)
+    assert all(value > 0 for value in scalars["speed/groups_per_second"])
+    assert all(0 <= value <= 1 for value in scalars["speed/waiting_share"])
+    assert all(0.05 < value < 64 for value in scalars["speed/peak_memory_gib"])
+
+
+def test_a_trace_of_two_steps(train_file, tmp_path):
+    run = Trainer(load_train(train_file(), []), tmp_path / "runs", profile=2)
+    try:
+        run.fit()
+    finally:
+        run.close()
+    with gzip.open(tmp_path / "runs/tiny/profile/trace.json.gz") as file:
+        events = json.load(file)["traceEvents"]
+    steps = {event["name"] for event in events if str(event.get("name", "")).startswith("ProfilerStep")}
+    assert len(steps) == 2 and any("convolution" in str(event.get("name")) for event in events)
 
 
 def test_golden_losses(trainer):
@@ -352,28 +471,29 @@ def test_resume_from_a_state_before_the_fused_optimiser(trainer, tmp_path):
     "setting",
     [
         "train.precision=bf16",
+        "train.precision=fp16",
         "train.channels_last=true",
         pytest.param("train.compile=true", marks=pytest.mark.slow),
     ],
 )
-def test_two_steps_with(trainer, setting):
+def test_two_steps_with(trainer, monkeypatch, setting):
     """In another arithmetic or layout the losses are nearly those of the plain run, and the weights move."""
-    # torch 2.14 compiles no backward of the replicating padding in SMILENet.
-    network = {"type": "hinet", "num_blocks": 1, "growth": 4} if "compile" in setting else TINY
-    plain = trainer(name="plain", steps=2, network=network)
+    monkeypatch.setattr("engine.precision.has", lambda device, precision: True)
+    plain = trainer(name="plain", steps=2)
     expected = record_losses(plain)
     plain.fit()
-    run = trainer(name="other", steps=2, network=network, overrides=[setting])
+    run = trainer(name="other", steps=2, overrides=[setting])
     fresh = {name: value.clone() for name, value in weights(run).items()}
     losses = record_losses(run)
     run.fit()
     assert run.step == 2 and run.skipped == 0
-    assert losses == pytest.approx(expected, rel=0.05 if "bf16" in setting else 1e-3)
+    assert losses == pytest.approx(expected, rel=0.05 if "precision" in setting else 1e-3)
     assert not same(weights(run), fresh)
     kernels = [p for p in run.model.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
     wide = [p.is_contiguous(memory_format=torch.channels_last) for p in kernels]
     assert kernels and set(wide) == {"channels_last" in setting}
-    assert run.half == ("bf16" in setting) and (run.network is run.model) == ("compile" not in setting)
+    halves = {"train.precision=bf16": torch.bfloat16, "train.precision=fp16": torch.float16}
+    assert run.half == halves.get(setting) and (run.network is run.model) == ("compile" not in setting)
 
 
 @pytest.mark.gpu
