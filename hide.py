@@ -2,20 +2,26 @@
 """Hide your own pictures in a cover picture; reveal.py brings them back (see --help)."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
-from engine.own.passphrase import add_passphrase, asked_key
+from engine.own.passphrase import add_passphrase, asked_key, has_key, read_passphrase
 from errors import UserError
+
+if TYPE_CHECKING:
+    from container.keys import Key
+    from engine.own.decoy import Decoy
+    from engine.own.secrets import Secrets
+    from models import HidingModel
 
 DEFAULT = "codec_lsb"
 PARSER = Parser(
     prog="hide.py",
-    description="Hide pictures in a cover picture. The result, the stego, looks like the cover. Whoever has "
-    "it can reveal the pictures with reveal.py, with the weights and passphrase where they were used.",
+    description="Hide pictures and files in a cover picture. The result, the stego, looks like the cover. "
+    "Whoever has it can reveal them with reveal.py, with the weights and passphrase where they were used.",
     epilog="""examples:
   python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
@@ -35,11 +41,36 @@ PARSER.add_argument(
     f"without weights: codec_lsb, codec_dct, lsb. Default: {DEFAULT}, which reveals best, keeps names and "
     "sizes and takes up to 255 pictures",
 )
-PARSER.add_argument("--cover", required=True, metavar="FILE", help="the picture to hide in")
 PARSER.add_argument(
-    "--secrets", required=True, nargs="+", metavar="FILE", help="pictures to hide, or one folder of them"
+    "--cover",
+    required=True,
+    metavar="FILE",
+    help="the picture to hide in, or a folder of them: then the secrets are spread over all, in order",
 )
-PARSER.add_argument("--out", type=Path, metavar="FILE.png", help="the stego to write (codec_dct: or .jpg)")
+PARSER.add_argument(
+    "--secrets",
+    required=True,
+    nargs="+",
+    metavar="FILE",
+    help="what to hide: pictures, folders of them, and with codec_lsb and codec_dct other files too",
+)
+PARSER.add_argument(
+    "--exact",
+    action="store_true",
+    help="hide pictures byte for byte, instead of coding them to fit, and of folders all files",
+)
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    metavar="FILE.png",
+    help="the stego to write (codec_dct: or .jpg); of an album a folder",
+)
+PARSER.add_argument(
+    "--look",
+    type=Path,
+    metavar="FILE.png",
+    help="write cover, stego and ten times their difference side by side",
+)
 PARSER.add_argument(
     "--fit",
     choices=("stretch", "pad"),
@@ -48,6 +79,21 @@ PARSER.add_argument(
     "grey bars; codec_lsb takes them as they are",
 )
 add_passphrase(PARSER)
+PARSER.add_argument(
+    "--decoy",
+    nargs="+",
+    metavar="FILE",
+    help="hide these too, files or a folder, under a passphrase of their own, to be given away if need be. "
+    "Each of the two has half of the room. It hides which of them is the real one, not that there are two: "
+    "whoever opens one sees that it fills half the picture only (codec_lsb)",
+)
+PARSER.add_argument(
+    "--decoy-passphrase-file",
+    type=Path,
+    metavar="FILE",
+    help="take the decoy's passphrase from a file, - is standard input; without it you are asked",
+)
+PARSER.add_argument("--decoy-passphrase-env", metavar="NAME", help="or from this environment variable")
 PARSER.add_argument(
     "--unmarked",
     action="store_true",
@@ -111,6 +157,13 @@ PARSER.add_argument(
     help="arithmetic of a network; below fp32 it is faster and a little less exact, and the device must have "
     "it (default: %(default)s)",
 )
+PARSER.add_argument(
+    "--plan",
+    action="store_true",
+    help="hide nothing: say for each method and strength what to expect of the stego and the secrets, how "
+    "many bytes fit, how likely it is detected, how long it takes, and which to choose; and what is wrong "
+    "with the cover",
+)
 PARSER.add_argument("--force", action="store_true", help="replace the output if it exists")
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
@@ -119,86 +172,156 @@ PARSER.add_argument(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from channel.notation import parse_attack
     from engine.build import choose_device
     from engine.checkpoint import keep_used, load_model
-    from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_sender
-    from engine.own.surviving import dry_attack, set_promise, survived
+    from engine.own.hiding import check_keyed, set_sender, takes_files
+    from engine.own.secrets import chosen
+    from engine.own.surviving import set_promise
+    from engine.own.telling import changes, how_to_reveal
     from engine.precision import set_precision
     from models import KeyedMethod
 
-    robust = arguments.survive is not None or arguments.weights == "codec_dct"
-    if arguments.dry_attack is None:
-        if arguments.out is None:
-            raise UserError("--out: say where the stego shall be written")
-        check_output(arguments.out, arguments.force, jpeg=robust)  # before any work
+    if arguments.plan:
+        planned(arguments)
+        return
+    check_outputs(arguments)  # before any work
     device = choose_device(arguments.device)
-    chosen = "codec_dct" if arguments.survive else arguments.weights
-    model, about = load_model(chosen or DEFAULT, device, arguments.experiments)
+    weights = "codec_dct" if arguments.survive else arguments.weights
+    model, about = load_model(weights or DEFAULT, device, arguments.experiments)
     set_precision(model, arguments.precision)
     set_promise(model, arguments.weights, arguments.survive, arguments.least_psnr)
-    secret = arguments.passphrase or arguments.passphrase_file is not None
     set_sender(model, arguments.modulus, arguments.shaping, arguments.payload)
-    marked = not arguments.unmarked
-    check_keyed(model, passphrase=secret, marked=marked)  # before asking
-    changed = None
+    changes(model)  # UserError for a modulus and a shaping that do not go together
+    check_keyed(model, passphrase=has_key(arguments), marked=not arguments.unmarked)  # before asking
     model.progress = sys.stderr.isatty()
-    if isinstance(model, KeyedMethod) and hasattr(model, "modulus"):
-        # Before any work: UserError for what does not go together.
-        changed = changes(model.modulus, model.shaping)
+    wanted = chosen(arguments.secrets, arguments.exact, takes_files(model))
     key = asked_key(arguments, twice=True)
     if arguments.dry_attack is not None:
-        attack = parse_attack(arguments.dry_attack)
-        files, side = listed(arguments.secrets), arguments.longest_side
-        for line in dry_attack(model, arguments.cover, files, attack, arguments.fit, key, marked, side):
-            print(line)
+        dry(arguments, model, wanted, key)
         return
-    done = hide_files(
-        model,
-        arguments.cover,
-        arguments.secrets,
-        arguments.out,
-        arguments.fit,
-        arguments.force,
-        key,
-        marked,
-        arguments.longest_side,
-    )
+    if Path(arguments.cover).is_dir():
+        album(arguments, model, wanted, key)
+    else:
+        single(arguments, model, wanted, key)
     keep_used(about["path"], model)
-    for k, file in enumerate(done.secrets, 1):
-        fitted = {"stretch": "stretched", "pad": "padded"}[arguments.fit]
-        note = f" ({fitted} to the cover's size)" if file in done.resized else ""
-        print(f"secret {k:2d}: {file}{note}")
-    if done.empty:
-        print(f"{done.empty} of {model.num_secrets} places are empty (mid-grey)")
-    if changed is not None:
-        print(f"changes:   {changed}")
-    print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
-    for line in survived(model, done):
-        print(line)
-    words = [
-        "reveal.py",
-        *(["--weights", arguments.weights] if arguments.weights else []),
-        "--stego",
-        str(done.stego),
-        "--out",
-        "revealed",
-    ]
-    if arguments.passphrase_file is not None:
-        words += ["--passphrase-file", str(arguments.passphrase_file)]
-    elif arguments.passphrase:
-        words += ["--passphrase"]
-    print(f"reveal:    python {shlex.join(words)}")
-    if isinstance(model, KeyedMethod) and not secret:
+    print(how_to_reveal(arguments))
+    if isinstance(model, KeyedMethod) and not has_key(arguments):
         who = "has this program" if not model.trainable else "has the weights"
         print(f"no passphrase: whoever {who} can reveal the pictures (--passphrase keeps them to yourself)")
 
 
-def changes(modulus: int, shaping: int) -> str:
-    """What was done to the samples, in words."""
-    if shaping:
-        return f"modulo {modulus}, shaped by a trellis of {shaping} states"
-    return f"modulo {modulus}, not shaped" + (" (a trellis needs an even modulus)" if modulus % 2 else "")
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Raises UserError for options that do not go together, and for files that may not be written."""
+    from engine.own.hiding import check_output
+
+    several = Path(arguments.cover).is_dir()
+    if several and (arguments.look or arguments.dry_attack or arguments.decoy):
+        raise UserError(f"{arguments.cover}: a folder; --look, --dry-attack and --decoy are for one cover")
+    if arguments.look is not None:
+        check_output(arguments.look, arguments.force)
+    if arguments.dry_attack is None:
+        if arguments.out is None:
+            raise UserError("--out: say where the stego shall be written")
+        if not several:
+            robust = arguments.survive is not None or arguments.weights == "codec_dct"
+            check_output(arguments.out, arguments.force, jpeg=robust)
+
+
+def planned(arguments: argparse.Namespace) -> None:
+    """Say what could be done."""
+    from engine.own.plan import PROMISES, plan
+    from engine.own.secrets import chosen
+
+    wanted = chosen(arguments.secrets, arguments.exact)
+    if Path(arguments.cover).is_dir():
+        raise UserError(f"{arguments.cover}: a folder; --plan is for one cover")
+    weights = ["codec_dct"] if arguments.survive else [arguments.weights] if arguments.weights else None
+    promises = [arguments.survive] if arguments.survive else PROMISES
+    for line in plan(arguments.cover, wanted, arguments.experiments, weights, promises).lines():
+        print(line)
+
+
+def dry(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets", key: "Key") -> None:
+    """Hide in memory, attack, and say what is left."""
+    from channel.notation import parse_attack
+    from engine.own.surviving import dry_attack
+
+    attack, marked = parse_attack(arguments.dry_attack), not arguments.unmarked
+    settings = arguments.fit, key, marked, arguments.longest_side
+    for line in dry_attack(model, arguments.cover, wanted, attack, *settings):
+        print(line)
+
+
+def single(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets", key: "Key") -> None:
+    """Hide in one cover, and say what was done."""
+    from data.images import write_picture
+    from engine.own.hiding import write_hidden
+    from engine.own.look import side_by_side
+    from engine.own.telling import hidden
+
+    done = write_hidden(
+        model,
+        arguments.cover,
+        wanted,
+        arguments.out,
+        arguments.fit,
+        arguments.force,
+        key,
+        not arguments.unmarked,
+        arguments.longest_side,
+        asked_decoy(arguments, model, key),
+    )
+    for line in hidden(model, done, arguments.fit):
+        print(line)
+    if arguments.decoy:
+        print(
+            "decoy:     in one half of the picture, the secrets in the other; each opens with its passphrase"
+        )
+    if arguments.look is not None:
+        write_picture(arguments.look, side_by_side(*done.pictures))
+        print(f"look:      {arguments.look}, cover, stego, and their difference times 10")
+
+
+def asked_decoy(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> "Decoy | None":
+    """What is hidden beside the secrets, and its passphrase; None without --decoy."""
+    from container.keys import Key
+    from engine.own.decoy import Decoy, check_decoy
+    from engine.own.secrets import chosen
+
+    if arguments.decoy is None:
+        return None
+    wanted = chosen(arguments.decoy, arguments.exact)
+    file, variable = arguments.decoy_passphrase_file, arguments.decoy_passphrase_env
+    passphrase = read_passphrase("passphrase of the decoy", file, variable, twice=True, strong=False)
+    decoy = Decoy(wanted, Key(passphrase, key.keyfile))
+    check_decoy(model, key, decoy)
+    return decoy
+
+
+def album(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets", key: "Key") -> None:
+    """Hide over the covers of a folder, and say what was done."""
+    from engine.own.album import hide_album
+    from engine.own.telling import hidden, left_out
+
+    done = hide_album(
+        model,
+        Path(arguments.cover),
+        wanted,
+        arguments.out,
+        arguments.fit,
+        arguments.force,
+        key,
+        not arguments.unmarked,
+        arguments.longest_side,
+    )
+    for one in done:
+        for line in hidden(model, one, arguments.fit):
+            print(line)
+    for line in left_out(wanted.left_out):
+        print(line)
+    print(
+        f"album:     {len(wanted.all)} secrets in {len(done)} stegos; whoever misses one loses what it holds"
+    )
 
 
 if __name__ == "__main__":

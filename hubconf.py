@@ -69,10 +69,11 @@ def hide(
     modulus: int | None = None,
     shaping: int | None = None,
     payload: float | None = None,
+    exact: bool = False,
 ):
     """Hide picture files, as hide.py does: -> engine.own.hiding.HiddenFile (path, PSNR, places).
 
-    weights None: codec_lsb. modulus, shaping and payload are hide.py's options.
+    weights None: codec_lsb. modulus, shaping, payload and exact are hide.py's options.
     """
     from container.keys import Key
     from engine.build import choose_device
@@ -81,7 +82,7 @@ def hide(
 
     model, about = load_model(weights or "codec_lsb", choose_device("auto"))
     set_sender(model, modulus, shaping, payload)
-    done = hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked)
+    done = hide_files(model, cover, secrets, out, fit, force, Key(passphrase), marked, exact=exact)
     keep_used(about["path"], model)
     return done
 
@@ -95,13 +96,13 @@ def reveal(
     passphrase: str | None = None,
     damaged_ok: bool = False,
 ):
-    """Reveal to a folder, as reveal.py does: -> engine.own.hiding.RevealedFiles.
+    """Reveal to a folder, as reveal.py does: -> engine.own.revealing.RevealedFiles.
 
     weights None: those that the stego names, where it was hidden with a key.
     """
     from container.keys import Key
     from engine.checkpoint import weights_that_hid
-    from engine.own.hiding import hider_of, reveal_files
+    from engine.own.revealing import hider_of, reveal_files
 
     key = Key(passphrase)
     weights = weights or weights_that_hid(*hider_of(stego, key))

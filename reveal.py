@@ -4,20 +4,27 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS
-from engine.own.passphrase import add_passphrase, asked_key
+from engine.own.passphrase import add_passphrase, asked_key, has_key
+from errors import UserError
+
+if TYPE_CHECKING:
+    from container.keys import Key
+    from models import HidingModel
 
 PARSER = Parser(
     prog="reveal.py",
-    description="Reveal the pictures that hide.py hid, from the stego file and, where a network hid them, "
-    "its weights. They are written as secret_01.png and so on, at the stego's size. Methods with a key give "
-    "them back at their own size, networks by enlarging; codec_lsb keeps names too.",
+    description="Reveal what hide.py hid, from the stego file and, where a network hid it, its weights. "
+    "Pictures are written as secret_01.png and so on, at the stego's size. Methods with a key give them back "
+    "at their own size, networks by enlarging; codec_lsb and codec_dct keep names and other files too.",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
-  python reveal.py --stego stego.png --out revealed --passphrase""",
+  python reveal.py --stego stego.png --out revealed --passphrase
+  python reveal.py --stego stego.png --list""",
 )
 PARSER.add_argument(
     "--weights",
@@ -25,8 +32,15 @@ PARSER.add_argument(
     help="the weights that the pictures were hidden with: a name, a .safetensors file, or a method without "
     "weights (codec_lsb, codec_dct, lsb). Default: those that the stego names, if it was hidden with a key",
 )
-PARSER.add_argument("--stego", required=True, metavar="FILE", help="the file that hide.py wrote")
-PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the pictures")
+PARSER.add_argument(
+    "--stego",
+    required=True,
+    type=Path,
+    metavar="FILE",
+    help="the file that hide.py wrote, or the folder of an album's files",
+)
+PARSER.add_argument("--out", type=Path, metavar="DIR", help="folder for what is revealed")
+PARSER.add_argument("--list", action="store_true", help="say what is hidden, and write nothing")
 PARSER.add_argument(
     "--all", action="store_true", help="write the empty (mid-grey) places too (methods without a key)"
 )
@@ -51,23 +65,25 @@ PARSER.add_argument(
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from engine.build import choose_device
-    from engine.checkpoint import load_model, weights_that_hid
-    from engine.own.hiding import check_keyed, hider_of, reveal_files
+    from engine.own.revealing import contents, reveal_files, revealed
     from engine.precision import set_precision
 
-    device = choose_device(arguments.device)
-    if arguments.weights:
-        model, _ = load_model(arguments.weights, device, arguments.experiments)
-        secret = arguments.passphrase or arguments.passphrase_file is not None
-        check_keyed(model, passphrase=secret, damaged_ok=arguments.damaged)  # before asking
-        key = asked_key(arguments, twice=False)
-    else:
-        key = asked_key(arguments, twice=False)
-        weights = weights_that_hid(*hider_of(arguments.stego, key), arguments.experiments)
-        model, _ = load_model(weights, device, arguments.experiments)
+    if arguments.out is None and not arguments.list:
+        raise UserError("--out: say into which folder to reveal; or --list to see what is there")
+    if arguments.list and arguments.stego.is_dir():
+        raise UserError(f"{arguments.stego}: a folder; --list is for one stego")
+    model, key = asked_model(arguments)
     set_precision(model, arguments.precision)
     model.progress = sys.stderr.isatty()
+    if arguments.list:
+        found = revealed(model, arguments.stego, key, arguments.damaged)
+        for line in contents(found):
+            print(line)
+        told(found.empty, found.damaged, "they are mid-grey")
+        return
+    if arguments.stego.is_dir():
+        album(arguments, model, key)
+        return
     done = reveal_files(
         model,
         arguments.stego,
@@ -79,13 +95,54 @@ def main(arguments: argparse.Namespace) -> None:
     )
     for path in done.written:
         print(path)
-    if done.empty:
-        places = ", ".join(str(k) for k in done.empty)
-        kept = "written all the same" if arguments.all else "not written (--all writes them)"
-        print(f"empty places (mid-grey): {places}; {kept}")
-    if done.damaged:
+    kept = "written all the same" if arguments.all else "not written (--all writes them)"
+    told(done.empty, done.damaged, kept)
+    if done.album is not None:
+        print(f"one of {len(done.album.names)} stegos of an album: --stego FOLDER reveals them together")
+    print(f"{len(done.written)} file{'s' * (len(done.written) != 1)} in {arguments.out}")
+
+
+def asked_model(arguments: argparse.Namespace) -> "tuple[HidingModel, Key]":
+    """What hid, and the key: asked for once it is clear that the method has one."""
+    from engine.build import choose_device
+    from engine.checkpoint import load_model, weights_that_hid
+    from engine.own.album import first_that_opens
+    from engine.own.hiding import check_keyed
+    from engine.own.revealing import hider_of
+
+    device = choose_device(arguments.device)
+    if arguments.weights:
+        model, _ = load_model(arguments.weights, device, arguments.experiments)
+        check_keyed(model, passphrase=has_key(arguments), damaged_ok=arguments.damaged)  # before asking
+        return model, asked_key(arguments, twice=False)
+    key = asked_key(arguments, twice=False)
+    hider = (
+        first_that_opens(arguments.stego, key) if arguments.stego.is_dir() else hider_of(arguments.stego, key)
+    )
+    return load_model(weights_that_hid(*hider, arguments.experiments), device, arguments.experiments)[0], key
+
+
+def album(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> None:
+    """Reveal the stegos of a folder. Raises UserError where some are missing, once the others are written."""
+    from engine.own.album import reveal_album
+
+    done = reveal_album(model, arguments.stego, arguments.out, arguments.force, key, arguments.damaged)
+    for path in done.written:
+        print(path)
+    for line in done.others:
+        print(f"passed over: {line}")
+    told([], done.damaged, "")
+    print(f"{len(done.written)} file{'s' * (len(done.written) != 1)} in {arguments.out}")
+    if done.missing:
+        raise UserError("; ".join(done.missing))
+
+
+def told(empty: list[int], damaged: bool, kept: str) -> None:
+    """Say what is to be known of places that look empty, and of damage."""
+    if empty:
+        print(f"empty places (mid-grey): {', '.join(map(str, empty))}; {kept}")
+    if damaged:
         print("the stego was changed after hiding: nothing vouches for what was revealed")
-    print(f"{len(done.written)} picture{'s' * (len(done.written) != 1)} in {arguments.out}")
 
 
 if __name__ == "__main__":

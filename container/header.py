@@ -53,6 +53,10 @@ class Damaged(ContainerError):
     """It opens, but the picture was changed after hiding."""
 
 
+class Resized(Damaged):
+    """It opens, but the picture was cut or resized after hiding."""
+
+
 # --- the header -----------------------------------------------------------------------------------
 
 
@@ -138,7 +142,7 @@ def read_header(
             "reveal needs the weights that hid"
         )
     if (height, width) != tuple(size):
-        raise Damaged(
+        raise Resized(
             f"cut or resized after hiding, from {width}x{height} to {size[1]}x{size[0]} pixels: "
             "what was hidden cannot be revealed"
         )

@@ -1,5 +1,6 @@
 """Keys: what a passphrase becomes, and what is encrypted with it."""
 
+import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -39,33 +40,40 @@ class Subkeys:
 
 @dataclass(frozen=True)
 class Key:
-    """What a person knows: a passphrase, or None for the fixed public key that everybody has.
+    """What a person knows and has: a passphrase, a key file, both, or neither: the public key of everybody.
 
-    A passphrase is taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was
-    typed on. Raises UserError for an empty one.
+    passphrase: taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was typed
+    on. keyfile: the bytes of a file that both sides have. Raises UserError for an empty one of either.
     """
 
     passphrase: str | None = field(default=None, repr=False)
+    keyfile: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.passphrase == "":
             raise UserError("an empty passphrase protects nothing: give one, or none at all")
+        if self.keyfile == b"":
+            raise UserError("the key file is empty and protects nothing")
         if any("\ud800" <= letter <= "\udfff" for letter in self.passphrase or ""):
             raise UserError("the passphrase is not valid text: it has half a Unicode character in it")
+        if self.passphrase is not None:
+            object.__setattr__(self, "passphrase", unicodedata.normalize("NFC", self.passphrase))
 
     @property
     def is_public(self) -> bool:
-        return self.passphrase is None
+        return self.passphrase is None and self.keyfile is None
 
     def derive(self, nonce: bytes) -> Subkeys:
         """The keys of the stego with this nonce (16 bytes): Argon2id (64 MiB, 3 passes, so that guessing is
         slow), then HKDF-SHA256. The public key needs no stretching."""
         assert len(nonce) == NONCE
-        if self.passphrase is None:
+        if self.is_public:
             secret = b"public key"
         else:
-            text = unicodedata.normalize("NFC", self.passphrase).encode()
-            secret = Argon2id(salt=nonce, length=32, ad=NAME, **STRETCHING[VERSION]).derive(text)
+            text = (self.passphrase or "").encode()
+            pepper = None if self.keyfile is None else hashlib.sha256(self.keyfile).digest()
+            settings = STRETCHING[VERSION]
+            secret = Argon2id(salt=nonce, length=32, ad=NAME, secret=pepper, **settings).derive(text)
         info = NAME + b" subkeys, version %d" % VERSION
         keys = HKDF(SHA256(), length=96, salt=nonce, info=info).derive(secret)
         return Subkeys(keys[:32], keys[32:64], keys[64:])

@@ -1,7 +1,9 @@
 """What hide.py writes beside the secrets of a keyed stego, so that reveal.py gives them back as they were."""
 
+import os
 import struct
 import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from errors import UserError
@@ -11,17 +13,31 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt"
 LONGEST_NAME = 200  # bytes of UTF-8: file systems take 255, and a suffix is added
 
 
+class Album(NamedTuple):
+    """Which of several stegos this is, that were hidden together.
+
+    mark: 8 random bytes, the same in all; place: of this stego, from 0; names: what each of them holds.
+    """
+
+    mark: bytes
+    place: int
+    names: list[list[str]]
+
+
 class Note(NamedTuple):
     """How the secrets were brought to size ("own": not at all, "stretch" or "pad"), and of each, where known,
-    the (height, width) that it had and its file's name."""
+    the (height, width) that it had and its file's name. album: if the stego is one of several."""
 
     fit: str
     sizes: list[tuple[int, int]]
     names: list[str]
+    album: Album | None = None
 
 
 def pack_note(note: Note) -> bytes:
     """fit (1 byte), number of sizes, of names (1 byte each), sizes (2 x 2 bytes each), names (length, UTF-8).
+    Of an album then its mark (8), the place and the number of stegos (2 each), and for each its names' number
+    (1) and names.
 
     Raises UserError for a side above 65535 pixels.
     """
@@ -31,10 +47,17 @@ def pack_note(note: Note) -> bytes:
         if max(height, width) > 65535:
             raise UserError(f"a secret of {width}x{height} pixels: at most 65535 a side can be brought back")
         content += struct.pack(">HH", height, width)
-    for name in note.names:
-        text = shortened(name).encode(errors="replace")
-        content += struct.pack(">B", len(text)) + text
+    content += _packed_names(note.names)
+    if note.album is not None:
+        mark, place, names = note.album
+        content += struct.pack(">8sHH", mark, place, len(names))
+        content += b"".join(struct.pack(">B", len(some)) + _packed_names(some) for some in names)
     return content
+
+
+def _packed_names(names: list[str]) -> bytes:
+    texts = [shortened(name).encode(errors="replace") for name in names]
+    return b"".join(struct.pack(">B", len(text)) + text for text in texts)
 
 
 def shortened(name: str) -> str:
@@ -59,33 +82,59 @@ def unpack_note(content: bytes, count: int) -> Note:
         for _ in range(sizes):
             found.sizes.append(struct.unpack_from(">HH", content, at))
             at += 4
-        for _ in range(names):
-            length = content[at]
-            found.names.append(content[at + 1 : at + 1 + length].decode(errors="ignore"))
-            at += 1 + length
+        own, at = _unpacked_names(content, at, names)
+        found = found._replace(names=own)
+        if at < len(content):
+            mark, place, stegos = struct.unpack_from(">8sHH", content, at)
+            at += 12
+            all_names = []
+            for _ in range(stegos):
+                some, at = _unpacked_names(content, at + 1, content[at])
+                all_names.append(some)
+            if place >= stegos:
+                return foreign
+            found = found._replace(album=Album(mark, place, all_names))
     except (struct.error, KeyError, IndexError):
         return foreign
     whole = at == len(content) and {sizes, names} <= {0, count} and all(h * w for h, w in found.sizes)
     return found if whole and (fit == 0 or sizes) else foreign
 
 
-def file_names(names: list[str], count: int) -> list[str]:
-    """`count` names of PNG files: those of the note, where they can be had, else secret_01.png and so on.
+def _unpacked_names(content: bytes, at: int, count: int) -> tuple[list[str], int]:
+    """So many names from `at` on, and where they end."""
+    names = []
+    for _ in range(count):
+        length = content[at]
+        names.append(content[at + 1 : at + 1 + length].decode(errors="ignore"))
+        at += 1 + length
+    return names, at
 
-    Whoever hid the pictures chose the names: what could lead out of the folder, hide a file, or mean
-    something to a shell or terminal is taken out, and no two are the same on any file system.
+
+def file_names(names: list[str], count: int, files: Sequence[str] = ()) -> list[str]:
+    """Names to write secrets to: `count` PNG files, then those of `files`, which keep their suffix.
+
+    They are those of the note, where they can be had, else secret_01.png and so on. Whoever hid the secrets
+    chose the names: what could lead out of the folder, hide a file, or mean something to a shell or terminal
+    is taken out, and no two are the same on any file system.
     """
-    chosen: list[str] = []
-    taken: set[str] = set()
-    for k in range(count):
-        stem = _harmless(names[k]) if k < len(names) else ""
-        stem = stem or numbered(k)
-        candidate, number = stem, 1
+    stems = [_harmless(_stem(names[k])) if k < len(names) else "" for k in range(count)]
+    wanted = [(stem, ".png") for stem in stems]
+    wanted += [(_harmless(_stem(name)), _suffix(name)) for name in files]
+    full = [(stem or numbered(k)) + suffix for k, (stem, suffix) in enumerate(wanted)]
+    return distinct(full, set())
+
+
+def distinct(names: list[str], taken: set[str]) -> list[str]:
+    """The names, with _2 and so on where they were `taken`, in upper or lower case; they are added to it."""
+    chosen = []
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        candidate, number = name, 1
         while candidate.casefold() in taken:
             number += 1
-            candidate = f"{stem}_{number}"
+            candidate = f"{stem}_{number}{suffix}"
         taken.add(candidate.casefold())
-        chosen.append(f"{candidate}.png")
+        chosen.append(candidate)
     return chosen
 
 
@@ -94,11 +143,24 @@ def numbered(k: int) -> str:
     return f"secret_{k + 1:02d}"
 
 
-def _harmless(name: str) -> str:
-    """The stem of a file name without anything that is not a plain name; "" where nothing is left."""
-    stem = unicodedata.normalize("NFC", name.replace("\\", "/").rpartition("/")[2])
-    stem = stem.rpartition(".")[0] or stem
-    kept = (c for c in stem if unicodedata.category(c)[0] not in "CZ" or c == " ")
+def _stem(name: str) -> str:
+    """The last part of a path without its suffix."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.rpartition(".")[0] or last
+
+
+def _suffix(name: str) -> str:
+    """The suffix of a path's last part, with its dot; "" where it has none, or the stem would be empty."""
+    stem, dot, suffix = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
+    suffix = _harmless(suffix)
+    return dot + suffix if stem and suffix else ""
+
+
+def _harmless(text: str) -> str:
+    """A stem or suffix without anything that is not a plain name; "" where nothing is left."""
+    kept = (
+        c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] not in "CZ" or c == " "
+    )
     stem = "".join("_" if c in '<>:"|?*$`' else c for c in kept)
     stem = stem.encode(errors="ignore")[:LONGEST_NAME].decode(errors="ignore").strip(" .-~")
     return "" if stem.casefold() in RESERVED else stem

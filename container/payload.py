@@ -9,6 +9,7 @@ import numpy as np
 
 from container.codecs import LARGEST, decode, resized
 from container.header import ContainerError
+from container.notes import shortened
 from errors import UserError
 
 MOST_PIXELS = 2**29  # of all pictures of a payload, 1.5 GB decoded: anybody can write one that says more
@@ -34,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class File:
-    """A file as it is. Its name comes from whoever hid it: see `file_names` in container/notes.py."""
+    """A file, byte for byte. Its name comes from whoever hid it: see `file_names` in container/notes.py."""
 
     name: str
     content: bytes
@@ -65,6 +66,16 @@ def pack(note: bytes, entries: Iterable[Picture | File]) -> bytes:
 
     All AVIF files begin alike, with 280 bytes of boxes: these heads stand together, deflated.
     """
+    return b"".join(_parts(note, entries))
+
+
+def packed_length(note: bytes, entries: Iterable[Picture | File]) -> int:
+    """How many bytes `pack` makes, without copying what may be large files."""
+    return sum(map(len, _parts(note, entries)))
+
+
+def _parts(note: bytes, entries: Iterable[Picture | File]) -> list[bytes]:
+    """The parts of a payload in order: length of the front, the front, the rest of each entry."""
     rows, descriptions, heads, rests = [], [], [], []
 
     def add(kind: int, description: bytes, head: bytes, rest: bytes) -> None:
@@ -81,9 +92,9 @@ def pack(note: bytes, entries: Iterable[Picture | File]) -> bytes:
             description = _PICTURE.pack(codes[one.codec], one.height, one.width)
             add(PICTURE, description, one.content[:split], one.content[split:])
         else:
-            add(FILE, one.name.encode(), b"", one.content)
+            add(FILE, shortened(one.name).encode(errors="replace"), b"", one.content)
     front = zlib.compress(b"".join((_COUNT.pack(len(rows)), *rows, *descriptions, *heads)), 9)
-    return struct.pack(">I", len(front)) + front + b"".join(rests)
+    return [struct.pack(">I", len(front)), front, *rests]
 
 
 def unpack(content: bytes) -> Payload:

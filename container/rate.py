@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from container.codecs import QUICK, RUNGS, Coded, encode, resized
-from container.payload import Picture, check_sizes, pack
+from container.payload import File, Picture, check_sizes, pack, packed_length
 from errors import UserError
 
 # Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
@@ -40,15 +40,27 @@ def fitted_payload(
     codecs: tuple[str, ...],
     speed: int,
     progress: bool = False,
+    files: Sequence[File] = (),
 ) -> bytes:
-    """Pictures (h,w,3) uint8 and note as a payload of at most `room` bytes, as good as fits.
+    """Pictures (h,w,3) uint8, note and files as a payload of at most `room` bytes.
 
-    speed: of AVIF's encoder, see `_Shared`. progress: count the encoded pictures on stderr. Raises
-    TooLittleRoom, with the bytes that fit and those that are needed, where nothing fits.
+    The files stay as they are; the pictures become as good as fits beside them. speed: of AVIF's encoder,
+    see `_Shared`. progress: count the encoded pictures on stderr. Raises TooLittleRoom, with the bytes that
+    fit and those that are needed, where nothing fits.
     """
     sizes = [picture.shape[:2] for picture in pictures]
     check_sizes(sizes)
-    most = max(8 * room / len(pictures) / COARSE, FEWEST)  # pixels a picture
+    taken = packed_length(note, files)
+    if not pictures:
+        if taken > room:
+            raise _too_little(0, len(files), room, taken)
+        return pack(note, files)
+
+    def entries(coded: Iterable[Coded]) -> list[Picture | File]:
+        pairs = zip(coded, sizes, strict=True)
+        return [*(Picture(one.codec, one.content, *size) for one, size in pairs), *files]
+
+    most = max(8 * (room - taken) / len(pictures) / COARSE, FEWEST)  # pixels a picture
     with (
         ThreadPoolExecutor(_THREADS) as pool,
         tqdm(desc="coding secrets", unit=" encodes", disable=not progress, leave=False) as bar,
@@ -56,23 +68,24 @@ def fitted_payload(
         while True:
             smaller = [resized(p, *_at_most(p.shape[0], p.shape[1], most)) for p in pictures]
             shared = _Shared(
-                smaller, lambda coded: len(_packed(note, coded, sizes)), room, codecs, speed, pool, bar
+                smaller, lambda coded: packed_length(note, entries(coded)), room, codecs, speed, pool, bar
             )
             if shared.fits:
-                return _packed(note, shared.coded, sizes)
+                return pack(note, entries(shared.coded))
             if most <= FEWEST:
                 break
             most = max(most / 2, FEWEST)
-    raise TooLittleRoom(
-        f"the cover is too small for so many secrets ({len(pictures)}): {max(room, 0)} bytes fit, "
-        f"{shared.size} bytes are needed at the lowest quality; take a larger cover or fewer secrets",
-        shared.size,
+    raise _too_little(len(pictures), len(files), room, shared.size)
+
+
+def _too_little(pictures: int, files: int, room: int, needed: int) -> TooLittleRoom:
+    lowest = " at the lowest quality" if pictures else ""
+    exact = f", of which {files} stay byte for byte" if pictures and files else ""
+    return TooLittleRoom(
+        f"the cover is too small for so many secrets ({pictures + files}{exact}): {max(room, 0)} bytes fit, "
+        f"{needed} bytes are needed{lowest}; take a larger cover or fewer secrets",
+        needed,
     )
-
-
-def _packed(note: bytes, coded: Iterable[Coded], sizes: list[tuple[int, int]]) -> bytes:
-    pairs = zip(coded, sizes, strict=True)
-    return pack(note, (Picture(one.codec, one.content, *size) for one, size in pairs))
 
 
 def _at_most(height: int, width: int, pixels: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ FIELDS = ("psnr_rgb", "psnr_y", "ssim_rgb", "ssim_y", "ms_ssim", "mae", "rmse", 
 WINDOW = 11  # px, side of SSIM's window
 GAUSSIAN = cv2.getGaussianKernel(WINDOW, 1.5)
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, the full size first
+AMPLIFY = 10  # a residual is shown as |difference| x 10
 SMALLEST_MS_SSIM = WINDOW * 2 ** (len(SCALES) - 1)  # px: the last scale must hold a window
 
 Planes = list[np.ndarray]  # the colours of a picture, (H,W) float64 each
@@ -213,3 +214,8 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
             raise UserError(f"expected a picture (H,W,3) uint8, got {x.shape} {x.dtype}")
     if a.shape != b.shape:
         raise UserError(f"pictures of different sizes cannot be compared: {a.shape} and {b.shape}")
+
+
+def residual(a: np.ndarray, b: np.ndarray, gain: float = AMPLIFY) -> np.ndarray:
+    """What differs, to be looked at: |a - b| x gain, clipped; uint8 pictures of one shape -> uint8."""
+    return np.clip(np.abs(a.astype(int) - b.astype(int)) * gain, 0, 255).astype(np.uint8)

@@ -13,7 +13,7 @@ from channel.promise import JpegBy, attempts, described, hardest, links, parse_p
 from container.codecs import SPEED, check_codec
 from container.header import ContainerError, Damaged
 from container.keys import TAG, Key, decrypt, encrypt, new_nonce
-from container.payload import unpack
+from container.payload import File, unpack
 from container.rate import fitted_payload
 from container.reed_solomon import code_length, content_that_fits, decode, encode, words_needed
 from container.robust import (
@@ -28,7 +28,7 @@ from container.robust import (
 )
 from errors import UserError
 from models.base import check_between
-from models.keyed import KeyedMethod
+from models.keyed import Content, KeyedMethod
 from models.survival import GOOD_PSNR, LEAST_PSNR, PSNR_STEP, Rung, Survey, Trial, parity_for, psnr, tried
 
 OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # what a stego that is sent as JPEG is written with
@@ -85,8 +85,10 @@ class CodecDCT(KeyedMethod):
     """
 
     own_sizes = True
+    takes_files = True
     trainable = False
     most_secrets = 255
+    bytes_a_pixel = 0.025  # 24 bits a block, of which half are parity, as photographs at JPEG 75 take
 
     def __init__(
         self,
@@ -130,18 +132,24 @@ class CodecDCT(KeyedMethod):
 
     # --- hiding -----------------------------------------------------------------------------------
 
-    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+    def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:
         if not marked:
             raise UserError(
                 "codec_dct cannot leave out the mark: its header has to be found after compression, and "
                 "whoever knows this program finds it too"
             )
         array = _to_array(cover)
-        pictures = [_to_array(secret) for secret in secrets]
-        survey = Survey(array, hardest(self.survive), self._qualities(), self._sent)
-        rung = self._rung(survey, pictures)
-        stego = self._written(array, pictures, key, note, rung)
+        sizes = [(secret.shape[-2], secret.shape[-1]) for secret in content.secrets]
+        rung = self.surveyed(array, sizes, content.files)
+        stego = self._written(array, content, key, rung)
         return torch.from_numpy(stego).permute(2, 0, 1).contiguous().to(cover.device)
+
+    def surveyed(self, cover: np.ndarray, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
+        """What hiding in a cover (H,W,3) uint8 begins with: the setting, its stego's PSNR, and what fits.
+
+        sizes: (height, width) of each picture. Raises UserError where too little survives.
+        """
+        return self._rung(Survey(cover, hardest(self.survive), self._qualities(), self._sent), sizes, files)
 
     def _sent(self, stego: np.ndarray) -> np.ndarray:
         """The stego as it lies in its file, before anything happens to it."""
@@ -153,10 +161,11 @@ class CodecDCT(KeyedMethod):
         jpeg = [link.quality for link in all_links if isinstance(link, Jpeg)]
         return [min(jpeg)] if len(jpeg) == len(all_links) else [0, min([75, *jpeg])]
 
-    def _rung(self, survey: Survey, pictures: list[np.ndarray]) -> Rung:
+    def _rung(self, survey: Survey, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
         """The setting to take. Raises UserError, and says what would help, where none survives."""
-        least = TAG + 200 + 100 * len(pictures)
-        decent = max(least, DECENT / 8 * sum(picture.shape[0] * picture.shape[1] for picture in pictures))
+        exact, count = sum(len(file.content) for file in files), len(sizes) + len(files)
+        least = TAG + 200 + 100 * count + exact
+        decent = max(least, exact + DECENT / 8 * sum(height * width for height, width in sizes))
         floor = GOOD_PSNR
         if self.least_psnr is not None:
             floor = self.least_psnr
@@ -170,22 +179,24 @@ class CodecDCT(KeyedMethod):
             fits = 0 if best is None else best.room
             raise UserError(
                 f"too little survives {promised} with a stego of {floor:g} dB: {fits} bytes fit, {least} are "
-                f"needed for {len(pictures)} secrets; take a larger cover, one with fewer black and white "
+                f"needed for {count} secrets; take a larger cover, one with fewer black and white "
                 "areas, fewer secrets, or promise a better quality"
             )
         return best
 
-    def _written(
-        self, cover: np.ndarray, pictures: list[np.ndarray], key: Key, note: bytes, rung: Rung
-    ) -> np.ndarray:
+    def _written(self, cover: np.ndarray, content: Content, key: Key, rung: Rung) -> np.ndarray:
         """The stego, tried. Its setting has more parity where the survey expected too little."""
+        pictures = [_to_array(secret) for secret in content.secrets]
         size = cover.shape[0], cover.shape[1]
         floor = self.least_psnr or LEAST_PSNR
         setting = rung.setting
-        speed = 6 if max(p.shape[0] * p.shape[1] for p in pictures) > LARGE else self.speed
+        large = any(picture.shape[0] * picture.shape[1] > LARGE for picture in pictures)
+        speed = max(6, self.speed) if large else self.speed
         for _ in range(ROUNDS):
             room = content_that_fits(code_room(size, setting), setting.parity) - TAG
-            payload = fitted_payload(pictures, note, room, self.codecs, max(speed, self.speed), self.progress)
+            payload = fitted_payload(
+                pictures, content.note, room, self.codecs, speed, self.progress, content.files
+            )
             nonce = new_nonce()
             keys = key.derive(nonce)
             header = sealed_header(setting, len(payload) + TAG, keys, nonce)
@@ -217,7 +228,7 @@ class CodecDCT(KeyedMethod):
 
     # --- revealing --------------------------------------------------------------------------------
 
-    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> Content:
         received = Received(_to_array(stego))
         header = received.header()
         setting, length, keys = opened_header(header, key)
@@ -234,12 +245,12 @@ class CodecDCT(KeyedMethod):
                 f"changed more than it was made to survive: {mended.lost} of {len(mended.wrong)} code words "
                 "cannot be mended, and codec_dct cannot reveal a part"
             )
-        content = decrypt(keys.payload, "payload", mended.content, header)
-        if content is None:
+        payload = decrypt(keys.payload, "payload", mended.content, header)
+        if payload is None:
             raise Damaged("changed after hiding: the payload is not what was written")
-        found = unpack(content)
+        found = unpack(payload)
         tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).contiguous() for p in found.pictures]
-        return [tensor.to(stego.device) for tensor in tensors], found.note
+        return Content([tensor.to(stego.device) for tensor in tensors], found.note, found.files)
 
 
 def _to_array(picture: Tensor) -> np.ndarray:

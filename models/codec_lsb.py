@@ -16,7 +16,7 @@ from container.rate import TooLittleRoom, fitted_payload
 from container.trellis import embed_digits, extract_digits
 from errors import UserError
 from models.base import check_between
-from models.keyed import KeyedMethod
+from models.keyed import Content, KeyedMethod
 
 MODULI = range(2, 33)  # grey levels
 
@@ -56,6 +56,7 @@ class CodecLSB(KeyedMethod):
     """
 
     own_sizes = True
+    takes_files = True
     trainable = False
 
     def __init__(
@@ -89,6 +90,11 @@ class CodecLSB(KeyedMethod):
         self._payload = payload
 
     @property
+    def bytes_a_pixel(self) -> float:
+        """How many bytes of payload a pixel of the cover holds: 1.34 at M = 12 without a bound."""
+        return min(3 * math.log2(self.modulus), self.payload or math.inf) / 8
+
+    @property
     def modulus(self) -> int:
         """M of the digits. A larger one needs a smaller cover."""
         return self._modulus
@@ -103,13 +109,12 @@ class CodecLSB(KeyedMethod):
         side = math.ceil(math.sqrt(samples / 3))
         self.smallest = (side, side)
 
-    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+    def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:
         height, width = cover.shape[-2:]
         samples = _to_samples(cover)
         start = header_samples(_NOTE.size)
         states = self.shaping
-        pictures = [secret.permute(1, 2, 0).contiguous().cpu().numpy() for secret in secrets]
-        payload = self._fitted(pictures, note, height * width, len(samples) - start)
+        payload = self._fitted(content, height * width, len(samples) - start)
 
         nonce = new_nonce()
         keys = key.derive(nonce)
@@ -131,12 +136,21 @@ class CodecLSB(KeyedMethod):
         stego = torch.from_numpy(samples.reshape(height, width, 3)).permute(2, 0, 1).contiguous()
         return stego.to(cover.device)
 
-    def _fitted(self, pictures: list[np.ndarray], note: bytes, pixels: int, free: int) -> bytes:
+    def _fitted(self, content: Content, pixels: int, free: int) -> bytes:
         """The payload, before encryption, for a cover of so many pixels with so many free samples."""
+        pictures = [secret.permute(1, 2, 0).contiguous().cpu().numpy() for secret in content.secrets]
         room = bytes_that_fit(free, self.modulus) - TAG
         bound = math.inf if self.payload is None else int(self.payload * pixels / 8) - TAG
         try:
-            return fitted_payload(pictures, note, min(room, bound), self.codecs, self.speed, self.progress)
+            return fitted_payload(
+                pictures,
+                content.note,
+                min(room, bound),
+                self.codecs,
+                self.speed,
+                self.progress,
+                content.files,
+            )
         except TooLittleRoom as error:
             if error.needed > room:
                 raise
@@ -146,7 +160,7 @@ class CodecLSB(KeyedMethod):
                 "enough for these secrets at the lowest quality"
             ) from error
 
-    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> Content:
         samples = _to_samples(stego)
         header = read_header(samples, stego.shape[-2:], key, self.method, self.fingerprint, damaged_ok)
         if len(header.note) != _NOTE.size:
@@ -159,15 +173,16 @@ class CodecLSB(KeyedMethod):
         used, words = _spread(header.keys.dither, free, digits_needed(length, modulus))
         carriers = samples[header.samples :][used]
         digits = extract_digits(carriers, modulus, header.shaping) if header.shaping else carriers % modulus
-        payload = from_digits((digits - words % modulus) % modulus, modulus, length)
-        content = decrypt(header.keys.payload, "payload", payload)
-        if content is None:
+        payload = decrypt(
+            header.keys.payload, "payload", from_digits((digits - words % modulus) % modulus, modulus, length)
+        )
+        if payload is None:
             raise Damaged(
                 "changed after hiding: the payload is not whole, and codec_lsb cannot reveal a part"
             )
-        found = unpack(content)
+        found = unpack(payload)
         tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).contiguous() for p in found.pictures]
-        return [tensor.to(stego.device) for tensor in tensors], found.note
+        return Content([tensor.to(stego.device) for tensor in tensors], found.note, found.files)
 
 
 def _to_samples(picture: Tensor) -> np.ndarray:

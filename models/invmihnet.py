@@ -100,15 +100,20 @@ class InvMIHNetObjective(Objective):
     its norms are summed. The released code's sums (over a picture, averaged over the N secrets) would be,
     as means: l2/N on small_pictures, (N-1)/N on latent, the others as here.
 
-    stage, so that the paper's separate warm-ups are phases of one option file:
+    Stages, so that the paper's separate warm-ups are phases of one option file:
         rescaling   IIR alone: reveal, small_pictures, latent; secrets are revealed from the 8-bit mosaic
                     itself and IIH is not run. Freeze iih.
         hiding      IIH alone: mosaic_recovery, imperceptibility, low_frequency; the mosaics are those of
                     the IIR of that moment, and IIR^-1 is not run. Freeze iir.
         joint       all terms
 
-    Other arguments: the weights, dimensionless, by the names above (defaults: the paper's), and
-    `distance` of reveal: l1 (the paper's), l2 or charbonnier.
+    Arguments (weights, dimensionless; defaults: the paper's):
+        reveal           l1
+        distance         of reveal: l1 (the paper's), l2 or charbonnier
+        small_pictures   l2
+        mosaic_recovery  l3
+        imperceptibility, low_frequency, latent  of the last three terms
+        stage            rescaling, hiding or joint
     """
 
     def __init__(

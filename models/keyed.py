@@ -1,13 +1,25 @@
 """Methods with a key: what they hide is encrypted in a container that notices every change."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from container.header import NO_WEIGHTS
 from container.keys import PUBLIC, Key
+from container.payload import File
 from container.trellis import states_for
 from errors import UserError
 from models.base import EMPTY, HidingModel, deployed
+
+
+class Content(NamedTuple):
+    """What a keyed stego holds: secrets (3,h,w) uint8, the sender's note, and files byte for byte."""
+
+    secrets: list[Tensor]
+    note: bytes = b""
+    files: Sequence[File] = ()
 
 
 class KeyedMethod(HidingModel):
@@ -17,6 +29,8 @@ class KeyedMethod(HidingModel):
     the attributes of `HidingModel`:
 
     own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
+    takes_files     True: `seal` takes files beside pictures, which come back byte for byte
+    bytes_a_pixel   about how much a pixel of the cover holds, where secrets have sizes of their own
     most_secrets    how many secrets `seal` takes, where that is not num_secrets
     modulus         M, grey levels: how coarsely `seal` moves the cover's samples
     fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
@@ -25,6 +39,8 @@ class KeyedMethod(HidingModel):
     """
 
     own_sizes: bool = False
+    takes_files: bool = False
+    bytes_a_pixel: float
     most_secrets: int | None = None
     modulus: int
     fingerprint: bytes = NO_WEIGHTS
@@ -62,17 +78,20 @@ class KeyedMethod(HidingModel):
         key: Key = PUBLIC,
         note: bytes = b"",
         marked: bool = True,
+        files: Sequence[File] = (),
     ) -> Tensor:
         """Hide under a key: cover (3,H,W), secrets (3,h,w) each, uint8 -> stego (3,H,W) uint8.
 
         note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
-        something is hidden. Two stegos of the same pictures are never alike. Raises UserError as `hide` does,
-        and where there is too little room.
+        something is hidden. files: for methods that take them, each counts as a secret. Two stegos of the
+        same pictures are never alike. Raises UserError as `hide` does, and where there is too little room.
         """
         self._check_picture("cover", cover[None], any_size=self.own_sizes)
         most = self.most_secrets or self.num_secrets
-        if not 1 <= len(secrets) <= most:
-            raise UserError(f"this method hides 1 to {most} secrets, got {len(secrets)}")
+        if files and not self.takes_files:
+            raise UserError(f"{files[0].name}: this method hides pictures only")
+        if not 1 <= len(secrets) + len(files) <= most:
+            raise UserError(f"this method hides 1 to {most} secrets, got {len(secrets) + len(files)}")
         for secret in secrets:
             if secret.dtype != torch.uint8 or secret.dim() != 3 or len(secret) != 3 or not secret.numel():
                 raise UserError(f"secret: expected (3,h,w) uint8, got {tuple(secret.shape)} {secret.dtype}")
@@ -82,13 +101,18 @@ class KeyedMethod(HidingModel):
                     f"got {tuple(secret.shape)}"
                 )
         with deployed(self):
-            return self._seal(cover, secrets, key, note, marked)
+            return self._seal(cover, Content(secrets, note, files), key, marked)
 
-    @torch.no_grad()
     def unseal(
         self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False
     ) -> tuple[list[Tensor], bytes]:
-        """Reveal under a key: stego (3,H,W) uint8 -> (the secrets that were given, (3,h,w) uint8, and note).
+        """Reveal the pictures under a key: `opened` without the files."""
+        content = self.opened(stego, key, damaged_ok)
+        return content.secrets, content.note
+
+    @torch.no_grad()
+    def opened(self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False) -> Content:
+        """Reveal under a key: stego (3,H,W) uint8 -> what was given to `seal`.
 
         Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (container/header.py).
         damaged_ok: reveal what can be revealed of a stego that was changed.
@@ -97,10 +121,10 @@ class KeyedMethod(HidingModel):
         with deployed(self):
             return self._unseal(stego, key, damaged_ok)
 
-    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+    def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:
         raise NotImplementedError
 
-    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> Content:
         raise NotImplementedError
 
     def _as_batch(self, secrets: list[Tensor], stego: Tensor) -> Tensor:

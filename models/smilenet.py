@@ -43,8 +43,10 @@ class SMILENet(HidingModel):
 
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
-        icdm_blocks   R, coupling blocks of ICDM; icdm_clamp bounds their logarithmic scale
-        imse_blocks   G, coupling blocks of IMSE; imse_clamp likewise
+        icdm_blocks   R, coupling blocks of ICDM
+        icdm_clamp    bound of their logarithmic scale
+        imse_blocks   G, coupling blocks of IMSE
+        imse_clamp    bound of their logarithmic scale
         growth        channels that each convolution of a dense block adds
         sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
                       leave the module out

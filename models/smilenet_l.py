@@ -7,7 +7,7 @@ from torch import Tensor
 
 from container.keys import Key
 from models.base import EMPTY, Hidden
-from models.keyed import KeyedMethod
+from models.keyed import Content, KeyedMethod
 from models.layers.lattice import LatticeEmbedding, pack_about, unpack_about
 from models.layers.mosaic_network import MosaicNetwork
 from models.layers.quantize import Channel
@@ -29,7 +29,8 @@ class SMILENetL(KeyedMethod):
 
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
-        icdm_blocks   R, coupling blocks of ICDM; icdm_clamp bounds their logarithmic scale
+        icdm_blocks   R, coupling blocks of ICDM
+        icdm_clamp    bound of their logarithmic scale
         growth        channels that each convolution of a dense block adds
         sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
                       leave the module out
@@ -100,18 +101,19 @@ class SMILENetL(KeyedMethod):
         overshoot = self.lattice.companding.overshoot(mosaic)
         return Hidden(stego, revealed, {"z_mosaic": z_mosaic, "overshoot": overshoot})
 
-    def _seal(self, cover: Tensor, secrets: list[Tensor], key: Key, note: bytes, marked: bool) -> Tensor:
+    def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:
+        secrets = content.secrets
         grey = [torch.full_like(cover, EMPTY)] * (self.num_secrets - len(secrets))
         (mosaic,) = self.mosaic.hide([*secrets, *grey], slices=self._slices)
         about = self.method, self.fingerprint
-        note = pack_about(len(secrets), note, self.num_secrets)
+        note = pack_about(len(secrets), content.note, self.num_secrets)
         return self.lattice.seal(cover, mosaic, key, note, about, marked, self.shaping)
 
-    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> tuple[list[Tensor], bytes]:
+    def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> Content:
         size, about = self.mosaic.size(stego), (self.method, self.fingerprint)
         mosaic, note = self.lattice.unseal(stego, size, key, about, damaged_ok)
         count, note = unpack_about(note, self.num_secrets)
         revealed = self.mosaic.reveal(
             mosaic[None], None, like=stego[None], finish=self._to_uint8, slices=self._slices
         )
-        return list(revealed[0].to(stego.device)[:count]), note
+        return Content(list(revealed[0].to(stego.device)[:count]), note)

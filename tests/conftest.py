@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 from skimage.data import astronaut, chelsea, coffee
 
+from container.keys import STRETCHING, VERSION
 from tests.common import ROOT
 
 torch.set_num_threads(1)
@@ -39,6 +40,12 @@ def pictures(tmp_path_factory) -> Path:
             crop = photo[60 + 70 * k : 124 + 70 * k, 150 : 150 + 64]
             Image.fromarray(crop).save(folder / f"{name}{k}.png")
     return folder
+
+
+@pytest.fixture
+def quick_keys(monkeypatch):
+    """Passphrases that are not stretched: what opens what does not depend on how long a guess takes."""
+    monkeypatch.setitem(STRETCHING, VERSION, {"iterations": 1, "lanes": 1, "memory_cost": 64})
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""A person's own pictures: hide some in a cover file, reveal them from a stego file."""
+"""Hide a person's own pictures and files in a cover file."""
 
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,17 +11,13 @@ from PIL import Image
 
 from channel.promise import jpeg_file
 from container.codecs import resized
-from container.header import NO_WEIGHTS, ContainerError, Damaged, NoPayload, hidden_with
 from container.keys import PUBLIC, Key
-from container.notes import Note, file_names, numbered, pack_note, unpack_note
-from container.payload import MOST_PIXELS, check_sizes
-from container.robust import Received
+from container.notes import Album, Note, pack_note
+from container.payload import check_sizes
 from data.files import replaced_at_once
 from data.images import (
     LOSSLESS_FORMATS,
     icc_profile,
-    list_pictures,
-    picture_format,
     picture_size,
     read_picture,
     to_array,
@@ -29,28 +25,33 @@ from data.images import (
     write_picture,
 )
 from data.memory import free_memory
-from data.transforms import fit_secret, unfit_secret
+from data.transforms import fit_secret
+from engine.own.decoy import Decoy, check_decoy, seal_both
+from engine.own.secrets import Secrets, chosen, read_files
 from errors import UserError
 from metrics.image import psnr
 from models import MODELS, HidingModel, KeyedMethod
-from models.base import EMPTY
 from models.codec_dct import OWN_JPEG, CodecDCT
+from models.keyed import Content
 
+T = TypeVar("T")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass
 class HiddenFile:
-    """What `hide_files` did: the stego's path and PSNR (dB, RGB), and which file went to which place.
+    """What `hide_files` did: the stego's path and PSNR (dB, RGB), and what was hidden, place by place.
 
-    revealed: for codec_dct the PSNR of each secret as it comes back from the file [dB, RGB].
+    pictures: cover and stego as it is sent, (H,W,3) uint8. revealed: for codec_dct the PSNR of each picture
+    as it comes back from the file [dB, RGB].
     """
 
     stego: Path
     psnr: float
-    secrets: list[Path]
+    secrets: Secrets
     empty: int
     resized: list[Path]
+    pictures: tuple[np.ndarray, np.ndarray]
     revealed: list[float] = field(default_factory=list)
 
 
@@ -64,34 +65,54 @@ def hide_files(
     key: Key = PUBLIC,
     marked: bool = True,
     longest_side: int | None = None,
+    exact: bool = False,
+    decoy: Decoy | None = None,
 ) -> HiddenFile:
-    """Hide picture files in a cover file and write the stego, losslessly.
+    """Hide files in a cover file and write the stego, losslessly.
 
-    secrets: files, or one folder (sorted by name). They are brought to the cover's size: "stretch"
+    secrets, exact: see `chosen` in engine/own/secrets.py. Pictures are brought to the cover's size: "stretch"
     fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
-    key, marked: for keyed methods, see `KeyedMethod.seal`. longest_side: see `hide_in_memory`. codec_dct
-    also writes JPEG, and reveals from the very file before it gets its name. Raises UserError before
-    anything is written: too many secrets, a lossy or existing `out` (without `force`), a cover that is
-    too small.
+    key, marked: for keyed methods, see `KeyedMethod.seal`. longest_side, decoy: see `hide_in_memory`.
+    codec_dct also writes JPEG, and reveals from the very file before it gets its name. Raises UserError
+    before anything is written: too many secrets, a lossy or existing `out` (without `force`), a cover that
+    is too small.
     """
     out = Path(out)
+    wanted = chosen(secrets, exact, takes_files(model))
+    return write_hidden(model, cover, wanted, out, fit, force, key, marked, longest_side, decoy)
+
+
+def write_hidden(
+    model: HidingModel,
+    cover: str | Path,
+    wanted: Secrets,
+    out: Path,
+    fit: str = "stretch",
+    force: bool = False,
+    key: Key = PUBLIC,
+    marked: bool = True,
+    longest_side: int | None = None,
+    decoy: Decoy | None = None,
+    album: Album | None = None,
+) -> HiddenFile:
+    """As `hide_files`, for secrets that were chosen. album: if the stego is one of several."""
     check_output(out, force, jpeg=isinstance(model, CodecDCT))
     check_keyed(model, not key.is_public, marked=marked)
-    files = listed(secrets)
-    for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in files)):
+    for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in wanted.all)):
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"{out}: that is {what}; give the stego another name")
     if isinstance(model, CodecDCT):
         model.sent_as_jpeg = out.suffix.lower() in JPEG_SUFFIXES
     profile = icc_profile(cover)
-    hidden = hide_in_memory(model, cover, files, fit, key, marked, longest_side)
+    hidden = hide_in_memory(model, cover, wanted, fit, key, marked, longest_side, decoy, album)
     if isinstance(model, CodecDCT):
         stego, revealed = _written_and_revealed(model, out, hidden, key, profile)
     else:
         write_picture(out, hidden.stego, profile)
         stego, revealed = hidden.stego, []
-    empty = 0 if _own_sizes(model) else model.num_secrets - len(files)
-    return HiddenFile(out, psnr(hidden.cover, stego), files, empty, hidden.resized, revealed)
+    empty = 0 if _own_sizes(model) else model.num_secrets - len(wanted.pictures)
+    pictures = hidden.cover, stego
+    return HiddenFile(out, psnr(*pictures), wanted, empty, hidden.resized, pictures, revealed)
 
 
 class InMemory(NamedTuple):
@@ -106,47 +127,99 @@ class InMemory(NamedTuple):
 def hide_in_memory(
     model: HidingModel,
     cover: str | Path,
-    files: list[Path],
+    wanted: Secrets,
     fit: str = "stretch",
     key: Key = PUBLIC,
     marked: bool = True,
     longest_side: int | None = None,
+    decoy: Decoy | None = None,
+    album: Album | None = None,
 ) -> InMemory:
-    """What `hide_files` does before it writes. longest_side: a larger cover is made so small first [px]."""
-    own_sizes = _own_sizes(model)
-    most = model.num_secrets
-    if isinstance(model, KeyedMethod):
-        most = model.most_secrets or most
-    if len(files) > most:
-        raise UserError(f"{len(files)} secrets, but these weights hide at most {most} in one cover")
-    cover_array = _no_larger(read_picture(cover), longest_side)
-    height, width = cover_array.shape[:2]
-    if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
+    """What `hide_files` does before it writes.
+
+    wanted: see `chosen`. longest_side: a larger cover is made so small first [px]. decoy: what is hidden
+    beside the secrets, see `seal_both`. album: if the stego is one of several.
+    """
+    if decoy is not None:
+        check_decoy(model, key, decoy)
+    _check_secrets(model, cover, wanted)
+    array = _no_larger(read_picture(cover), longest_side)
+    height, width = array.shape[:2]
+    if not _own_sizes(model) and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
             f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
             f"least {model.smallest[1]}x{model.smallest[0]} are needed"
         )
-    sizes = [picture_size(file) for file in files]  # read from the files' headers: too many are told at once
+    content, changed = _content(model, wanted, array.shape, fit, album)
+    model.room = free_memory(model.device)
+    if not isinstance(model, KeyedMethod):
+        hidden = model.hide(to_tensor(array)[None], torch.stack(content.secrets)[None])
+        return InMemory(array, to_array(hidden[0]), content.secrets, changed)
+    try:
+        if decoy is None:
+            cover_tensor = to_tensor(array)
+            sealed = model.seal(cover_tensor, content.secrets, key, content.note, marked, content.files)
+            stego = to_array(sealed)
+        else:
+            _check_secrets(model, cover, decoy.secrets)
+            other = _content(model, decoy.secrets, array.shape, fit)[0]
+            stego = seal_both(model, array, (content, key), (other, decoy.key), marked)
+    except UserError as error:
+        raise UserError(f"{cover}: {error}") from error
+    return InMemory(array, stego, content.secrets, changed)
+
+
+def most_secrets(model: HidingModel) -> int:
+    """How many secrets a method hides in one cover."""
+    own = model.most_secrets if isinstance(model, KeyedMethod) else None
+    return own or model.num_secrets
+
+
+def _check_secrets(model: HidingModel, cover: str | Path, wanted: Secrets) -> None:
+    """Raises UserError for too many, and for the cover among them."""
+    if len(wanted.all) > (most := most_secrets(model)):
+        raise UserError(f"{len(wanted.all)} secrets, but these weights hide at most {most} in one cover")
+    for file in wanted.all:
+        if Path(cover).exists() and file.samefile(cover):
+            raise UserError(f"{file}: is the cover itself; hide it in another picture")
+
+
+def _content(
+    model: HidingModel, wanted: Secrets, shape: tuple[int, ...], fit: str, album: Album | None = None
+) -> tuple[Content, list[Path]]:
+    """(what is hidden in a cover of this shape (H,W,3), which pictures were resized for it)."""
+    height, width = shape[:2]
+    own_sizes = _own_sizes(model)
+    # Read from the files' headers: too large ones are told at once.
+    sizes = [_readable(picture_size, file, model) for file in wanted.pictures]
     if own_sizes:
         check_sizes(sizes)
-    hidden, changed = [], []
-    for file, size in zip(files, sizes, strict=True):  # one at a time: there may be 25 of a phone's pictures
-        array = read_picture(file)
+    files = read_files(wanted.files, 3 * height * width)  # a sample holds less than a byte
+    pictures, changed = [], []
+    # One at a time: there may be 25 of a phone's pictures.
+    for file, size in zip(wanted.pictures, sizes, strict=True):
+        array = _readable(read_picture, file, model)
         if not own_sizes and size != (height, width):
             changed.append(file)
             array = fit_secret(array, height, width, fit)
-        hidden.append(to_tensor(array))
-    model.room = free_memory(model.device)
-    if isinstance(model, KeyedMethod):
-        names = [file.name for file in files]
-        note = pack_note(Note("own", [], names) if own_sizes else Note(fit, sizes, []))
-        try:
-            stego = to_array(model.seal(to_tensor(cover_array), hidden, key, note, marked))
-        except UserError as error:
-            raise UserError(f"{cover}: {error}") from error
-    else:
-        stego = to_array(model.hide(to_tensor(cover_array)[None], torch.stack(hidden)[None])[0])
-    return InMemory(cover_array, stego, hidden, changed)
+        pictures.append(to_tensor(array))
+    names = [file.name for file in wanted.pictures]
+    note = Note("own", [], names, album) if own_sizes else Note(fit, sizes, [], album)
+    return Content(pictures, pack_note(note) if isinstance(model, KeyedMethod) else b"", files), changed
+
+
+def takes_files(model: HidingModel) -> bool:
+    """Whether it hides any file, and not only pictures."""
+    return isinstance(model, KeyedMethod) and model.takes_files
+
+
+def _readable(read: Callable[[Path], T], file: Path, model: HidingModel) -> T:
+    """What `read` makes of a secret. Raises its UserError, and says that --exact helps where it does."""
+    try:
+        return read(file)
+    except UserError as error:
+        hint = "; --exact hides it as it is" if takes_files(model) else ""
+        raise UserError(f"{error}{hint}") from error
 
 
 def _own_sizes(model: HidingModel) -> bool:
@@ -175,121 +248,9 @@ def _written_and_revealed(
             kind = LOSSLESS_FORMATS[out.suffix.lower()]
             Image.fromarray(hidden.stego).save(part, format=kind, icc_profile=profile)
         stego = read_picture(part)
-        secrets, _ = model.unseal(to_tensor(stego), key)
+        secrets = model.opened(to_tensor(stego), key).secrets
     pairs = zip(hidden.secrets, secrets, strict=True)
     return stego, [psnr(to_array(one), to_array(back)) for one, back in pairs]
-
-
-@dataclass
-class RevealedFiles:
-    """What `reveal_files` wrote, the numbers of the places that look empty (counted from 1), and whether the
-    stego was changed after hiding (always False with methods that have no key)."""
-
-    written: list[Path]
-    empty: list[int]
-    damaged: bool = False
-
-
-def reveal_files(
-    model: HidingModel,
-    stego: str | Path,
-    out: str | Path,
-    force: bool = False,
-    keep_empty: bool = False,
-    key: Key = PUBLIC,
-    damaged_ok: bool = False,
-) -> RevealedFiles:
-    """Reveal the secrets of a stego file into a folder, as secret_01.png and so on.
-
-    Keyed methods know how many there are, their sizes, and some their names: they come back so, and
-    `damaged_ok` reveals what can be revealed of a stego that was changed. With other methods, places
-    that were left empty come back as plain mid-grey and are not written, unless `keep_empty`.
-
-    Raises UserError before anything is written: a lossy file, one that is too small to be a stego of these
-    weights, one that the key does not open, files that are there already (without `force`).
-    """
-    stego, out = Path(stego), Path(out)
-    check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
-    picture = read_picture(stego) if isinstance(model, CodecDCT) else read_stego(stego)
-    height, width = picture.shape[:2]
-    own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
-    if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
-        raise UserError(
-            f"{stego}: {width}x{height} pixels; a stego of these weights has at least "
-            f"{model.smallest[1]}x{model.smallest[0]}"
-        )
-    damaged = False
-    model.room = free_memory(model.device)
-    if isinstance(model, KeyedMethod):
-        try:
-            try:
-                revealed = _unsealed(model, picture, key)
-            except Damaged:
-                if not damaged_ok:
-                    raise
-                damaged, revealed = True, _unsealed(model, picture, key, damaged_ok)
-        except ContainerError as error:
-            raise type(error)(f"{stego}: {error}") from error
-        paths = [out / name for name in usable_names(out, list(revealed))]
-        _check_free(paths, force)
-        if out.is_dir() and any(path.exists() and path.samefile(stego) for path in paths):
-            raise UserError(f"{stego}: a secret has this very name; choose another folder for --out")
-        arrays = list(revealed.values())
-    else:
-        paths = [out / name for name in file_names([], model.num_secrets)]
-        _check_free(paths, force)
-        arrays = [to_array(secret) for secret in model.reveal(to_tensor(picture)[None])[0]]
-    keyed = isinstance(model, KeyedMethod)
-    empty = [k for k, array in enumerate(arrays, 1) if not keyed and looks_empty(array)]
-    kept = [k for k in range(1, len(arrays) + 1) if keep_empty or k not in empty]
-    out.mkdir(parents=True, exist_ok=True)
-    written = [paths[k - 1] for k in kept]
-    with ExitStack() as together:  # all of them or none: a full disk leaves no half of an album
-        for k in kept:
-            part = together.enter_context(replaced_at_once(paths[k - 1]))
-            Image.fromarray(arrays[k - 1]).save(part, format="PNG")
-    for path in set(paths) - set(written):
-        path.unlink(missing_ok=True)  # with force: no stale picture of an earlier reveal
-    return RevealedFiles(written, empty, damaged)
-
-
-def _unsealed(
-    model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool = False
-) -> dict[str, np.ndarray]:
-    """The secrets of a keyed stego, (h,w,3) uint8 at their own sizes, by the names of their files."""
-    secrets, content = model.unseal(to_tensor(stego), key, damaged_ok)
-    arrays = [to_array(secret) for secret in secrets]
-    note = unpack_note(content, len(arrays))
-    if note.fit != "own":
-        if (pixels := sum(height * width for height, width in note.sizes)) > MOST_PIXELS:
-            raise ContainerError(f"its note asks for pictures of {pixels} pixels in all, too large")
-        arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
-    return dict(zip(file_names(note.names, len(arrays)), arrays, strict=True))
-
-
-def usable_names(out: Path, names: list[str]) -> list[str]:
-    """The names, with secret_01.png and so on for those that the file system of `out` refuses."""
-    folder = next(place for place in (out, *out.absolute().parents) if place.is_dir())
-    usable: list[str] = []
-    for k, name in enumerate(names):
-        try:
-            (folder / name).lstat()
-        except FileNotFoundError:
-            pass
-        except OSError:  # too long, or letters that it does not have
-            name = f"{numbered(k)}.png"
-            while name in names or name in usable:
-                name = f"_{name}"
-        usable.append(name)
-    return usable
-
-
-def _check_free(paths: list[Path], force: bool) -> None:
-    for path in paths:
-        if path.exists() and not force:
-            raise UserError(f"{path}: exists already; --force replaces it")
 
 
 def check_keyed(
@@ -322,58 +283,6 @@ def set_sender(
         if not hasattr(type(model), name):
             raise UserError(f"a {name}: these weights of '{model.method}' have none")
         setattr(model, name, value)
-
-
-def looks_empty(picture: np.ndarray) -> bool:
-    """Whether a revealed picture is flat mid-grey to within 8 grey levels (RMS), as empty places mostly are.
-
-    Strict on purpose: a picture too many is a nuisance, a real one that is not written is a loss.
-    """
-    return psnr(picture, np.full_like(picture, EMPTY)) > 30
-
-
-def listed(secrets: list[str | Path]) -> list[Path]:
-    """The picture files that a person named: files, and folders of them."""
-    return [file for secret in secrets for file in list_pictures(str(secret))]
-
-
-def read_stego(path: str | Path) -> np.ndarray:
-    """A lossless stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
-    if not _is_lossless(path):
-        kind, mode = picture_format(path)
-        raise UserError(
-            f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it, unless codec_dct hid it"
-        )
-    return read_picture(path)
-
-
-def _is_lossless(path: str | Path) -> bool:
-    kind, mode = picture_format(path)
-    return kind in LOSSLESS_FORMATS.values() and mode == "RGB"
-
-
-def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
-    """(method, fingerprint) that a keyed stego was hidden with. Raises NoPayload or WrongKey.
-
-    A lossless file is looked at for a container in its samples first; then any file for one that outlives
-    compression.
-    """
-    picture = read_picture(stego)
-    try:
-        if _is_lossless(stego):
-            try:
-                return hidden_with(picture.reshape(-1), (picture.shape[0], picture.shape[1]), key)
-            except NoPayload:
-                pass
-        Received(picture).header()
-        return "codec_dct", NO_WEIGHTS
-    except NoPayload as error:
-        raise NoPayload(
-            f"{stego}: {error}, or by a method without a key: say which with --weights"
-        ) from error
-    except ContainerError as error:
-        raise type(error)(f"{stego}: {error}") from error
 
 
 def check_output(out: Path, force: bool, jpeg: bool = False) -> None:

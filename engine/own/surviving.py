@@ -11,6 +11,7 @@ from container.header import ContainerError
 from container.keys import Key
 from data.images import to_array, to_tensor
 from engine.own.hiding import HiddenFile, hide_in_memory
+from engine.own.secrets import Secrets
 from errors import UserError
 from metrics.image import psnr
 from models import HidingModel, KeyedMethod
@@ -42,8 +43,10 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
             f"warning:   {report.good:g} dB were the aim; on this cover nothing better survives "
             "(a larger cover, fewer secrets or a better quality help)"
         )
-    scores = ", ".join(f"{score:.2f}" for score in done.revealed)
-    yield f"secrets:   {scores} dB (RGB) as they come back from this file"
+    scores = [f"{score:.2f} dB (RGB)" for score in done.revealed] + ["byte for byte"] * len(
+        done.secrets.files
+    )
+    yield f"secrets:   {', '.join(scores)} as they come back from this file"
     worst = max(report.trials, key=lambda trial: trial.worst / trial.mendable)
     promised = ", ".join(map(described, model.survive))
     yield (
@@ -63,7 +66,7 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
 def dry_attack(
     model: HidingModel,
     cover: str | Path,
-    files: list[Path],
+    wanted: Secrets,
     attack: Attack,
     fit: str,
     key: Key,
@@ -71,7 +74,7 @@ def dry_attack(
     longest_side: int | None,
 ) -> Iterator[str]:
     """Hide in memory, attack, reveal: lines on what is left. Nothing is written."""
-    hidden = hide_in_memory(model, cover, files, fit, key, marked, longest_side)
+    hidden = hide_in_memory(model, cover, wanted, fit, key, marked, longest_side)
     yield f"stego:     PSNR to the cover {psnr(hidden.cover, hidden.stego):.2f} dB (RGB), not written"
     attacked = send(hidden.stego, attack)
     yield f"attacked:  {label(attack)}, PSNR to the stego {psnr(hidden.stego, attacked):.2f} dB (RGB)"
@@ -80,7 +83,7 @@ def dry_attack(
     except ContainerError as error:
         yield f"revealed:  nothing: {error}"
         return
-    for k, (path, secret, back) in enumerate(zip(files, hidden.secrets, revealed, strict=False), 1):
+    for k, (path, secret, back) in enumerate(zip(wanted.pictures, hidden.secrets, revealed, strict=False), 1):
         yield f"secret {k:2d}: {path}, PSNR {psnr(to_array(secret), to_array(back)):.2f} dB (RGB)"
 
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from metrics.image import psnr
+from metrics.image import AMPLIFY, psnr, residual
 
 PANEL = 384  # side of one panel, px
 GAP = 10
 TITLE = 24
-AMPLIFY = 10  # a residual is shown as |difference| x 10
 
 
 def group_figure(
@@ -53,11 +52,6 @@ def panels(
             (f"|revealed - secret| x {AMPLIFY}", _panel([residual(a, b) for a, b in pairs], cols)),
         ]
     return parts
-
-
-def residual(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b| x 10, clipped: uint8 pictures of one shape -> uint8."""
-    return np.clip(np.abs(a.astype(int) - b.astype(int)) * AMPLIFY, 0, 255).astype(np.uint8)
 
 
 def _panel(pictures: Sequence[np.ndarray], cols: int) -> Image.Image:

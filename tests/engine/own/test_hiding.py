@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, chelsea
 
-from engine.own.hiding import hide_files, reveal_files, usable_names
+from engine.own.hiding import hide_files
+from engine.own.revealing import reveal_files, usable_names
 from models import build_model
 from tests.common import ROOT
 
