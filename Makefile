@@ -1,5 +1,6 @@
 # make quickstart   train, test and look at a small network, from nothing, in minutes
 # make compare      TRAIN=DIR TEST=DIR [MINUTES=5] [OUT=experiments/compare]: the small networks side by side
+# make demo         a page in the browser that hides and reveals, on this machine only
 # make test         the tests, without those that take over 20 s each
 # make test-slow    the slow ones
 # make lint         style and types
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 MINUTES ?= 5
 OUT     ?= experiments/compare
 
-.PHONY: setup quickstart compare test test-slow lint clean
+.PHONY: setup quickstart compare demo test test-slow lint clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +28,10 @@ quickstart: setup
 compare: setup
 	$(if $(and $(TRAIN),$(TEST)),,$(error say where the pictures are: make compare TRAIN=DIR TEST=DIR))
 	$(BIN)/python scripts/compare.py --train $(TRAIN) --test $(TEST) --minutes $(MINUTES) --out $(OUT)
+
+demo: setup
+	$(BIN)/python -m pip install --quiet -e '.[demo]'
+	$(BIN)/python -u scripts/demo.py
 
 # One thread a process: two workers on two cores do not fight over them.
 test: setup

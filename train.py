@@ -52,11 +52,20 @@ PARSER.add_argument(
 PARSER.add_argument(
     "--help-options", action="store_true", help="explain every key of an option file, and exit"
 )
+PARSER.add_argument(
+    "--list", action="store_true", help="list methods, option files, runs and shipped weights, and exit"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     if arguments.help_options:
         print(describe(TrainOptions))
+        return
+    if arguments.list:
+        from engine.listing import listing
+
+        for line in listing(arguments.experiments):
+            print(line)
         return
     if not arguments.opt:
         raise UserError("say what to train: -opt options/train/quickstart.yml (see --help)")

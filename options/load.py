@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from options.schema import Mistake, Options, OptionsError, Place, Source, TestOptions, TrainOptions
 from options.validate import known_words, nearest, option_rows, shown, validate
@@ -64,6 +64,22 @@ def check_arguments(
     arguments: plain values, as the option file gave them.
     Returns the given arguments only, in the annotated types (a list becomes a tuple).
     """
+    model = argument_model(constructor)
+    checked, mistakes = validate(model, arguments, options._source, section)
+    _refuse(mistakes)
+    given = {
+        str(field.alias): getattr(checked, name)
+        for name, field in model.model_fields.items()
+        if name in checked.model_fields_set
+    }
+    return given | (checked.model_extra or {})
+
+
+def argument_model(constructor: Callable) -> type[BaseModel]:
+    """The arguments that an option file may give to a constructor, as a schema; each is a field's alias.
+
+    Positional-only ones are left out: the program itself gives them.
+    """
     hints = get_type_hints(
         constructor.__init__ if inspect.isclass(constructor) else constructor, include_extras=True
     )
@@ -78,15 +94,7 @@ def check_arguments(
             field = Field(default, alias=name)
             fields[f"argument_{len(fields)}"] = (hints.get(name, Any), field)
     config = ConfigDict(extra=extra, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-    model = create_model("Arguments", __config__=config, **fields)
-    checked, mistakes = validate(model, arguments, options._source, section)
-    _refuse(mistakes)
-    given = {
-        str(field.alias): getattr(checked, name)
-        for name, field in model.model_fields.items()
-        if name in checked.model_fields_set
-    }
-    return given | (checked.model_extra or {})
+    return create_model("Arguments", __config__=config, **fields)
 
 
 def _load(schema: type[AnyOptions], path: str | os.PathLike, overrides: Iterable[str]) -> AnyOptions:

@@ -16,7 +16,8 @@ import reveal as reveal_py
 from container.header import Damaged, read_header, write_header
 from container.keys import Key, new_nonce
 from engine.command import MISTAKES, one_line
-from engine.own.hiding import hide_files, reveal_files
+from engine.own.hiding import hide_files
+from engine.own.revealing import reveal_files
 from models import build_model
 from models.keyed import KeyedMethod
 from tests.common import ROOT

@@ -1,0 +1,198 @@
+"""The JSON schema of option files for editors, and their reference as a page, from the typed classes."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from channel.attacks import ATTACKS
+from models import MODELS
+from options import TestOptions, TrainOptions
+from options.load import argument_model
+from options.validate import option_rows
+
+DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers know best
+HINT = "# yaml-language-server: $schema="  # an option file's first line, followed by the schema's path
+
+Schema = dict[str, Any]
+
+
+def option_schema() -> Schema:
+    """One schema for both kinds of option file: one with `weights` is a test, any other trains.
+
+    The arguments of each method, objective and attack are in it.
+    """
+    _, both = models_json_schema([(TrainOptions, "validation"), (TestOptions, "validation")])
+    parts = _as_draft_07(both["$defs"])
+    parts["Network"] = _one_of_types("Network", {name: _method(name) for name in MODELS}, parts["Network"])
+    attacks = {name: _arguments(attack) for name, attack in ATTACKS.items()}
+    parts["Attack"] = _one_of_types("Attack", attacks, parts["Attack"])
+    ranges = {name: _with_ranges(one) for name, one in attacks.items()}
+    parts["TrainAttack"] = _one_of_types("TrainAttack", ranges, parts["TrainAttack"])
+    parts["TrainOptions"]["allOf"] = [_when_trained(name) for name, one in MODELS.items() if one.trainable]
+    for part in parts.values():
+        part.pop("discriminator", None)
+    return {
+        "$schema": DRAFT,
+        "title": "An option file of train.py or test.py",
+        "type": "object",
+        "if": {"required": ["weights"]},
+        "then": {"$ref": "#/$defs/TestOptions"},
+        "else": {"$ref": "#/$defs/TrainOptions"},
+        "$defs": parts,
+    }
+
+
+def _method(name: str) -> Schema:
+    return _arguments(MODELS[name])
+
+
+def _arguments(constructor: Callable) -> Schema:
+    """What an option file may give to a constructor: name -> the schema of its value."""
+    found = _as_draft_07(argument_model(constructor).model_json_schema(by_alias=True))
+    notes = argument_notes(constructor)
+    properties = {}
+    for name, one in found.get("properties", {}).items():
+        properties[name] = {key: value for key, value in one.items() if key != "title"}
+        if name in notes:
+            properties[name]["description"] = notes[name]
+    return properties
+
+
+def _one_of_types(title: str, kinds: dict[str, Schema], whole: Schema) -> Schema:
+    """A section with a `type`, which decides what else may stand in it."""
+    common = {**whole["properties"], "type": {**whole["properties"]["type"], "enum": list(kinds)}}
+    return {
+        "title": title,
+        "description": whole.get("description", ""),
+        "type": "object",
+        "properties": common,
+        "required": ["type"],
+        "allOf": [
+            {
+                "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+                "then": {
+                    "properties": {**dict.fromkeys(common, True), **properties},
+                    "additionalProperties": False,
+                },
+            }
+            for name, properties in kinds.items()
+        ],
+    }
+
+
+def _with_ranges(properties: Schema) -> Schema:
+    """Strengths of an attack to train for: one value, or a list of the lowest and the highest."""
+    pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    return {name: {"anyOf": [one, pair]} for name, one in properties.items()}
+
+
+def _when_trained(name: str) -> Schema:
+    """What the loss may say when this method is trained."""
+    loss = {"properties": _arguments(MODELS[name].Objective), "additionalProperties": False}
+    phases = {"items": {"properties": {"loss": loss}}}
+    return {
+        "if": {"properties": {"network": {"properties": {"type": {"const": name}}, "required": ["type"]}}},
+        "then": {"properties": {"loss": loss, "train": {"properties": {"phases": phases}}}},
+    }
+
+
+def _as_draft_07(part: Any) -> Any:
+    """The same in the older draft: a tuple's places are its `items`."""
+    if isinstance(part, list):
+        return [_as_draft_07(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _as_draft_07(value) for key, value in part.items()}
+    if "prefixItems" in found:
+        found["items"] = found.pop("prefixItems")
+    return found
+
+
+def argument_notes(constructor: Callable) -> dict[str, str]:
+    """What a class's docstring says of each argument of its constructor: name -> meaning.
+
+    A line of that list is indented once, has the names, two spaces and the meaning, which may go on below.
+    """
+    known = set(inspect.signature(constructor).parameters)
+    notes: dict[str, str] = {}
+    names: list[str] = []
+    for line in inspect.getdoc(constructor).splitlines() if constructor.__doc__ else ():
+        entry = re.match(r" {4}(\w+(?:, \w+)*) {2,}(\S.*)$", line)
+        if entry and set(entry[1].split(", ")) <= known:
+            names = entry[1].split(", ")
+            notes |= dict.fromkeys(names, entry[2].strip())
+        elif names and re.match(r" {6,}\S", line):
+            notes |= {name: f"{notes[name]} {line.strip()}" for name in names}
+        else:
+            names = []
+    return notes
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+INTRODUCTION = """\
+# Option files
+
+Every key of the YAML files that `train.py -opt` and `test.py -opt` take. `scripts/make_schema.py` writes
+this page and [options/schema.json](../options/schema.json) from the program's own classes. Each option file
+names the schema in its first line: an editor with a YAML language server, such as VS Code with the extension
+"YAML" by Red Hat, then completes keys, explains them, and marks mistakes as you type.
+
+    # yaml-language-server: $schema=../schema.json
+
+A number in a key, such as `data.test.0.crop`, stands for any entry of a list.
+"""
+
+
+def option_page() -> str:
+    """docs/options.md: every key of both kinds of file, and the arguments of methods, objectives, attacks."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    yield from INTRODUCTION.splitlines()
+    for title, schema in (("train.py", TrainOptions), ("test.py", TestOptions)):
+        yield from ("", f"## {title}", "")
+        yield from _table("key", option_rows(schema, ""))
+    yield from ("", "## network: the methods", "")
+    yield "The arguments of `network`, beside its `type`, and those of `loss` where the method is trained."
+    for name, method in MODELS.items():
+        yield from ("", f"### {name}", "")
+        rows = list(_argument_rows(method))
+        yield from _table("argument", rows) if rows else ["It takes none."]
+        if method.trainable and (rows := list(_argument_rows(method.Objective))):
+            yield from ("", f"`loss` of {name} (`{method.Objective.__name__}`):", "")
+            yield from _table("argument", rows)
+    yield from ("", "## attacks", "")
+    yield "What stands beside an attack's `type`. In `train.channel` a strength may be a range [low, high]."
+    yield ""
+    yield from _table(
+        "attack", (row for name, attack in ATTACKS.items() for row in _attack_rows(name, attack))
+    )
+
+
+def _argument_rows(constructor: Callable) -> Iterator[tuple[str, str, str, str]]:
+    notes = argument_notes(constructor)
+    for name, words, default, _ in option_rows(argument_model(constructor), ""):
+        yield name, words, default, notes.get(name, "")
+
+
+def _attack_rows(name: str, attack: Callable) -> Iterator[tuple[str, str, str, str]]:
+    rows = list(option_rows(argument_model(attack), ""))
+    about = inspect.getdoc(attack).splitlines()[0]
+    if not rows:
+        yield name, "", "", about
+    for argument, words, default, _ in rows:
+        yield f"{name}: {argument}", words, default, about
+
+
+def _table(first: str, rows: Iterator[tuple[str, str, str, str]] | list) -> Iterator[str]:
+    yield f"| {first} | type | default | meaning [unit] |"
+    yield "|---|---|---|---|"
+    for key, words, default, meaning in rows:
+        code = default if default in ("", "required") else f"`{default}`"
+        cells = (f"`{key}`", words, code, meaning.replace("<", "&lt;"))
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

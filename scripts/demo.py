@@ -1,0 +1,39 @@
+#!/usr/bin/env python
+"""Serve the page on which a person hides and reveals in the browser, on this machine only (see --help)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import Parser, run_command
+from errors import UserError
+
+PARSER = Parser(
+    "demo.py",
+    description="Serve a page on 127.0.0.1 that hides and reveals as hide.py and reveal.py do with codec_lsb "
+    "and codec_dct. It needs the extra `demo` (make demo installs it). Ctrl-C ends it, and with it all that "
+    "was uploaded.",
+)
+PARSER.add_argument("--port", type=int, help="where to listen; default: the first free one from 7860 on")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    try:
+        import gradio  # noqa: F401
+    except ImportError:
+        raise UserError("the page needs Gradio: pip install -e '.[demo]'") from None
+    from engine.own.page import served
+
+    try:
+        with served(arguments.port) as (page, address):
+            print(address, flush=True)
+            page.block_thread()
+    except OSError as error:
+        raise UserError(f"port {arguments.port}: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

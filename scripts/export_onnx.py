@@ -1,0 +1,145 @@
+#!/usr/bin/env python
+"""Write a network's sender and receiver as two ONNX files, checked with onnxruntime (see --help)."""
+
+import argparse
+import sys
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import Parser, run_command
+from engine.log import EXPERIMENTS
+from errors import UserError
+
+PARSER = Parser(
+    prog="export_onnx.py",
+    description="Write OUT/sender.onnx (cover (1,3,H,W) and secrets (1,N,3,H,W) -> stego (1,3,H,W), uint8) "
+    "and OUT/receiver.onnx (stego -> secrets), for pictures of one size. Both are run by onnxruntime on a "
+    "group of pictures before they get their names, and may differ from PyTorch by one grey level at most. "
+    "Methods with a key cannot be exported: their encryption is no network. It needs the extra `onnx`.",
+    epilog="example:\n  python scripts/export_onnx.py --weights smilenet_4_nano --size 256 256 --out onnx",
+)
+PARSER.add_argument(
+    "--weights", required=True, metavar="NAME_OR_FILE", help="a run, a shipped network, a file"
+)
+PARSER.add_argument(
+    "--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of pictures [px]"
+)
+PARSER.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the two files")
+PARSER.add_argument("--force", action="store_true", help="replace files that exist")
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from data.files import replaced_at_once
+    from engine.checkpoint import load_model
+
+    _needs("onnx", "onnxscript", "onnxruntime")
+    targets = [arguments.out / f"{name}.onnx" for name in ("sender", "receiver")]
+    for target in targets:
+        if target.exists() and not arguments.force:
+            raise UserError(f"{target}: exists already; --force replaces it")
+    model, _ = load_model(arguments.weights, torch.device("cpu"), arguments.experiments)
+    check_exportable(model, *arguments.size)
+    sender, receiver = parts(model)
+    cover, secrets = sample_group(model.num_secrets, *arguments.size)
+    stego = model.hide(cover, secrets)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for target, part, given in zip(targets, (sender, receiver), ((cover, secrets), (stego,)), strict=True):
+        with replaced_at_once(target) as unfinished:
+            export(part, given, unfinished)
+            expected = model.hide(*given) if part is sender else model.reveal(*given)
+            off = largest_difference(unfinished, given, expected)
+        print(f"{target}: differs from PyTorch by {off} grey level{'s' * (off != 1)} at most")
+
+
+def check_exportable(model, height: int, width: int) -> None:
+    """Raises UserError for a method that is not two networks, and for a size that is too small for it."""
+    from models import KeyedMethod
+
+    if isinstance(model, KeyedMethod) or not model.trainable:
+        why = "encrypts" if isinstance(model, KeyedMethod) else "has no network"
+        raise UserError(f"'{model.method}' {why}, and cannot be exported to ONNX")
+    if height < model.smallest[0] or width < model.smallest[1]:
+        raise UserError(f"--size: at least {model.smallest[0]} x {model.smallest[1]} for these weights")
+
+
+def parts(model):
+    """(sender, receiver) as modules from uint8 to uint8: what `hide` and `reveal` compute."""
+    import torch
+
+    class Sender(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, cover, secrets):
+            return to_uint8(self.model.encode(cover.float() / 255, secrets.float() / 255))
+
+    class Receiver(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, stego):
+            return to_uint8(self.model.decode(stego.float() / 255))
+
+    def to_uint8(x):
+        return x.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+    return Sender().eval(), Receiver().eval()
+
+
+def sample_group(count: int, height: int, width: int):
+    """A cover and secrets from scikit-image's pictures: (1,3,H,W) and (1,N,3,H,W) uint8."""
+    import torch
+
+    from data.images import list_pictures, read_picture, to_tensor
+    from data.transforms import fit_secret
+
+    files = list_pictures("samples:test")
+    pictures = [
+        to_tensor(fit_secret(read_picture(files[k % len(files)]), height, width)) for k in range(count + 1)
+    ]
+    return pictures[0][None], torch.stack(pictures[1:])[None]
+
+
+def export(part, given: tuple, target: Path) -> None:
+    """Write a module as ONNX, for inputs of these shapes."""
+    import torch
+
+    from models.layers.exact import exact_arithmetic
+
+    with torch.no_grad(), exact_arithmetic():
+        program = torch.onnx.export(part, given, dynamo=True, verbose=False)
+    program.save(target, external_data=False)
+
+
+def largest_difference(file: Path, given: tuple, expected) -> int:
+    """By how many grey levels onnxruntime differs at most. Raises UserError where that is more than one."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    (found,) = session.run(None, {name: one.numpy() for name, one in zip(names, given, strict=True)})
+    off = int(abs(found.astype(int) - expected.numpy().astype(int)).max())
+    if off > 1:
+        raise UserError(f"onnxruntime differs from PyTorch by {off} grey levels; the file was not kept")
+    return off
+
+
+def _needs(*names: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: not installed; pip install -e '.[onnx]'")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Write options/schema.json, docs/options.md, and the line in each option file that names the schema."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from engine.command import Parser, run_command
+from engine.log import ROOT
+
+SCHEMA, PAGE = ROOT / "options" / "schema.json", ROOT / "docs" / "options.md"
+
+PARSER = Parser(
+    prog="scripts/make_schema.py",
+    description="Write options/schema.json, which an editor completes and checks option files by, and "
+    "docs/options.md, both from the typed classes; and see that each option file names the schema.",
+)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from engine.option_schema import HINT, option_page, option_schema
+
+    SCHEMA.write_text(json.dumps(option_schema(), indent=1) + "\n")
+    PAGE.write_text(option_page())
+    for file in sorted((ROOT / "options").glob("*/*.yml")):
+        text = file.read_text()
+        if not text.startswith(HINT):
+            file.write_text(f"{HINT}../schema.json\n{text}")
+    print(f"{SCHEMA.relative_to(ROOT)} and {PAGE.relative_to(ROOT)} are written")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
