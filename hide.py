@@ -28,6 +28,8 @@ PARSER = Parser(
   python hide.py --weights smilenet_l_25 --cover beach.jpg --secrets holiday/ --out stego.png --fit pad
   python hide.py --survive jpeg:75 --cover beach.jpg --secrets a.png --out stego.jpg --passphrase
   python reveal.py --stego stego.png --out revealed --passphrase
+  python hide.py --plan --cover beach.jpg --secrets holiday/
+  python hide.py --cover covers/ --secrets holiday/ notes.pdf --out stegos/ --passphrase
 
 Without --survive, send the stego file unchanged: messengers and photo sites recompress pictures and
 destroy what is hidden. With it, what it names is tried on the stego before the file is written.
@@ -218,6 +220,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     if several and (arguments.look or arguments.dry_attack or arguments.decoy):
         raise UserError(f"{arguments.cover}: a folder; --look, --dry-attack and --decoy are for one cover")
     if arguments.look is not None:
+        if arguments.look.suffix.lower() != ".png":
+            raise UserError(f"{arguments.look}: expected a name that ends in .png")
         check_output(arguments.look, arguments.force)
     if arguments.dry_attack is None:
         if arguments.out is None:

@@ -187,8 +187,12 @@ class LatticeObjective(Objective):
 
         L = ls rho(revealed - secrets) + lo |max(|A x| - 1, 0)|^2
 
-    The second term keeps small pictures within the range of the companding. Means per value. Arguments as
-    in `UnifiedObjective`: reveal (ls) and distance (rho); and overshoot (lo).
+    The second term keeps small pictures within the range of the companding. Means per value.
+
+    Arguments (weights, dimensionless):
+        reveal     ls
+        distance   rho: l1, l2 or charbonnier
+        overshoot  lo
     """
 
     def __init__(self, reveal: float = 1.0, distance: str = "l2", overshoot: float = 10.0):

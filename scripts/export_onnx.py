@@ -113,9 +113,7 @@ def export(part, given: tuple, target: Path) -> None:
     """Write a module as ONNX, for inputs of these shapes."""
     import torch
 
-    from models.layers.exact import exact_arithmetic
-
-    with torch.no_grad(), exact_arithmetic():
+    with torch.no_grad():
         program = torch.onnx.export(part, given, dynamo=True, verbose=False)
     program.save(target, external_data=False)
 

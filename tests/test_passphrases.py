@@ -19,7 +19,7 @@ from engine.command import MISTAKES, one_line
 from engine.own.hiding import hide_files
 from engine.own.revealing import reveal_files
 from models import build_model
-from models.keyed import KeyedMethod
+from models.keyed import Content, KeyedMethod
 from tests.common import ROOT
 
 
@@ -294,18 +294,25 @@ class Fitted(KeyedMethod):
     num_secrets, method, arguments = 3, "fitted", {}
     fingerprint = b"12345678"
 
-    def _seal(self, cover, secrets, key, note, marked):
-        self.kept, nonce = secrets, new_nonce()
+    def _seal(self, cover, content, key, marked):
+        self.kept, nonce = content, new_nonce()
         samples = cover.permute(1, 2, 0).numpy().copy().reshape(-1)
         write_header(
-            samples, cover.shape[1:], key.derive(nonce), nonce, "fitted", self.fingerprint, note, marked
+            samples,
+            cover.shape[1:],
+            key.derive(nonce),
+            nonce,
+            "fitted",
+            self.fingerprint,
+            content.note,
+            marked,
         )
         return torch.from_numpy(samples.reshape(*cover.shape[1:], 3)).permute(2, 0, 1)
 
     def _unseal(self, stego, key, damaged_ok):
         samples = stego.permute(1, 2, 0).numpy().copy().reshape(-1)
         header = read_header(samples, stego.shape[1:], key, "fitted", self.fingerprint, damaged_ok)
-        return self.kept, header.note
+        return Content(self.kept.secrets, header.note)
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])

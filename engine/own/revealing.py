@@ -1,5 +1,6 @@
 """Reveal the secrets of a stego file into a folder, or say what is there."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def write_secrets(
     out: Path,
     force: bool,
     stego: Path,
-    dropped: set[int] = frozenset(),
+    dropped: Collection[int] = (),
 ) -> list[Path]:
     """Write secrets to a folder, all of them or none: the paths. dropped: numbers, from 1, of those to leave.
 
@@ -168,7 +169,8 @@ def _unsealed(model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool 
         if (pixels := sum(height * width for height, width in note.sizes)) > MOST_PIXELS:
             raise ContainerError(f"its note asks for pictures of {pixels} pixels in all, too large")
         arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
-    names = file_names(note.names, len(arrays), [file.name for file in content.files])
+    own = note.album.names[note.album.place] if note.album and not note.names else note.names
+    names = file_names(own, len(arrays), [file.name for file in content.files])
     everything = [*arrays, *(file.content for file in content.files)]
     return Revealed(dict(zip(names, everything, strict=True)), album=note.album)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,6 +15,7 @@ from skimage.data import astronaut, chelsea, coffee
 import hide as hide_py
 import reveal as reveal_py
 from container.keys import Key
+from engine.checkpoint import load_model
 from engine.own.album import divided, first_that_opens, hide_album, reveal_album
 from engine.own.hiding import hide_files
 from engine.own.secrets import chosen
@@ -166,3 +168,11 @@ def cuts(loads: int, rooms: int, most: int):
         return
     for count in range(min(loads, most) + 1):
         yield from ([count, *rest] for rest in cuts(loads - count, rooms - 1, most))
+
+
+def test_networks_take_albums_too(here):
+    net = load_model("smilenet_l_4", torch.device("cpu"))[0]
+    done = hide_album(net, Path("covers"), chosen(["mine"], takes_files=False), Path("stegos"), key=KEY)
+    assert [len(one.secrets.all) for one in done] == [2, 2, 1]
+    back = reveal_album(net, Path("stegos"), Path("out"), key=KEY)
+    assert [path.name for path in back.written] == [f"{k}.png" for k in "abcde"]

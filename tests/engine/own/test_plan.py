@@ -9,12 +9,12 @@ from skimage.data import astronaut, chelsea, coffee
 
 import hide as hide_py
 from engine.log import EXPERIMENTS
-from engine.own import plan as planning
 from engine.own.covers import cover_warnings
 from engine.own.hiding import hide_files
-from engine.own.plan import plan
+from engine.own.plan import Plan, plan
 from engine.own.revealing import revealed
 from engine.own.secrets import chosen
+from engine.own.trials import Row
 from metrics.image import psnr
 from models import build_model
 
@@ -61,7 +61,7 @@ def test_large_secrets_are_sampled(here, monkeypatch):
     large = np.asarray(Image.fromarray(coffee()).resize((1200, 800)))
     Image.fromarray(large).save("large.png")
     _, secrets = done("codec_lsb", ["large.png"], modulus=8, speed=6)
-    monkeypatch.setattr(planning, "SAMPLED", 250_000)
+    monkeypatch.setattr("engine.own.trials.SAMPLED", 250_000)
     found = plan("cover.png", chosen(["large.png"]), EXPERIMENTS, ["codec_lsb"])
     assert found.rows[1].secrets == pytest.approx(secrets, abs=1)
 
@@ -85,12 +85,12 @@ def test_what_does_not_fit_is_said(here):
 
 def test_the_recommendation():
     def row(options, stego, secrets):
-        return planning.Row(options, stego, secrets, 1, 2, 0.9, 1.0)
+        return Row(options, stego, secrets, 1, 2, 0.9, 1.0)
 
     rows = [row("a", 45, 30), row("b", 41, 35.2), row("c", 38, 39), row("d", 35, 44)]
-    assert planning.Plan(rows, [], []).best.options == "b"
-    assert planning.Plan([row("a", 45, 20), row("b", 37, 28), row("c", 33, 34)], [], []).best.options == "b"
-    assert planning.Plan([], ["nothing"], []).best is None
+    assert Plan(rows, [], []).best.options == "b"
+    assert Plan([row("a", 45, 20), row("b", 37, 28), row("c", 33, 34)], [], []).best.options == "b"
+    assert Plan([], ["nothing"], []).best is None
 
 
 @pytest.mark.parametrize(

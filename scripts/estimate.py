@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Estimate what a training takes in memory and time, and write it into the heads of option files."""
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.files import write_beside
+from engine.build import build_network, build_objectives
+from engine.command import Parser, run_command
+from models.losses import losses_of
+from options import TrainOptions, load_train
+
+STATES = {"adam": 4, "muon": 3}  # floats a parameter: itself, its gradient, the optimiser's
+WORKING = 1.25  # times what is kept for the backward pass: what is alive beside it
+GPU, CORE = 1e13, 4e10  # multiply-adds and additions a second that trainings here are reckoned with
+MARK = "# Estimated: "
+
+PARSER = Parser(
+    prog="estimate.py",
+    description="Count the floating-point operations and the tensors kept of one step of an option "
+    "file, without computing it (torch's fake tensors), and write into the file's head what the training "
+    "takes. Memory is without the pictures' and PyTorch's own; time is at 10 TFLOP/s for the papers' files "
+    "(a GPU), and at 40 GFLOP/s for the small ones (one core of a server).",
+    epilog="example:\n  python scripts/estimate.py options/train/*.yml",
+)
+PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help="option files of train.py")
+PARSER.add_argument("--dry", action="store_true", help="print the lines, and write nothing")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one training: bytes at the peak, and floating-point operations in all."""
+
+    memory: float
+    operations: float
+
+    def line(self, small: bool) -> str:
+        """The line of an option file's head. small: for one core of a CPU."""
+        where = "one core of a server (40 GFLOP/s)" if small else "a GPU (10 TFLOP/s)"
+        seconds = self.operations / (CORE if small else GPU)
+        return f"{MARK}{_bytes(self.memory)} of memory beside PyTorch's own; {_time(seconds)} on {where}."
+
+
+def main(arguments: argparse.Namespace) -> None:
+    for file in arguments.files:
+        options = load_train(file)
+        line = needs(options).line(small=is_small(file))
+        print(f"{file}: {line.removeprefix(MARK)}")
+        if not arguments.dry:
+            write_beside(file, with_line(file.read_text(), line).encode())
+
+
+def is_small(file: Path) -> bool:
+    """Whether an option file is for a CPU."""
+    return file.stem.endswith("_nano") or file.stem == "quickstart"
+
+
+def needs(options: TrainOptions) -> Needs:
+    """What the training of an option file takes, counted on one step of its last phase."""
+    crop, train = options.data.train.crop or 128, options.train
+    model = build_network(options).train()
+    objective = build_objectives(options, model)[-1]
+    parameters = sum(p.numel() for p in model.parameters())
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        for part in (model, objective):
+            _make_fake(part, mode)
+        cover = torch.empty(train.batch_size, 3, crop, crop)
+        secrets = torch.empty(train.batch_size, model.num_secrets, 3, crop, crop)
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage.nbytes()
+            return tensor
+
+        half = train.precision != "fp32"
+        counter = FlopCounterMode(display=False)
+        with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                losses = losses_of(model, objective, cover, secrets, 0.5)
+            losses.total.backward()
+    states = 4 * STATES[train.optimizer] * parameters
+    steps = train.steps * (1 if options.critic is None else 2)
+    return Needs(states + WORKING * sum(kept.values()), float(counter.get_total_flops()) * steps)
+
+
+def _make_fake(part: torch.nn.Module, mode: FakeTensorMode) -> None:
+    for module in part.modules():
+        for name, value in module._parameters.items():
+            if value is not None:
+                fake = mode.from_tensor(value.detach())
+                module._parameters[name] = torch.nn.Parameter(fake, value.requires_grad)
+        for name, value in module._buffers.items():
+            if value is not None:
+                module._buffers[name] = mode.from_tensor(value)
+
+
+def with_line(text: str, line: str) -> str:
+    """An option file's text with this line at the end of its head, in the place of an earlier one."""
+    text = re.sub(rf"^{re.escape(MARK)}.*\n", "", text, flags=re.MULTILINE)
+    head = "".join(takewhile(lambda one: one.startswith("#"), text.splitlines(keepends=True)))
+    return f"{head}{line}\n{text[len(head) :]}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{max(1, round(count / 2**20))} MiB"
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * unit:
+            return f"{seconds / unit:.0f} {name}" if seconds >= 9.5 * unit else f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
