@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -119,7 +119,7 @@ def argument_notes(constructor: Callable) -> dict[str, str]:
     known = set(inspect.signature(constructor).parameters)
     notes: dict[str, str] = {}
     names: list[str] = []
-    for line in inspect.getdoc(constructor).splitlines() if constructor.__doc__ else ():
+    for line in (inspect.getdoc(constructor) or "").splitlines():
         entry = re.match(r" {4}(\w+(?:, \w+)*) {2,}(\S.*)$", line)
         if entry and set(entry[1].split(", ")) <= known:
             names = entry[1].split(", ")
@@ -182,14 +182,14 @@ def _argument_rows(constructor: Callable) -> Iterator[tuple[str, str, str, str]]
 
 def _attack_rows(name: str, attack: Callable) -> Iterator[tuple[str, str, str, str]]:
     rows = list(option_rows(argument_model(attack), ""))
-    about = inspect.getdoc(attack).splitlines()[0]
+    about = (inspect.getdoc(attack) or "").partition("\n")[0]
     if not rows:
         yield name, "", "", about
     for argument, words, default, _ in rows:
         yield f"{name}: {argument}", words, default, about
 
 
-def _table(first: str, rows: Iterator[tuple[str, str, str, str]] | list) -> Iterator[str]:
+def _table(first: str, rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
     yield f"| {first} | type | default | meaning [unit] |"
     yield "|---|---|---|---|"
     for key, words, default, meaning in rows:

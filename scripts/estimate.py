@@ -101,9 +101,9 @@ def _make_fake(part: torch.nn.Module, mode: FakeTensorMode) -> None:
             if value is not None:
                 fake = mode.from_tensor(value.detach())
                 module._parameters[name] = torch.nn.Parameter(fake, value.requires_grad)
-        for name, value in module._buffers.items():
-            if value is not None:
-                module._buffers[name] = mode.from_tensor(value)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = mode.from_tensor(buffer)
 
 
 def with_line(text: str, line: str) -> str:

@@ -115,6 +115,7 @@ def export(part, given: tuple, target: Path) -> None:
 
     with torch.no_grad():
         program = torch.onnx.export(part, given, dynamo=True, verbose=False)
+    assert program is not None
     program.save(target, external_data=False)
 
 

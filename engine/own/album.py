@@ -176,7 +176,8 @@ def reveal_album(
     if album is None:
         wrong = next((error for error in errors if isinstance(error, WrongKey)), None)
         raise wrong or UserError(f"{folder}: no part of an album in it ({others[0]})")
-    written, taken = [], set()
+    written: list[Path] = []
+    taken: set[str] = set()
     for place in sorted(found):
         path, one = found[place]
         names = distinct(list(one.secrets), taken)

@@ -20,7 +20,7 @@ from data.images import read_picture, write_picture
 from engine.log import EXPERIMENTS
 from engine.own.hiding import set_sender, write_hidden
 from engine.own.passphrase import weakness
-from engine.own.plan import PROMISES, STRENGTHS, plan
+from engine.own.plan import PROMISES, plan
 from engine.own.revealing import contents, hider_of, revealed, write_secrets
 from engine.own.secrets import Secrets, chosen
 from engine.own.telling import hidden
@@ -30,14 +30,14 @@ from models import HidingModel, build_model
 
 MOST_FILES = 255
 LARGEST_FILE = "200mb"
+VIEW = ["download", "fullscreen"]  # what a picture offers: nothing that would send it elsewhere
 # Nothing may come from elsewhere, whatever a file's name or a library asks for.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws: data: blob:; "
     "frame-ancestors 'none'; form-action 'self'"
 )
-KINDEST, BEST = f"kind to the cover (M = {STRENGTHS[1]})", f"kind to the secrets (M = {STRENGTHS[3]})"
-USUAL = f"between (M = {STRENGTHS[2]})"
-MODULI = {KINDEST: STRENGTHS[1], USUAL: STRENGTHS[2], BEST: STRENGTHS[3]}
+KINDEST, USUAL, BEST = "M = 4, kindest to the cover", "M = 12, between", "M = 32, kindest to the secrets"
+MODULI = {KINDEST: 4, "M = 8": 8, USUAL: 12, "M = 16": 16, BEST: 32}
 SURVIVES = {f"survives JPEG {promise[0].partition(':')[2]} and better": promise for promise in PROMISES}
 
 
@@ -196,12 +196,8 @@ def build(folder: Path):
             hide = gr.Button("Hide", variant="primary", elem_id="hide")
             scores = gr.Textbox(label="Done", lines=6, elem_id="scores", elem_classes="plain")
             with gr.Row():
-                stego = gr.Image(
-                    label="Stego", format="png", type="filepath", interactive=False, elem_id="stego"
-                )
-                difference = gr.Image(
-                    label="What changed", format="png", interactive=False, elem_id="residual"
-                )
+                stego = gr.Image(label="Stego", format="png", type="filepath", buttons=VIEW, elem_id="stego")
+                difference = gr.Image(label="What changed", format="png", buttons=VIEW, elem_id="residual")
             gain = gr.Slider(1, 50, 10, step=1, label="Changes are shown times", elem_id="gain")
             download = gr.DownloadButton("Download the stego (PNG)", interactive=False, elem_id="download")
             pictures = gr.State()
@@ -211,12 +207,18 @@ def build(folder: Path):
                 opening = gr.Textbox(label="Passphrase", type="password", elem_id="opening")
             reveal = gr.Button("Reveal", variant="primary", elem_id="reveal")
             listed = gr.Textbox(label="What was hidden", lines=4, elem_id="listed", elem_classes="plain")
-            gallery = gr.Gallery(label="Pictures", format="png", interactive=False, elem_id="gallery")
+            gallery = gr.Gallery(
+                label="Pictures", format="png", interactive=False, buttons=VIEW, elem_id="gallery"
+            )
             files = gr.File(label="One by one", file_count="multiple", interactive=False, elem_id="files")
             archive = gr.DownloadButton("Download all as a zip", interactive=False, elem_id="zip")
         # One at a time, on all pages together: who clicks second waits.
-        alone = {"concurrency_limit": 1, "concurrency_id": "work", "api_visibility": "private"}
-        form = [cover, secrets, exact]
+        alone: dict[str, Any] = {
+            "concurrency_limit": 1,
+            "concurrency_id": "work",
+            "api_visibility": "private",
+        }
+        form: list[Any] = [cover, secrets, exact]
         for part in form:
             part.change(show_plan, form, fits, trigger_mode="always_last", **alone)
         hide.click(

@@ -171,7 +171,7 @@ def _unsealed(model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool 
         arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
     own = note.album.names[note.album.place] if note.album and not note.names else note.names
     names = file_names(own, len(arrays), [file.name for file in content.files])
-    everything = [*arrays, *(file.content for file in content.files)]
+    everything: list[np.ndarray | bytes] = [*arrays, *(file.content for file in content.files)]
     return Revealed(dict(zip(names, everything, strict=True)), album=note.album)
 
 
