@@ -2,6 +2,7 @@
 """Write a network's sender and receiver as two ONNX files, checked with onnxruntime (see --help)."""
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def parts(model):
     """(sender, receiver) as modules from uint8 to uint8: what `hide` and `reveal` compute."""
     import torch
 
+    model = with_plain_weights(model)
+
     class Sender(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -93,6 +96,19 @@ def parts(model):
         return x.clamp(0, 1).mul(255).round().to(torch.uint8)
 
     return Sender().eval(), Receiver().eval()
+
+
+def with_plain_weights(model):
+    """A copy whose weights are no longer computed from others: ONNX has no operator for what keeps a rotation
+    orthonormal."""
+    from torch.nn.utils import parametrize
+
+    copied = copy.deepcopy(model)
+    for module in list(copied.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return copied
 
 
 def sample_group(count: int, height: int, width: int):

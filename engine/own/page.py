@@ -30,7 +30,7 @@ from models import HidingModel, build_model
 
 MOST_FILES = 255
 LARGEST_FILE = "200mb"
-VIEW = ["download", "fullscreen"]  # what a picture offers: nothing that would send it elsewhere
+VIEW: list[Any] = ["download", "fullscreen"]  # what a picture offers: nothing that would send it elsewhere
 # Nothing may come from elsewhere, whatever a file's name or a library asks for.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws: data: blob:; "
