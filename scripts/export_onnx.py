@@ -2,7 +2,6 @@
 """Write a network's sender and receiver as two ONNX files, checked with onnxruntime (see --help)."""
 
 import argparse
-import copy
 import sys
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def parts(model):
     """(sender, receiver) as modules from uint8 to uint8: what `hide` and `reveal` compute."""
     import torch
 
-    model = with_plain_weights(model)
+    plain_weights(model)
 
     class Sender(torch.nn.Module):
         def __init__(self):
@@ -98,17 +97,17 @@ def parts(model):
     return Sender().eval(), Receiver().eval()
 
 
-def with_plain_weights(model):
-    """A copy whose weights are no longer computed from others: ONNX has no operator for what keeps a rotation
-    orthonormal."""
+def plain_weights(model) -> None:
+    """Make weights that are computed from others plain tensors of the same values, in place.
+
+    ONNX has no operator for what keeps a rotation orthonormal.
+    """
     from torch.nn.utils import parametrize
 
-    copied = copy.deepcopy(model)
-    for module in list(copied.modules()):
+    for module in list(model.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    return copied
 
 
 def sample_group(count: int, height: int, width: int):
