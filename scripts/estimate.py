@@ -75,8 +75,9 @@ def needs(options: TrainOptions) -> Needs:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         for part in (model, objective):
             _make_fake(part, mode)
-        cover = torch.empty(train.batch_size, 3, crop, crop)
-        secrets = torch.empty(train.batch_size, model.num_secrets, 3, crop, crop)
+        groups = train.batch_size // train.accumulate
+        cover = torch.empty(groups, 3, crop, crop)
+        secrets = torch.empty(groups, model.num_secrets, 3, crop, crop)
         kept: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -91,7 +92,7 @@ def needs(options: TrainOptions) -> Needs:
                 losses = losses_of(model, objective, cover, secrets, 0.5)
             losses.total.backward()
     states = 4 * STATES[train.optimizer] * parameters
-    steps = train.steps * (1 if options.critic is None else 2)
+    steps = train.steps * train.accumulate * (1 if options.critic is None else 2)
     return Needs(states + WORKING * sum(kept.values()), float(counter.get_total_flops()) * steps)
 
 
