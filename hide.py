@@ -123,7 +123,7 @@ def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import keep_used, load_model
     from engine.own.hiding import check_keyed, check_output, hide_files, listed, set_sender
-    from engine.own.surviving import dry_attack, set_promise, survived
+    from engine.own.surviving import dry_attack, set_promise, survived, trained_for
     from engine.precision import set_precision
     from models import KeyedMethod
 
@@ -176,6 +176,8 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)")
     for line in survived(model, done):
         print(line)
+    if attacks := trained_for(model):
+        print(f"trained to survive: {attacks} (this stego was not tried: --dry-attack tries)")
     words = [
         "reveal.py",
         *(["--weights", arguments.weights] if arguments.weights else []),

@@ -142,6 +142,7 @@ def load_model(
         )
     if isinstance(model, KeyedMethod):
         model.fingerprint = found
+    model.trained_channel = trained_channel(metadata)
     metadata["path"] = str(path)
     metadata["sha256"] = sha256(path)
     return model.to(device).eval(), metadata
@@ -222,6 +223,15 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
     if not isinstance(arguments, dict):
         raise UserError(f"{path}: its arguments are not a mapping; get the file again")
     return arguments
+
+
+def trained_channel(metadata: dict[str, str]) -> list[list[dict]]:
+    """The attacks of the training's last phase, a chain each, by a weights file; without {type: none}."""
+    train = json.loads(metadata.get("options", "{}")).get("train", {})
+    last = (train.get("phases") or [{}])[-1].get("channel")
+    channel = train.get("channel", []) if last is None else last
+    chains = [entry if isinstance(entry, list) else [entry] for entry in channel]
+    return [chain for chain in chains if [link["type"] for link in chain] != ["none"]]
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from channel.promise import jpeg_file
+from channel.promise import LOWEST, jpeg_file
 from container.codecs import resized
 from container.header import NO_WEIGHTS, ContainerError, Damaged, NoPayload, hidden_with
 from container.keys import PUBLIC, Key
@@ -212,7 +212,7 @@ def reveal_files(
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
-    picture = read_picture(stego) if isinstance(model, CodecDCT) else read_stego(stego)
+    picture = read_picture(stego) if takes_lossy(model) else read_stego(stego)
     height, width = picture.shape[:2]
     own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
     if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
@@ -337,13 +337,24 @@ def listed(secrets: list[str | Path]) -> list[Path]:
     return [file for secret in secrets for file in list_pictures(str(secret))]
 
 
+def takes_lossy(model: HidingModel) -> bool:
+    """Whether a stego may arrive as a JPEG, WebP or AVIF file.
+
+    codec_dct's may, and that of a network without a key whose training had one of these in its channel.
+    """
+    if isinstance(model, KeyedMethod):
+        return isinstance(model, CodecDCT)
+    return any(link["type"] in LOWEST for chain in model.trained_channel for link in chain)
+
+
 def read_stego(path: str | Path) -> np.ndarray:
     """A lossless stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
     if not _is_lossless(path):
         kind, mode = picture_format(path)
         raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it, unless codec_dct hid it"
+            "converting a stego loses what is hidden in it, unless codec_dct hid it, or a network that was "
+            "trained for it"
         )
     return read_picture(path)
 
