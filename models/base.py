@@ -160,7 +160,7 @@ class HidingModel(nn.Module):
     def _check_grey(self, what: str, x: Tensor) -> None:
         if self.grey and (x != x[..., :1, :, :]).any():
             raise UserError(
-                f"{what}: in colour; this network hides grey pictures in grey ones, so turn it to grey"
+                f"{what}: in colour, but this network hides grey pictures in grey ones; turn it to grey first"
             )
 
     def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:

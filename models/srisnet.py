@@ -33,7 +33,7 @@ class SRISObjective(Objective):
         imperceptibility  lc
         reveal            ls
         structure         lm; 0: MS-SSIM is not computed
-        scales            of MS-SSIM, 1 to 5
+        scales            of MS-SSIM at most, 1 to 5
         window            of MS-SSIM [px, odd]
         unseen            la, where the method has a critic
         unseen_pixels     lp, where the critic has a map
@@ -162,9 +162,6 @@ class SRISNet(HidingModel):
         shape = dict(width=width, depth=depth, blocks=blocks, block=block, fusion=fusion)
         self.finishing = DMSubNet(width, values, **shape)
         self.revealing = DMSubNet(values, values * num_secrets, **shape)
-        for layer, small in ((self.finishing.tail, 0.1), (self.revealing.tail, 0.3)):
-            with torch.no_grad():  # a fresh stego is near the cover, a fresh secret^ near mid-grey
-                layer.weight.mul_(small)
         if critic != "none":
             self.critic = DualTaskCritic(critic_width)
 

@@ -33,8 +33,8 @@ COLUMNS = 4
 
 PARSER = Parser(
     "plot_attacks.py",
-    description="Hide pictures of a folder in its first one, attack the stego in many ways, and draw what is revealed "
-    "each time, with its PSNR.",
+    description="Hide pictures of a folder in its first one, attack the stego in many ways, and draw what is "
+    "revealed each time, with its PSNR.",
     epilog="example:\n  python scripts/plot_attacks.py --weights srisnet_1_nano --pictures datasets/test",
 )
 PARSER.add_argument("--weights", required=True, metavar="NAME_OR_FILE", help="of a method without a key")

@@ -66,11 +66,12 @@ def trained_for(model: HidingModel) -> str:
 
 
 def _in_words(written: Mapping) -> str:
-    strengths = {name: value for name, value in written.items() if name not in ("type", "weight")}
-    words = {n: " to ".join(map(str, v)) if isinstance(v, list) else v for n, v in strengths.items()}
-    return " ".join(
-        [written["type"], *(f"{name}={word}" for name, word in words.items() if word is not None)]
-    )
+    """An attack as an option file writes it, its ranges too."""
+    words = [written["type"]]
+    for name, value in written.items():
+        if name not in ("type", "weight") and value is not None:
+            words.append(f"{name}={' to '.join(map(str, value)) if isinstance(value, list) else value}")
+    return " ".join(words)
 
 
 def dry_attack(

@@ -7,15 +7,23 @@ from torch import Tensor, nn
 from errors import UserError
 
 SLOPE = 0.2  # of every LeakyReLU here
+CALM = 0.3  # scale of what is added to a skip: a deep network then starts near its skips
 DILATIONS = (1, 2, 3)
 BLOCKS, FUSIONS = ("msib", "plain"), ("sfm", "add", "concat")
 
 
-def conv(inputs: int, outputs: int, side: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size (rounded up where `stride` is 2), started as LeakyReLU asks for."""
+def conv(
+    inputs: int, outputs: int, side: int, stride: int = 1, dilation: int = 1, scale: float = 1.0
+) -> nn.Conv2d:
+    """A convolution that keeps the size, or halves it (rounded up) by a stride of 2.
+
+    scale: of its first weights, times those that keep the variance through a LeakyReLU (He et al., 2015).
+    """
     layer = nn.Conv2d(inputs, outputs, side, stride, dilation * (side // 2), dilation)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.weight.mul_(scale)
     return layer
 
 
@@ -36,7 +44,7 @@ class MSIB(nn.Module):
         branch = max(1, width // 2)
         self.branches = nn.ModuleList(conv(width, branch, 3, dilation=d) for d in DILATIONS)
         self.branches.append(conv(width, branch, 1))
-        self.joining = conv(4 * branch, width, 1)
+        self.joining = conv(4 * branch, width, 1, scale=CALM)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.joining(activated(torch.cat([branch(x) for branch in self.branches], dim=1)))
@@ -47,7 +55,7 @@ class PlainBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.first, self.second = conv(width, width, 3), conv(width, width, 3)
+        self.first, self.second = conv(width, width, 3), conv(width, width, 3, scale=CALM)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(activated(self.first(x)))
@@ -138,7 +146,7 @@ class DMSubNet(nn.Module):
         self.grow = nn.ModuleList(conv(widths[k + 1], widths[k], 1) for k in range(depth))
         self.fusion = nn.ModuleList(fuse(widths[k]) for k in range(depth))
         self.after = nn.ModuleList(stack(k) for k in range(depth))
-        self.tail = conv(width, outputs, 3)
+        self.tail = conv(width, outputs, 3, scale=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before[0](self.head(x))

@@ -1,5 +1,7 @@
 """MS-SSIM as a training loss, with a gradient."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,16 +17,15 @@ def ms_ssim(x: Tensor, y: Tensor, scales: int = 3, window: int = 7) -> Tensor:
 
         MS-SSIM = cs_1^b1 * .. * cs_(n-1)^b(n-1) * ssim_n^bn, each scale half the last by 2 x 2 means
 
-    (B,3,H,W) twice, in [0,1] -> a scalar, the mean over the pictures. scales: n, 1 to 5; the exponents are
-    the first n of the paper's five, scaled to a sum of 1. window: side of the Gaussian window of deviation
-    1.5 [px]; only full windows count. A mean below 1e-4 counts as that, which keeps the gradient finite.
-    Raises UserError for pictures whose last scale has no full window.
+    (B,3,H,W) twice, in [0,1] -> a scalar, the mean over the pictures. scales: n, 1 to 5, or as many as have a
+    full window; the exponents are the first n of the paper's five, scaled to a sum of 1. window: side of the
+    Gaussian window of deviation 1.5 [px]; only full windows count. A mean below 1e-4 counts as that, which
+    keeps the gradient finite. Raises UserError for pictures that are smaller than the window.
     """
-    if min(x.shape[-2:]) < window * 2 ** (scales - 1):
-        raise UserError(
-            f"MS-SSIM of {scales} scales with a window of {window} px needs pictures of at least "
-            f"{window * 2 ** (scales - 1)} px a side, got {x.shape[-1]}x{x.shape[-2]}; use fewer scales"
-        )
+    side = min(x.shape[-2:])
+    if side < window:
+        raise UserError(f"MS-SSIM with a window of {window} px: the pictures have {side} px a side")
+    scales = min(scales, 1 + int(math.log2(side // window)))
     product = x.new_ones(len(x))
     for scale, exponent in enumerate(EXPONENTS[:scales]):
         ssim, contrast = _similarity(x, y, window)

@@ -169,8 +169,15 @@ def test_ms_ssim_of_a_picture_and_its_negative_has_a_finite_gradient():
 
 
 def test_ms_ssim_refuses_a_picture_that_is_too_small():
-    with pytest.raises(UserError, match="5 scales with a window of 11 px needs pictures of at least 176 px"):
-        ms_ssim(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), 5, 11)
+    with pytest.raises(UserError, match="a window of 11 px: the pictures have 10 px a side"):
+        ms_ssim(torch.rand(1, 3, 64, 10), torch.rand(1, 3, 64, 10), 1, 11)
+
+
+def test_ms_ssim_takes_as_many_scales_as_have_a_full_window():
+    x, y = rand(1, 3, 64, 80), rand(1, 3, 64, 80, seed=1)
+    assert ms_ssim(x, y, 5, 11) == ms_ssim(x, y, 3, 11) != ms_ssim(x, y, 2, 11)
+    x, y = x[..., :43, :], y[..., :43, :]
+    assert ms_ssim(x, y, 5, 11) == ms_ssim(x, y, 2, 11)
 
 
 # --- the critic ----------------------------------------------------------------------------------
