@@ -327,3 +327,27 @@ def test_a_grey_picture_where_colour_is_usual():
     net = small()
     grey = noise((1, 1, 32, 40)).expand(1, 3, 32, 40)
     assert net.hide(grey, grey[:, None]).shape == grey.shape
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_with_critic_and_channel_ends_with_the_same_weights(trainer):
+    about = dict(
+        network=dict(type="srisnet", width=4, fold=2, levels=2, depth=1, critic_width=4),
+        channel=[{"type": "none"}, {"type": "jpeg", "quality": [70, 95]}, {"type": "noise"}],
+        optimizer="muon",
+    )
+    whole = trainer(name="whole", **about)
+    whole.fit()
+    first = trainer(name="parts", **about)
+    first.finished = lambda: first.step >= 2
+    first.fit()
+    first.close()
+    rest = trainer(name="parts", resume=True, **about)
+    assert rest.step == 2
+    rest.fit()
+    ended, expected = rest.model.state_dict(), whole.model.state_dict()
+    assert any(name.startswith("critic.") for name in ended)
+    assert all(torch.equal(value, expected[name]) for name, value in ended.items())
+    assert rest.skipped == 0 and rest.model.embedding[0].gain != 0
