@@ -142,7 +142,7 @@ def load_model(
         )
     if isinstance(model, KeyedMethod):
         model.fingerprint = found
-    model.trained_channel = trained_channel(metadata)
+    model.trained_channel = trained_channel(path, metadata)
     metadata["path"] = str(path)
     metadata["sha256"] = sha256(path)
     return model.to(device).eval(), metadata
@@ -225,9 +225,15 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
     return arguments
 
 
-def trained_channel(metadata: dict[str, str]) -> list[list[dict]]:
-    """The attacks of the training's last phase, a chain each, by a weights file; without {type: none}."""
-    train = json.loads(metadata.get("options", "{}")).get("train", {})
+def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
+    """The attacks that a network was trained for, by a weights file: chains as in an option file.
+
+    Those of the training's last phase count, without {type: none}. Empty for weights without options.
+    """
+    try:
+        train = json.loads(metadata.get("options", "{}")).get("train", {})
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise UserError(f"{path}: its options are not those of a training; get the file again") from error
     last = (train.get("phases") or [{}])[-1].get("channel")
     channel = train.get("channel", []) if last is None else last
     chains = [entry if isinstance(entry, list) else [entry] for entry in channel]

@@ -48,8 +48,9 @@ class DualTaskCritic(nn.Module):
         self.score = spectral_norm(conv(width, 1, 1))
 
     def forward(self, pictures: Tensor) -> Said:
-        padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
-        high = F.conv2d(padded, self.high_pass.to(pictures.dtype), groups=3)
+        with torch.autocast(pictures.device.type, enabled=False):  # a grey level is finer than bfloat16
+            padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+            high = F.conv2d(padded, self.high_pass.to(pictures.dtype), groups=3)
         x = activated(self.head(torch.cat((pictures - 0.5, 8 * high), dim=1)))
         shallow = []
         for down in self.down:
