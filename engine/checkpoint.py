@@ -228,7 +228,8 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
 def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
     """The attacks that a network was trained for, by a weights file: chains as in an option file.
 
-    Those of the training's last phase count, without {type: none}. Empty for weights without options.
+    Those of the last phase count, without {type: none} and without their weights in the draw. Empty for
+    weights that say nothing of their training.
     """
     try:
         train = json.loads(metadata.get("options", "{}")).get("train", {})
@@ -237,7 +238,11 @@ def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
     last = (train.get("phases") or [{}])[-1].get("channel")
     channel = train.get("channel", []) if last is None else last
     chains = [entry if isinstance(entry, list) else [entry] for entry in channel]
-    return [chain for chain in chains if [link["type"] for link in chain] != ["none"]]
+    chains = [
+        [{k: v for k, v in link.items() if k != "weight" and v is not None} for link in chain]
+        for chain in chains
+    ]
+    return [chain for chain in chains if chain != [{"type": "none"}]]
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:

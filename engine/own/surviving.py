@@ -67,11 +67,12 @@ def trained_for(model: HidingModel) -> str:
 
 def _in_words(written: Mapping) -> str:
     """An attack as an option file writes it, its ranges too."""
-    words = [written["type"]]
-    for name, value in written.items():
-        if name not in ("type", "weight") and value is not None:
-            words.append(f"{name}={' to '.join(map(str, value)) if isinstance(value, list) else value}")
-    return " ".join(words)
+    strengths = {name: value for name, value in written.items() if name != "type"}
+    words = (
+        f"{name}={' to '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in strengths.items()
+    )
+    return " ".join([written["type"], *words])
 
 
 def dry_attack(

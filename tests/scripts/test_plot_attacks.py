@@ -2,39 +2,47 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from channel.notation import parse_attack
 from data.images import read_picture
 from engine.checkpoint import save_weights
-from scripts.plot_attacks import covered
+from errors import UserError
+from scripts.plot_attacks import COLUMNS, PARSER, covered, main, panels
 from tests.common import shaken
 
-CHANNEL = [[{"type": "mean", "size": 3, "weight": None}], [{"type": "jpeg", "quality": [75, 95]}]]
+CHANNEL = [[{"type": "mean", "size": 3}], [{"type": "jpeg", "quality": [75, 95]}]]
 CHANNEL += [
     [{"type": "noise", "sigma": [1.0, 3.0]}],
     [{"type": "mean"}, {"type": "webp", "quality": [70, 90]}],
 ]
 
 
-def test_command(command, tmp_path, pictures):
+def run(*words) -> None:
+    main(PARSER.parse_args([str(word) for word in words]))
+
+
+def test_a_row_for_each_attack(tmp_path, pictures, capsys):
     net = shaken("srisnet", width=4, fold=2, depth=1, critic="none")
-    options = {"train": {"channel": [{"type": "jpeg", "quality": [75, 95]}]}}
+    options = {"train": {"channel": [{"type": "jpeg", "quality": [75, 95], "weight": None}]}}
     save_weights(tmp_path / "w.safetensors", net, options=json.dumps(options))
     words = ["--weights", tmp_path / "w.safetensors", "--out", tmp_path / "plot.png", "--size", "64"]
-    words += ["--pictures", pictures, "--groups", "2", "--attacks"]
-    done = command("scripts/plot_attacks.py", *words, "none", "noise:2", "jpeg:80")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    run(*words, "--pictures", pictures, "--groups", "2", "--attacks", "none", "noise:2", "jpeg:80")
+    shown = capsys.readouterr().out
+    assert "2 groups, stego " in shown
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")][1:]
     assert [row[0] for row in rows] == ["| none", "| noise sigma=2", "| jpeg quality=80"]
     assert [row[3] for row in rows] == ["no |", "no |", "yes |"]
     assert rows[2][2] == "-" and float(rows[0][1]) == pytest.approx(float(rows[0][2]), abs=0.5)
-    assert "2 groups, stego " in done.stdout
-    one_row = read_picture(tmp_path / "plot.png")
-    done = command("scripts/plot_attacks.py", *words, "none", "jpeg:80", "noise:2+jpeg:90", "mean:3")
-    assert done.returncode == 0, done.stderr
-    two_rows = read_picture(tmp_path / "plot.png")
-    assert two_rows.shape[0] == pytest.approx(2 * one_row.shape[0], abs=2) and one_row.std() > 10
+    assert read_picture(tmp_path / "plot.png").std() > 10
+
+
+def test_pictures_stand_in_rows():
+    shown = [("a title", np.full((32, 32, 3), 200, np.uint8))] * (COLUMNS + 1)
+    one_row, two_rows = panels(shown[:COLUMNS]), panels(shown)
+    assert two_rows.shape[0] == pytest.approx(2 * one_row.shape[0], abs=2)
+    assert two_rows.shape[1:] == one_row.shape[1:] and two_rows.min() < 200
 
 
 @pytest.mark.parametrize(
@@ -66,6 +74,7 @@ def test_which_attacks_were_trained_for(attack, trained):
         (["--weights", "lsb", "--shown", "1"], "--shown 1: there are groups 0 to 0"),
     ],
 )
-def test_refused(command, words, message):
-    done = command("scripts/plot_attacks.py", *words)
-    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+def test_refused(words, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(*words, "--out", tmp_path / "plot.png")
+    assert not (tmp_path / "plot.png").exists()
