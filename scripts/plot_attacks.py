@@ -17,7 +17,7 @@ from torch import Tensor
 # The checkout is run in place and installs nothing: its root is where `engine` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from channel.attacks import Attack, label, send
+from channel.attacks import Attack, Nothing, label, send
 from channel.entry import Entry
 from channel.layers import Codec, layer
 from channel.notation import parse_attack
@@ -85,6 +85,8 @@ def main(arguments: argparse.Namespace) -> None:
     for attack, files_, floats in zip(attacks, of_files, of_floats, strict=True):
         exact_score = "-" if math.isnan(np.mean(floats)) else f"{np.mean(floats):.2f}"
         trained = "yes" if covered(attack, model.trained_channel) else "no"
+        if attack == Nothing():
+            trained = "-"
         print(f"| {label(attack)} | {np.mean(files_):.2f} | {exact_score} | {trained} |")
 
 

@@ -33,7 +33,7 @@ def test_a_row_for_each_attack(tmp_path, pictures, capsys):
     assert "2 groups, stego " in shown
     rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")][1:]
     assert [row[0] for row in rows] == ["| none", "| noise sigma=2", "| jpeg quality=80"]
-    assert [row[3] for row in rows] == ["no |", "no |", "yes |"]
+    assert [row[3] for row in rows] == ["- |", "no |", "yes |"]
     assert rows[2][2] == "-" and float(rows[0][1]) == pytest.approx(float(rows[0][2]), abs=0.5)
     assert read_picture(tmp_path / "plot.png").std() > 10
 
