@@ -20,6 +20,7 @@ from data.transforms import (
     load_group,
     resize_picture,
     resized_size,
+    to_grey,
     usable_pictures,
 )
 from errors import UserError
@@ -40,6 +41,7 @@ class TrainingGroups(Dataset):
     resize: short side before the crop, up or down [px]; None: the picture's own.
     small: pictures smaller than the crop: "error", "skip" or "enlarge".
     cache: "ram" decodes every picture once, at the start; all workers share them.
+    grey: pictures are turned to grey, see `to_grey`.
     Raises UserError for pictures that are too small, too few or, with "ram", too many.
     """
 
@@ -55,6 +57,7 @@ class TrainingGroups(Dataset):
         resize: int | None = None,
         small: str = "error",
         cache: str = "none",
+        grey: bool = False,
     ):
         if cache not in CACHES:
             raise UserError(f"cache {cache!r}: expected {' or '.join(CACHES)}")
@@ -65,7 +68,7 @@ class TrainingGroups(Dataset):
                 f"there are {len(self.pictures)} to train on"
             )
         self.num_secrets, self.seed, self.length = num_secrets, seed, length
-        self.crop, self.resize, self.small = crop, resize, small
+        self.crop, self.resize, self.small, self.grey = crop, resize, small, grey
         from data.variation import training_transform  # only a training pays for what it loads
 
         self.vary = training_transform(crop, flip, rotate)
@@ -90,7 +93,8 @@ class TrainingGroups(Dataset):
         return self._read(self.pictures[which]) if self.cached is None else self.cached[which]
 
     def _read(self, path: Path) -> torch.Tensor:
-        return resize_picture(to_tensor(read_picture(path)), self.crop, self.resize, self.small)
+        array = to_grey(read_picture(path)) if self.grey else read_picture(path)
+        return resize_picture(to_tensor(array), self.crop, self.resize, self.small)
 
     def _read_all(self) -> SharedPictures:
         sizes = [
@@ -164,9 +168,10 @@ class EvaluationGroups(Dataset):
         crop: int | None = None,
         resize: int | None = None,
         small: str = "error",
+        grey: bool = False,
     ):
         self.groups = list(groups)
-        self.crop, self.resize, self.small = crop, resize, small
+        self.crop, self.resize, self.small, self.grey = crop, resize, small, grey
         pictures = dict.fromkeys(p for group in self.groups for p in (group.cover, *group.secrets))
         usable_pictures(list(pictures), crop, resize, "error" if small == "skip" else small)
 
@@ -174,5 +179,5 @@ class EvaluationGroups(Dataset):
         return len(self.groups)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        cover, secrets = load_group(self.groups[index], self.crop, self.resize, self.small)
+        cover, secrets = load_group(self.groups[index], self.crop, self.resize, self.small, self.grey)
         return {"cover": cover, "secrets": secrets}

@@ -64,6 +64,15 @@ PRESETS: dict[str, Preset] = {
         note="14,900 + 100 pictures, 936x537; from the authors of Context Encoders, on request",
         homepage="https://github.com/pathak22/context-encoder",
     ),
+    "bossbase": Preset(
+        train_folder="datasets/BOSSBase/train",
+        test_folder="datasets/BOSSBase/test",
+        crop=256,
+        resize=256,
+        small="error",
+        note="BOSSBase 1.01: 10,000 grey pictures of 512x512, split by yourself (docs/datasets.md)",
+        homepage="https://dde.binghamton.edu/download/",
+    ),
     "samples": Preset(
         train_folder="samples:train",
         test_folder="samples:test",

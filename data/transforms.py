@@ -114,18 +114,28 @@ def fit_picture(
     return tensor[:, top : top + crop, left : left + crop]
 
 
+def to_grey(array: np.ndarray) -> np.ndarray:
+    """(H,W,3) uint8 -> the same shape, three equal channels: BT.601 luma, rounded, as Pillow makes grey."""
+    return np.repeat(np.asarray(Image.fromarray(array).convert("L"))[..., None], 3, axis=2)
+
+
 def load_group(
-    group: Group, crop: int | None = None, resize: int | None = None, small: str = "error"
+    group: Group,
+    crop: int | None = None,
+    resize: int | None = None,
+    small: str = "error",
+    grey: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read one group for evaluation -> cover (3,H,W) uint8, secrets (N,3,H,W) uint8.
 
     With a crop, every picture is fitted by itself and H = W = crop. Without, the cover sets the
-    size and the secrets are stretched to it.
+    size and the secrets are stretched to it. grey: all are turned to grey first, see `to_grey`.
     """
-    cover = fit_picture(to_tensor(read_picture(group.cover)), crop, resize, small, group.cover)
+    read = (lambda path: to_grey(read_picture(path))) if grey else read_picture
+    cover = fit_picture(to_tensor(read(group.cover)), crop, resize, small, group.cover)
     secrets = []
     for path in group.secrets:
-        picture = read_picture(path)
+        picture = read(path)
         if crop is None:
             secrets.append(to_tensor(fit_secret(picture, *cover.shape[-2:])))
         else:

@@ -201,6 +201,7 @@ def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups
     if crop is None:
         raise options.error("data.train.crop", "missing (an integer: side of the patches [px])")
     _check_patch(options, "data.train.crop", crop, model)
+    _check_grey(options, "data.train", pictures, model)
     try:
         return TrainingGroups(
             found,
@@ -213,6 +214,7 @@ def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups
             resize=resize,
             small=small,
             cache=pictures.cache,
+            grey=pictures.grey,
         )
     except UserError as error:
         raise options.error("data.train", str(error)) from error
@@ -223,6 +225,7 @@ def evaluation_groups(
 ) -> EvaluationGroups:
     """The fixed groups of a validation or test set. `key` is its place in the option file."""
     least = max(*model.smallest, SMALLEST_SCORED)
+    _check_grey(options, key, pictures, model)
     try:
         if pictures.groups_file:
             _, crop, resize, small = _sizes(options, key, pictures, "test_folder")
@@ -245,7 +248,7 @@ def evaluation_groups(
         for group in groups if crop is None and resize is None else ():
             if min(picture_size(group.cover)) < least:
                 raise UserError(f"{group.cover}: too small a cover, at least {least} pixels a side")
-        return EvaluationGroups(groups, crop, resize, small)
+        return EvaluationGroups(groups, crop, resize, small, pictures.grey)
     except OptionsError:
         raise
     except UserError as error:
@@ -352,6 +355,16 @@ def _sizes(
         pictures.resize if "resize" in said else preset.resize,
         pictures.small or preset.small,
     )
+
+
+def _check_grey(
+    options: TrainOptions | TestOptions, key: str, pictures: Pictures, model: HidingModel
+) -> None:
+    if model.grey and not pictures.grey:
+        raise options.error(
+            f"{key}.grey",
+            "this network hides grey pictures in grey ones: write true, which turns all to grey",
+        )
 
 
 def _check_patch(options: TrainOptions | TestOptions, key: str, crop: int, model: HidingModel) -> None:

@@ -142,6 +142,7 @@ def load_model(
         )
     if isinstance(model, KeyedMethod):
         model.fingerprint = found
+    model.trained_channel = trained_channel(path, metadata)
     metadata["path"] = str(path)
     metadata["sha256"] = sha256(path)
     return model.to(device).eval(), metadata
@@ -222,6 +223,26 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
     if not isinstance(arguments, dict):
         raise UserError(f"{path}: its arguments are not a mapping; get the file again")
     return arguments
+
+
+def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
+    """The attacks that a network was trained for, by a weights file: chains as in an option file.
+
+    Those of the last phase count, without {type: none} and without their weights in the draw. Empty for
+    weights that say nothing of their training.
+    """
+    try:
+        train = json.loads(metadata.get("options", "{}")).get("train", {})
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise UserError(f"{path}: its options are not those of a training; get the file again") from error
+    last = (train.get("phases") or [{}])[-1].get("channel")
+    channel = train.get("channel", []) if last is None else last
+    chains = [entry if isinstance(entry, list) else [entry] for entry in channel]
+    chains = [
+        [{k: v for k, v in link.items() if k != "weight" and v is not None} for link in chain]
+        for chain in chains
+    ]
+    return [chain for chain in chains if chain != [{"type": "none"}]]
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:

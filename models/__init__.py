@@ -16,6 +16,7 @@ from models.keyed import KeyedMethod
 from models.lsb import LSB
 from models.smilenet import SMILENet
 from models.smilenet_l import SMILENetL
+from models.srisnet import SRISNet
 from models.thumbnails import Thumbnails
 from models.weng import Weng
 
@@ -33,6 +34,7 @@ MODELS: dict[str, type[HidingModel]] = {
     "baluja": Baluja,
     "hidden_image": HiddenImage,
     "weng": Weng,
+    "srisnet": SRISNet,
 }
 
 

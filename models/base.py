@@ -43,6 +43,7 @@ class HidingModel(nn.Module):
     figure_columns  in how many columns figures show the secrets; 0: as near to a square as can be
     Objective       the class of its training objective (models/losses.py)
     geometry        what the objective has to know of the network, its positional arguments: (rows, cols)
+    grey            True: covers, secrets and stegos are grey, that is of three equal channels
     trainable       False: it has no parameters, its name stands for weights
     critic          a network that is trained against the method, or None. forward uses it and gives what it
                     said in `parts`; the objective makes a loss for each of the two
@@ -51,6 +52,8 @@ class HidingModel(nn.Module):
     progress        True: hide and reveal show on stderr how far they are, where that takes long
     inner_type      what the inside of the sub-networks is computed in at hide and reveal: bfloat16, float16,
                     or None for float32 (engine/precision.py sets it)
+    trained_channel what its training taught it to survive, from the weights' metadata: chains of attacks in
+                    the notation of the option files; empty for a fresh network
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
     uint8 in, uint8 out, deterministic, any H and W from `smallest` up; `reveal` has the stego and
@@ -59,12 +62,14 @@ class HidingModel(nn.Module):
 
     method: str  # its name in MODELS, and all arguments of its constructor: set by build_model
     arguments: dict
+    trained_channel: list[list[dict]] = []
     num_secrets: int
     figure_columns: int = 0
     patch_multiple: tuple[int, int] = (1, 1)
     smallest: tuple[int, int] = (1, 1)
     Objective: "type[Objective]"
     geometry: tuple = ()
+    grey: bool = False
     trainable: bool = True
     critic: nn.Module | None  # no default here: it would hide the module of this name
     critic_hides: bool = False
@@ -99,6 +104,8 @@ class HidingModel(nn.Module):
         """
         self._check_picture("cover", cover)
         self._check_secrets(cover, secrets)
+        self._check_grey("cover", cover)
+        self._check_grey("secrets", secrets)
         missing = self.num_secrets - secrets.shape[1]
         if missing:
             grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
@@ -148,6 +155,12 @@ class HidingModel(nn.Module):
             raise UserError(
                 f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
                 f"secrets, at least {self.smallest[1]}x{self.smallest[0]} are needed"
+            )
+
+    def _check_grey(self, what: str, x: Tensor) -> None:
+        if self.grey and (x != x[..., :1, :, :]).any():
+            raise UserError(
+                f"{what}: in colour, but this network hides grey pictures in grey ones; turn it to grey first"
             )
 
     def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:

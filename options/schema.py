@@ -105,6 +105,7 @@ class Pictures(Section):
     small: Literal["error", "skip", "enlarge"] | None = Field(
         None, description="pictures smaller than the crop; null: the preset's, or error"
     )
+    grey: bool = Field(False, description="turn every picture to grey: three equal channels, BT.601 luma")
 
     @property
     def folders(self) -> list[str]:

@@ -1,5 +1,6 @@
 """hide.py --survive and --dry-attack, and reveal.py of what was compressed on the way."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,7 +11,9 @@ from skimage.data import astronaut, chelsea, coffee
 
 import hide as hide_py
 import reveal as reveal_py
+from engine.checkpoint import save_weights
 from engine.command import MISTAKES, one_line
+from tests.common import shaken
 
 
 @pytest.fixture
@@ -114,3 +117,56 @@ def test_dry_attack(run, tmp_path):
     assert done.code == 2 and "did you mean 'jpeg'" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.png", "cover.png", "secret"]
     assert "--out: say where" in run(hide_py, *words, "--weights", "codec_lsb").err
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Write srisnet's weights as a run under this channel leaves them: weights(channel, phases) -> a file."""
+
+    def write(channel=(), phases=()) -> str:
+        options = {"train": {"channel": list(channel), "phases": list(phases)}}
+        net = shaken("srisnet", width=4, fold=2, critic="none")
+        save_weights(tmp_path / "w.safetensors", net, options=json.dumps(options))
+        return "w.safetensors"
+
+    return write
+
+
+JPEG = {"type": "jpeg", "quality": [75, 95], "weight": 2.0}
+
+
+def test_a_compressed_stego_of_a_network_that_was_trained_for_it(run, weights):
+    file = weights([{"type": "none"}, {"type": "mean", "size": 3, "weight": None}, JPEG])
+    done = hide(run, "--weights", file)
+    assert done.code == 0, done.err
+    assert "trained to survive: mean size=3, jpeg quality=75 to 95 (" in done.out
+    Image.open("s.png").save("sent.jpg", quality=90)
+    done = reveal(run, "sent.jpg", "--weights", file, "--all")
+    assert done.code == 0, done.err
+    assert Image.open("of_sent.jpg/secret_01.png").size == (192, 192)
+    done = reveal(run, "sent.jpg")
+    assert done.code == 2 and "say which with --weights" in done.err
+
+
+@pytest.mark.parametrize(
+    "channel, phases",
+    [
+        ([], []),
+        ([{"type": "mean", "size": 3}], []),
+        ([JPEG], [{"name": "a", "channel": None}, {"name": "b", "channel": []}]),
+    ],
+)
+def test_a_compressed_stego_of_a_network_that_was_not_trained_for_it(run, weights, channel, phases):
+    file = weights(channel, phases)
+    done = hide(run, "--weights", file)
+    assert done.code == 0 and "jpeg" not in done.out, done.err
+    Image.open("s.png").save("sent.jpg", quality=90)
+    done = reveal(run, "sent.jpg", "--weights", file)
+    assert done.code == 2 and "a JPEG file in mode RGB is not what hide.py wrote" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_the_last_phase_says_what_was_trained_for(run, weights):
+    file = weights([], [{"name": "a", "channel": []}, {"name": "b", "channel": [[{"type": "mean"}, JPEG]]}])
+    done = hide(run, "--weights", file)
+    assert "trained to survive: mean + jpeg quality=75 to 95 (" in done.out

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from channel.promise import LOWEST
 from container.header import NO_WEIGHTS, ContainerError, Damaged, NoPayload, WrongKey, hidden_with
 from container.keys import PUBLIC, Key
 from container.notes import Album, file_names, numbered, unpack_note
@@ -85,7 +86,7 @@ def revealed(model: HidingModel, stego: str | Path, key: Key = PUBLIC, damaged_o
     """
     stego = Path(stego)
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
-    picture = read_picture(stego) if isinstance(model, CodecDCT) else read_stego(stego)
+    picture = read_picture(stego) if takes_lossy(model) else read_stego(stego)
     height, width = picture.shape[:2]
     own_sizes = isinstance(model, KeyedMethod) and model.own_sizes
     if not own_sizes and (height < model.smallest[0] or width < model.smallest[1]):
@@ -201,13 +202,24 @@ def looks_empty(picture: np.ndarray) -> bool:
     return psnr(picture, np.full_like(picture, EMPTY)) > 30
 
 
+def takes_lossy(model: HidingModel) -> bool:
+    """Whether a stego may arrive as a JPEG, WebP or AVIF file.
+
+    codec_dct's may, and that of a network without a key whose training had one of these in its channel.
+    """
+    if isinstance(model, KeyedMethod):
+        return isinstance(model, CodecDCT)
+    return any(link["type"] in LOWEST for chain in model.trained_channel for link in chain)
+
+
 def read_stego(path: str | Path) -> np.ndarray:
     """A lossless stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
     if not _is_lossless(path):
         kind, mode = picture_format(path)
         raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it, unless codec_dct hid it"
+            "converting a stego loses what is hidden in it, unless codec_dct hid it, or a network that was "
+            "trained for it"
         )
     return read_picture(path)
 

@@ -1,6 +1,6 @@
 """What a person hears of a stego that shall survive compression, and what an attack leaves of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -61,6 +61,21 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
     for attack, by in programs.items():
         yield f"tried:     {attack}{' by ' if any(by) else ''}{', '.join(filter(None, by))}"
     yield "           resizing, cropping and filters still destroy what is hidden"
+
+
+def trained_for(model: HidingModel) -> str:
+    """What a network was trained to survive: "mean size=3, jpeg quality=75 to 95"; "" for nothing."""
+    return ", ".join(" + ".join(map(_in_words, chain)) for chain in model.trained_channel)
+
+
+def _in_words(written: Mapping) -> str:
+    """An attack as an option file writes it, its ranges too."""
+    strengths = {name: value for name, value in written.items() if name != "type"}
+    words = (
+        f"{name}={' to '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in strengths.items()
+    )
+    return " ".join([written["type"], *words])
 
 
 def dry_attack(

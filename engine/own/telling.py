@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.own.hiding import HiddenFile
-from engine.own.surviving import survived
+from engine.own.surviving import survived, trained_for
 from models import HidingModel, KeyedMethod
 
 
@@ -24,6 +24,8 @@ def hidden(model: HidingModel, done: HiddenFile, fit: str) -> Iterator[str]:
         yield f"changes:   {changed}"
     yield f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)"
     yield from survived(model, done)
+    if attacks := trained_for(model):
+        yield f"trained to survive: {attacks} (this stego was not tried: --dry-attack tries)"
 
 
 def left_out(files: list[Path]) -> Iterator[str]:

@@ -113,13 +113,16 @@ class Player:
 
 def method_player(model: HidingModel, train: Train) -> Player:
     """All parameters but the critic's, by the optimiser that a train section asks for."""
-    mine = {id(p) for p in critic_parameters(model)}
+    its = {id(p) for p in critic_parameters(model)}
+    mine = [p for p in model.parameters() if id(p) not in its]
     kernels: list[Tensor] = []
     if train.optimizer == "muon":
-        kernels = [part.weight for part in model.modules() if isinstance(part, nn.Conv2d)]
-        kernels = [k for k in kernels if min(k.flatten(1).shape) >= FEWEST and id(k) not in mine]
-    taken = mine | {id(kernel) for kernel in kernels}
-    rest = [p for p in model.parameters() if id(p) not in taken]
+        # Of the parameters, not of the modules: the weight of a normalised convolution is none.
+        convs = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
+        weights = {id(conv._parameters.get("weight")) for conv in convs}
+        kernels = [p for p in mine if id(p) in weights and min(p.flatten(1).shape) >= FEWEST]
+    taken = {id(kernel) for kernel in kernels}
+    rest = [p for p in mine if id(p) not in taken]
     optimizers: list[tuple[Optimizer, float]] = []
     if rest:
         adam = Adam(rest, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay, fused=True)

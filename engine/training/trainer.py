@@ -100,6 +100,7 @@ class Trainer:
         self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
+        self.best_phase = 0  # in which that was
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
         self.trend = Trend()
         self.phase: int | None = None
@@ -339,13 +340,17 @@ class Trainer:
         write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)
         stego, revealed = scores["cover_stego"], scores["secret_revealed"]
         quality = stego + revealed if math.isfinite(stego + revealed) else -math.inf
+        phase = self.phase or 0
+        if self.channels[phase] is not self.channels[self.best_phase]:
+            # What was best without a channel, or under another, is not what this phase is for.
+            self.best = -math.inf
         better = quality > self.best
         logger.info(
             f"step {self.step}: validation PSNR (RGB, 8 bit): stego {stego:.2f} dB, "
             f"revealed {revealed:.2f} dB{', best so far' if better else ''}"
         )
         if better:
-            self.best = quality
+            self.best, self.best_phase = quality, phase
             self._save("best")
 
     def _save(self, name: str) -> None:
@@ -376,6 +381,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self._optimizers()],
             "lr_factor": self.lr_factor,
             "best": self.best,
+            "best_phase": self.best_phase,
             "bad_in_row": self.bad_in_row,
             "skipped": self.skipped,
             "returns": self.returns,
@@ -398,6 +404,7 @@ class Trainer:
                 groups = [group | fused for group in state["param_groups"]]
                 optimizer.load_state_dict(state | {"param_groups": groups})
             self.step, self.best = saved["step"], saved["best"]
+            self.best_phase = saved.get("best_phase", 0)
             # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
             self.seconds = max(self.seconds, saved.get("seconds", 0.0))
             self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
@@ -422,7 +429,8 @@ class Trainer:
 
     def _go_back(self) -> None:
         """After a divergence: back to the last checkpoint with a calm loss, with half the learning rate."""
-        returns, lr_factor, skipped, best = self.returns + 1, self.lr_factor / 2, self.skipped, self.best
+        returns, lr_factor, skipped = self.returns + 1, self.lr_factor / 2, self.skipped
+        best = self.best, self.best_phase
         if returns > GIVE_UP_AFTER:
             raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still diverging")
         rise = self.trend.rise
@@ -433,7 +441,8 @@ class Trainer:
         if self.trend.rise > CALM and calm.exists():  # the last was saved while the loss was rising
             self._restore(load_state(calm), calm)
         # Counted on from here, not from the checkpoint: a second divergence must halve once more.
-        self.returns, self.lr_factor, self.best = returns, lr_factor, best
+        self.returns, self.lr_factor = returns, lr_factor
+        self.best, self.best_phase = best
         self._count_from(0, skipped)
         self._save("last")  # else a run that is stopped now would be resumed where it exploded
         logger.info(

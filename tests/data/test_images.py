@@ -401,7 +401,7 @@ def test_sample_that_is_missing(monkeypatch):
 
 
 def test_presets():
-    assert set(PRESETS) == {"div2k", "coco", "imagenet", "paris_streetview", "samples"}
+    assert set(PRESETS) == {"div2k", "coco", "imagenet", "paris_streetview", "bossbase", "samples"}
     assert PRESETS["div2k"].crop == 1024 and PRESETS["div2k"].small == "skip"
     for preset in PRESETS.values():
         assert preset.small in ("error", "skip", "enlarge")

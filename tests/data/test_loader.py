@@ -239,3 +239,21 @@ def test_evaluation_refuses_small_pictures_before_it_starts(uneven, small):
     with pytest.raises(ValueError, match=r"10\.png: 60x30 pixels"):
         EvaluationGroups([group], crop=50, small=small)
     assert EvaluationGroups([group], crop=50, small="enlarge")[0]["secrets"].shape[-1] == 50
+
+
+def test_grey_pictures_have_three_equal_channels(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for path in paths:
+        write_picture(path, rng.integers(0, 256, (20, 24, 3)).astype(np.uint8))
+    luma = to_tensor(read_picture(paths[0])).double()
+    luma = 0.299 * luma[0] + 0.587 * luma[1] + 0.114 * luma[2]
+    group = Group(paths[0], (paths[1], paths[2]))
+    tested = EvaluationGroups([group], grey=True)[0]
+    assert (tested["cover"] - luma).abs().max() <= 1
+    trained = [TrainingGroups(paths, 2, 16, 0, 4, cache=cache, grey=True)[3] for cache in ("none", "ram")]
+    assert same(*trained)
+    for item in (tested, *trained):
+        for pictures in item.values():
+            assert torch.equal(pictures, pictures[..., :1, :, :].expand_as(pictures))
+    assert not torch.equal(*EvaluationGroups([group])[0]["cover"][:2])

@@ -82,6 +82,23 @@ def test_null_overrides_a_preset(train_file):
         assert evaluation_groups(options, "data.validate", options.data.validation, model).resize == expected
 
 
+GREY = {"type": "srisnet", "width": 4, "grey": True, "levels": 1, "depth": 1, "critic": "none"}
+
+
+def test_a_grey_network_needs_grey_pictures(train_file):
+    file = train_file(network=GREY)
+    for grey in ("train", "validate"):
+        with pytest.raises(OptionsError) as caught:
+            build_training(load_train(file, [f"data.{grey}.grey=true"]))
+        other = {"train": "validate", "validate": "train"}[grey]
+        assert f"data.{other}.grey: this network hides grey pictures in grey ones: write true" in str(
+            caught.value
+        )
+    training = build_training(load_train(file, ["data.train.grey=true", "data.validate.grey=true"]))
+    for pictures in (*training.groups[0].values(), *training.validation[0].values()):
+        assert (pictures == pictures[..., :1, :, :]).all()
+
+
 def test_unknown_part_in_a_phase(train_file):
     options = load_train(train_file(phases=[{"name": "a", "share": 1.0, "freeze": ["sid"]}]))
     with pytest.raises(OptionsError, match="phases.0.freeze: the network has no part 'sid'; it has: .*sis"):

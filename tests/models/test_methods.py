@@ -27,6 +27,7 @@ SMALL = {
     "baluja": dict(width=4),
     "hidden_image": dict(width=8, encoder_blocks=2, decoder_blocks=2),
     "weng": dict(depth=3, hide_width=6, reveal_width=6),
+    "srisnet": dict(num_secrets=2, width=8, fold=2, depth=1, critic_width=4),
     "lsb": dict(num_secrets=2, bits=3),
     "codec_lsb": dict(num_secrets=4),
     "thumbnails": dict(num_secrets=6),
@@ -274,6 +275,7 @@ OVERFIT = {
     "baluja": (dict(width=8), dict()),
     "hidden_image": (dict(width=16), dict()),
     "weng": (dict(depth=4, hide_width=16, reveal_width=16), dict()),
+    "srisnet": (dict(width=16, fold=2, depth=1, critic_width=4), dict()),
     "toy": (dict(width=16), dict()),
     "guided_toy": (dict(width=16), dict()),
 }

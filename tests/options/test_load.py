@@ -91,7 +91,7 @@ MISTAKES = {  # (what to replace, by what) -> the one line that reports it
     ),
     ("    dataset: div2k", "    dataset: div2k\n    qqq: 1"): (
         "x.yml:12: data.validate.qqq: unknown key; known here: dataset, folder, crop, resize, "
-        "small, name, groups, grouping, stride, groups_file, seed"
+        "small, grey, name, groups, grouping, stride, groups_file, seed"
     ),
     ("  steps: 100\n", ""): (
         "x.yml:12: train.steps: missing (an integer: how many optimiser steps the run takes [steps])"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_model, load_state, save_state
+from engine.checkpoint import load_model, load_state, read_metadata, save_state
 from engine.training.board import Board
 from engine.training.trainer import Trainer
 from errors import NotFinite
@@ -326,6 +326,29 @@ def test_a_phase_is_compared_with_its_own_past_alone(trainer):
     run = trainer(steps=12, log_every=8, validate_every=100, checkpoint_every=100, phases=phases)
     run.fit()
     assert run.trend.phase == 1 and run.trend.count == 6 and run.trend.weights["reveal"] == 1.0
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_best_of_a_phase_without_a_channel_gives_way_to_one_with_it(trainer, monkeypatch, resumed):
+    """A stego that survives is worse where nothing attacks; the best is the best of what was trained for."""
+    scores = iter([70.0, 60.0, 50.0, 55.0])
+    monkeypatch.setattr(
+        "engine.training.trainer.validate",
+        lambda *_: ({"cover_stego": next(scores), "secret_revealed": 0.0}, np.zeros((8, 8, 3), np.uint8)),
+    )
+    phases = [
+        {"name": "clean", "share": 0.5, "channel": []},
+        {"name": "channel", "share": 0.5, "channel": [{"type": "mean"}]},
+    ]
+    run = trainer(steps=8, phases=phases)
+    if resumed:  # at the border: the second phase begins in a new process
+        run.finished = lambda: run.step >= 4
+        run.fit()
+        run.close()
+        run = trainer(steps=8, phases=phases, resume=True)
+    run.fit()
+    assert (run.best, run.best_phase) == (55.0, 1)
+    assert read_metadata(run.best_weights())["step"] == "8"
 
 
 def test_validation_of_a_broken_network_does_not_end_the_run(trainer, tmp_path):

@@ -1,0 +1,141 @@
+"""What a network reveals after each attack on its stegos: a table, and a picture of one secret.
+
+Run from the checkout: `python scripts/plot_attacks.py --help`.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# The checkout is run in place and installs nothing: its root is where `engine` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from channel.attacks import Attack, Nothing, label, send
+from channel.entry import Entry
+from channel.layers import Codec, layer
+from channel.notation import parse_attack
+from data.groups import make_groups
+from data.images import list_pictures, to_array, to_tensor, write_picture
+from data.transforms import load_group
+from engine.checkpoint import load_model
+from engine.command import Parser, run_command
+from engine.log import ROOT
+from errors import UserError
+from metrics.image import psnr
+from models import HidingModel, KeyedMethod
+
+ATTACKS = ["none", "mean:3", "gaussian:0.8,size=3", "sharpen:1.0", "noise:2", "jpeg:95", "jpeg:90", "jpeg:80"]
+ATTACKS += ["jpeg:70", "webp:80", "resize:0.75", "flip:horizontal"]
+COLUMNS = 5
+
+PARSER = Parser(
+    "plot_attacks.py",
+    description="Hide, attack the stego, reveal. Prints a Markdown table: the PSNR of what is revealed from "
+    "8-bit stegos, and from floats that no file could hold, as papers often report it; whether the network "
+    "was trained for the attack. Draws what comes back of the first secret.",
+    epilog="example:\n  python scripts/plot_attacks.py --weights srisnet_1_nano --pictures DIR --stride 6",
+)
+PARSER.add_argument("--weights", required=True, metavar="NAME_OR_FILE", help="of a method without a key")
+PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/srisnet_attacks.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--pictures", default="samples:test", metavar="DIR", help="a cover, its secrets, and so on"
+)
+PARSER.add_argument("--groups", type=int, default=1, metavar="N", help="of cover and secrets (default: 1)")
+PARSER.add_argument("--stride", type=int, metavar="N", help="from cover to cover (default: secrets + 1)")
+PARSER.add_argument("--shown", type=int, default=0, metavar="K", help="the group that is drawn (default: 0)")
+PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--attacks", nargs="+", default=ATTACKS, metavar="ATTACK", help="such as jpeg:80")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    attacks = [parse_attack(text) for text in arguments.attacks]
+    model, _ = load_model(arguments.weights)
+    if isinstance(model, KeyedMethod):
+        raise UserError(f"{arguments.weights}: '{model.method}' has a key; expected a method without one")
+    files, count = list_pictures(arguments.pictures), arguments.groups
+    groups = make_groups(files, model.num_secrets, count, grouping="sorted", stride=arguments.stride)
+    if not 0 <= arguments.shown < count:
+        raise UserError(f"--shown {arguments.shown}: there are groups 0 to {count - 1}")
+    of_stego: list[float] = []
+    of_files: list[list[float]] = [[] for _ in attacks]
+    of_floats: list[list[float]] = [[] for _ in attacks]
+    for g, group in enumerate(groups):
+        cover, secrets = load_group(group, arguments.size)
+        stego = to_array(model.hide(cover[None], secrets[None])[0])
+        exact = encoded(model, cover, secrets)
+        of_stego.append(psnr(to_array(cover), stego))
+        drawn = [(f"stego, {of_stego[-1]:.1f} dB", stego), ("secret", to_array(secrets[0]))]
+        for k, attack in enumerate(attacks):
+            revealed = model.reveal(to_tensor(send(stego, attack, g))[None])[0]
+            of_files[k] += [psnr(to_array(a), to_array(b)) for a, b in zip(secrets, revealed, strict=True)]
+            of_floats[k] += from_floats(model, exact, attack, g, secrets)
+            score = psnr(to_array(secrets[0]), to_array(revealed[0]))
+            drawn.append((f"{label(attack)}, {score:.1f} dB", to_array(revealed[0])))
+        if g == arguments.shown:
+            write_picture(arguments.out, panels(drawn))
+    print(f"{count} groups, stego {np.mean(of_stego):.2f} dB\n")
+    print("| attack | 8 bit (dB) | floats (dB) | trained for |\n|---|---:|---:|---|")
+    for attack, files_, floats in zip(attacks, of_files, of_floats, strict=True):
+        exact_score = "-" if math.isnan(np.mean(floats)) else f"{np.mean(floats):.2f}"
+        trained = "yes" if covered(attack, model.trained_channel) else "no"
+        if attack == Nothing():
+            trained = "-"
+        print(f"| {label(attack)} | {np.mean(files_):.2f} | {exact_score} | {trained} |")
+
+
+@torch.no_grad()
+def encoded(model: HidingModel, cover: Tensor, secrets: Tensor) -> Tensor:
+    """The stego before rounding: (3,H,W) and (N,3,H,W) uint8 -> (1,3,H,W) float."""
+    return model.encode(cover[None].float() / 255, secrets[None].float() / 255)
+
+
+@torch.no_grad()
+def from_floats(model: HidingModel, stego: Tensor, attack: Attack, seed: int, secrets: Tensor) -> list[float]:
+    """PSNR of what is revealed without any rounding [dB]; NaN for codecs, which take 8 bits only."""
+    attacking = layer(attack)
+    if any(isinstance(part, Codec) for part in attacking.modules()):
+        return [math.nan]
+    revealed = model.decode(attacking(stego, seed))[0].clamp(0, 1)
+    errors = (revealed - secrets.float() / 255).square().mean(dim=(1, 2, 3))
+    return (-10 * errors.log10()).tolist()
+
+
+def covered(attack: Attack, channel: list[list[dict]]) -> bool:
+    """Whether an attack is one of those that a network was trained for, each strength within its range."""
+    low_and_high = ((Entry.read(one).at_end(0), Entry.read(one).at_end(1)) for one in channel)
+    return any(
+        type(attack) is type(low) is type(high)
+        and all(_within(value, vars(low)[name], vars(high)[name]) for name, value in vars(attack).items())
+        for low, high in low_and_high
+    )
+
+
+def _within(value, low, high) -> bool:
+    return value == low or (
+        isinstance(value, int | float) and None not in (low, high) and low <= value <= high
+    )
+
+
+def panels(shown: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Pictures (H,W,3) with their titles, in rows of COLUMNS: (h,w,3) uint8."""
+    rows = math.ceil(len(shown) / COLUMNS)
+    figure = Figure(figsize=(2.3 * COLUMNS, 2.5 * rows), layout="constrained", dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+        axes.axis("off")
+    for axes, (title, picture) in zip(figure.axes, shown, strict=False):
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=8)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(PARSER, main))
