@@ -109,7 +109,7 @@ class SRISNet(HidingModel):
         fusion       sfm, add or concat
         critic       none; logit: it tells stegos from covers, as pictures; map: and pixel by pixel; gate: and
                      its map of the cover is the score that scales GLEM's gates: the sender needs it then
-        critic_width channels of the critic at the full size
+        critic_width  channels of the critic at the full size
         grey         grey pictures, three equal channels, hidden in grey pictures: the networks see one
 
     Raises UserError for values out of these.
