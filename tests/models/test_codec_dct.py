@@ -53,7 +53,8 @@ def sealed(net):
 def test_every_attack_that_was_promised_leaves_it_whole(net, sealed):
     stego, secrets, report = sealed
     assert psnr(COVER, stego) >= 36.5 and psnr(SECRET, array(secrets[0])) > 27
-    assert len(report.trials) == 16 and 0 < report.used <= 2 / 3 and report.psnr == psnr(COVER, stego)
+    assert len(report.trials) == 16 and 0 < report.used <= 2 / 3
+    assert report.psnr == pytest.approx(psnr(COVER, stego), abs=1e-9)  # two formulas, one score
     promised = attempts(net.survive)
     for attack in (*promised[:3], *promised[-2:]):
         revealed, note = net.unseal(tensor(send(stego, attack)), KEY)
