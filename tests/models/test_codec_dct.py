@@ -18,6 +18,7 @@ from container.robust import Places, sealed_header, write
 from errors import UserError
 from metrics.image import psnr
 from models import build_model
+from models.survival import GOOD_PSNR, Survey
 
 COVER = coffee()[60:260, 150:358]
 SECRET = astronaut()[20:148, 150:278]
@@ -50,11 +51,17 @@ def sealed(net):
     return array(stego), net.unseal(stego, KEY)[0], net.report
 
 
+def test_a_survey_that_expected_too_much_costs_the_stego_nothing(net, monkeypatch):
+    best = Survey.best
+    monkeypatch.setattr(Survey, "best", lambda self, least: replace(best(self, least - 1), psnr=GOOD_PSNR))
+    stego = net.seal(tensor(COVER), [tensor(SECRET)], KEY)
+    assert psnr(COVER, array(stego)) >= GOOD_PSNR
+
+
 def test_every_attack_that_was_promised_leaves_it_whole(net, sealed):
     stego, secrets, report = sealed
     assert psnr(COVER, stego) >= 36.5 and psnr(SECRET, array(secrets[0])) > 27
-    assert len(report.trials) == 16 and 0 < report.used <= 2 / 3
-    assert report.psnr == pytest.approx(psnr(COVER, stego), abs=1e-9)  # two formulas, one score
+    assert len(report.trials) == 16 and 0 < report.used <= 2 / 3 and report.psnr == psnr(COVER, stego)
     promised = attempts(net.survive)
     for attack in (*promised[:3], *promised[-2:]):
         revealed, note = net.unseal(tensor(send(stego, attack)), KEY)

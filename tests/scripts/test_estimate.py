@@ -1,7 +1,5 @@
 """The lines on memory and time in the heads of option files."""
 
-import re
-
 import pytest
 import torch
 
@@ -22,15 +20,7 @@ def test_every_file_says_it(file):
 
 def test_a_line_is_current():
     file = ROOT / "options/train/hinet_1_nano.yml"
-    found = figures(needs(load_train(file)).line(is_small(file)))
-    (kept,) = [figures(line) for line in file.read_text().splitlines() if line.startswith(MARK)]
-    assert found["MiB"] == pytest.approx(kept["MiB"], rel=0.2), "run scripts/estimate.py"
-    assert found["hours"] == pytest.approx(kept["hours"], rel=0.2), "run scripts/estimate.py"
-
-
-def figures(line: str) -> dict[str, float]:
-    """The numbers of a line by their units."""
-    return {unit: float(number) for number, unit in re.findall(r"([\d.]+) (\w+)", line)}
+    assert needs(load_train(file)).line(is_small(file)) in file.read_text(), "run scripts/estimate.py"
 
 
 def test_operations_are_those_of_the_convolutions(train_file):

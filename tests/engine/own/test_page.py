@@ -145,12 +145,14 @@ def value(browser, part):
 
 def until(find, seconds=60):
     """What `find` gives, once it gives something."""
+    from selenium.common.exceptions import WebDriverException
+
     end = time.monotonic() + seconds
     while True:
         try:
             if found := find():
                 return found
-        except Exception:
+        except WebDriverException:
             if time.monotonic() > end:
                 raise
         assert time.monotonic() < end, "nothing came"
