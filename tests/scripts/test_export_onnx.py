@@ -30,7 +30,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("method", SMALL)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.slow] if name == "smilenet" else []) for name in SMALL]
+)
 def test_both_parts(method, tmp_path):
     net = shaken(method, 0.01, **SMALL[method]).eval()
     cover, secrets = group(net, 32, 48)
