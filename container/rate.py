@@ -18,8 +18,14 @@ from errors import UserError
 # a quarter of the time, and fits where the coarsest of full size does not.
 COARSE = 0.15
 FEWEST = 256  # pixels that a secret keeps, however little room there is
-LARGE = 2_000_000  # pixels above which a picture is sketched at half its size, and coded at QUICK
+LARGE = 2_000_000  # pixels above which a picture is coded at QUICK, and sketched at so many pixels:
+SKETCH = 1_000_000
 SLOPE = 0.07  # by which the logarithm of AVIF's size grows a rung, where nothing better is known
+# In the mean of photographs of 128 to 256 pixels: AVIF's rungs, the logarithm of bits a pixel there, and how
+# much larger a file is at speed 4 than at QUICK.
+TYPICAL = (4, 10, 16, 22, 28, 34, 40, 52, 63)
+TYPICAL_BITS = (-1.64, -1.10, -0.67, -0.26, 0.14, 0.48, 0.78, 1.29, 2.43)
+TYPICAL_SLOW = (1.01, 1.045, 1.04, 1.03, 1.02, 1.01, 1.005, 1.0, 1.0)
 _THREADS = min(os.cpu_count() or 1, 8)  # each takes 0.3 GB for a picture of 12 megapixels
 
 T = TypeVar("T")
@@ -98,8 +104,8 @@ class _Shared:
     """Room shared fairly among pictures: `coded`, one each; `size`, in bytes; `fits`, whether it does.
 
     What is kept is coded by AVIF at `speed`, which is slow: 0.3 s for 256 pixels at speed 4. So rungs are
-    searched on sketches, the same pictures at speed QUICK, and sizes are scaled by what was coded so far.
-    Pictures of more than LARGE pixels are sketched at half their size and coded at QUICK or faster.
+    planned on sketches, the same pictures at speed QUICK, whose sizes and errors are scaled by those that
+    came out. Pictures of more than LARGE pixels are coded at QUICK or faster, and sketched smaller.
     """
 
     def __init__(
@@ -114,17 +120,21 @@ class _Shared:
     ):
         self.pictures, self.measure, self.room, self.codecs = pictures, measure, room, codecs
         self.pool, self.bar = pool, bar
-        self.large = [p.shape[0] * p.shape[1] > LARGE for p in pictures]
-        self.speeds = [max(speed, QUICK) if large else speed for large in self.large]
+        pixels = [p.shape[0] * p.shape[1] for p in pictures]
+        self.speeds = [max(speed, QUICK) if n > LARGE else speed for n in pixels]
         self.sketched = [
-            resized(p, p.shape[0] // 2, p.shape[1] // 2) if large else p
-            for p, large in zip(pictures, self.large, strict=True)
+            resized(p, *_at_most(p.shape[0], p.shape[1], SKETCH if n > LARGE else n))
+            for p, n in zip(pictures, pixels, strict=True)
         ]
         self.cache: dict[tuple, Coded] = {}
-        self.coded = (self._finest_common_step() if room > 0 else None) or self._smallest()
-        if self.fits:
-            self._better_codec()
-            self._give_the_rest()
+        bits = math.log(max(8 * room, 1) / sum(pixels))
+        self.common = round(np.interp(bits, TYPICAL_BITS, TYPICAL) * RUNGS[codecs[0]] / RUNGS["avif"])
+        # Of each picture: by how much its file and its error are larger than its sketch's. First a guess.
+        slow = float(np.interp(self.common, TYPICAL, TYPICAL_SLOW)) if speed < QUICK else 1.0
+        self.sizes = [(n / SKETCH) ** 0.8 if n > LARGE else slow for n in pixels]
+        self.errors = [1.0] * len(pictures)
+        self.exact: dict[int, Coded] = {}  # pictures that are better off with another codec's last rung
+        self.coded = (self._shared() if room > 0 else None) or self._smallest()
 
     @property
     def size(self) -> int:
@@ -134,11 +144,135 @@ class _Shared:
     def fits(self) -> bool:
         return self.size <= self.room
 
-    def _code(self, k: int, codec: str, rung: int) -> Coded:
-        return self._encoded(self.pictures, k, codec, rung, self.speeds[k])
+    def _shared(self) -> list[Coded] | None:
+        """Planned on sketches and coded, until all fit; None where they fit at no rung of the first codec."""
+        room, learned = self.room, False
+        while True:
+            common = self._all(self._sketch, [self._finest_common_rung(room)] * len(self.pictures))
+            sketches = self._refined(common, room - self._expected(common))
+            coded = self._coded_like(sketches)
+            self._learn(coded, sketches)
+            left = self.room - self.measure(coded)
+            if left >= 0:
+                break
+            if not any(sketch.rung for sketch in sketches):
+                return None
+            # Once is for what was learned; then sizes change too much from rung to rung: aim lower.
+            room, learned = (max(1, room + left) if learned else room), True
+        self._take_exact(coded, left)
+        coded = [self.exact.get(k, one) for k, one in enumerate(coded)]
+        sketches = [self.exact.get(k, one) for k, one in enumerate(sketches)]
+        return self._with_the_rest(coded, sketches)
 
-    def _sketch(self, k: int, codec: str, rung: int) -> Coded:
-        return self._encoded(self.sketched, k, codec, rung, max(self.speeds[k], QUICK))
+    def _with_the_rest(self, coded: list[Coded], sketches: list[Coded]) -> list[Coded]:
+        """Some coded finer, those with the largest errors first, as far as all fit."""
+        finer = self._coded_like(self._refined(sketches, self.room - self.measure(coded)))
+        for k in sorted(range(len(coded)), key=lambda k: -coded[k].squared_error):
+            with_this = [*coded[:k], finer[k], *coded[k + 1 :]]
+            if self.measure(with_this) <= self.room:
+                coded = with_this
+        return coded
+
+    def _refined(self, sketches: list[Coded], left: float) -> list[Coded]:
+        """The sketch with the largest error one rung finer, again and again, while that many bytes last."""
+        now, waiting = list(sketches), set(range(len(sketches))) - set(self.exact)
+        self._each(lambda k: self._finer(k, now[k]))  # on all threads; they are found done below
+        while waiting:
+            worst = max(waiting, key=lambda k: self.errors[k] * now[k].squared_error)
+            finer = self._finer(worst, now[worst])
+            more = self.sizes[worst] * (len(finer.content) - len(now[worst].content)) if finer else math.inf
+            if finer is None or more > left:
+                waiting.remove(worst)
+            else:
+                left -= more
+                now[worst] = finer
+        return now
+
+    def _coded_like(self, sketches: list[Coded]) -> list[Coded]:
+        return self._all(self._code, [sketch.rung for sketch in sketches])
+
+    def _finest_common_rung(self, room: int) -> int:
+        """The finest at which all are expected to fit; 0 where they fit at none.
+
+        Found by regula falsi on log(size), from the rung that was found before, or a typical one.
+        """
+        target = math.log(room)
+        at: dict[int, float] = {}
+        low, high = 0, RUNGS[self.codecs[0]]  # low is taken to fit, high does not
+        guess = min(max(self.common, 1), high - 1)
+        while high - low > 1:
+            sketches = self._all(self._sketch, [guess] * len(self.pictures))
+            at[guess] = math.log(max(self._expected(sketches), 1))
+            low, high = (guess, high) if at[guess] <= target else (low, guess)
+            known = low in at and high in at
+            slope = max((at[high] - at[low]) / (high - low), SLOPE / 10) if known else SLOPE
+            near = low if low in at else high
+            guess = near + math.floor((target - at[near]) / slope)
+            guess = min(max(guess, low + 1), high - 1)
+        self.common = low
+        return low
+
+    def _expected(self, sketches: list[Coded]) -> float:
+        """Bytes of all, if these were coded."""
+        more = sum(
+            (size - 1) * len(sketch.content)
+            for k, (size, sketch) in enumerate(zip(self.sizes, sketches, strict=True))
+            if k not in self.exact
+        )
+        return self.measure([self.exact.get(k, one) for k, one in enumerate(sketches)]) + more
+
+    def _learn(self, coded: list[Coded], sketches: list[Coded]) -> None:
+        """Take sizes and errors of pictures, in those of their sketches, from what was coded."""
+        self.sizes = [
+            len(one.content) / len(sketch.content) for one, sketch in zip(coded, sketches, strict=True)
+        ]
+        self.errors = self._each(
+            lambda k: max(coded[k].squared_error, 1e-9) / max(sketches[k].squared_error, 1e-9)
+        )
+
+    def _take_exact(self, coded: list[Coded], left: int) -> None:
+        """Note where another codec's last rung is better, in a picture's bytes and a share of those left."""
+        share = left // len(coded)
+
+        def exact(k: int) -> Coded | None:
+            for codec in self.codecs[1:]:
+                one = self._encoded(self.pictures, k, codec, RUNGS[codec] - 1, self.speeds[k])
+                fits = len(one.content) <= len(coded[k].content) + share
+                if fits and one.squared_error < coded[k].squared_error:
+                    return one
+            return None
+
+        self.exact = {k: one for k, one in enumerate(self._each(exact)) if one is not None}
+
+    def _smallest(self) -> list[Coded]:
+        """All at their coarsest: by one codec, or each by the one that makes it smaller.
+
+        Many AVIF files share what their heads say, which counts in full for a single one.
+        """
+        alike = [
+            self._each(lambda k: self._encoded(self.pictures, k, codec, 0, self.speeds[k]))  # noqa: B023
+            for codec in self.codecs
+        ]
+        mixed = [min(one, key=lambda coded: len(coded.content)) for one in zip(*alike, strict=True)]
+        return min([*alike, mixed], key=self.measure)
+
+    def _each(self, do: Callable[[int], T]) -> list[T]:
+        """What `do` makes of each picture's number, on all threads: encoders let go of Python's lock."""
+        return list(self.pool.map(do, range(len(self.pictures))))
+
+    def _all(self, code: Callable[[int, int], Coded], rungs: Sequence[int]) -> list[Coded]:
+        return self._each(lambda k: self.exact.get(k) or code(k, rungs[k]))
+
+    def _code(self, k: int, rung: int) -> Coded:
+        return self._encoded(self.pictures, k, self.codecs[0], rung, self.speeds[k])
+
+    def _sketch(self, k: int, rung: int) -> Coded:
+        return self._encoded(self.sketched, k, self.codecs[0], rung, max(self.speeds[k], QUICK))
+
+    def _finer(self, k: int, sketch: Coded) -> Coded | None:
+        """The sketch one rung finer; None at the finest."""
+        rung = sketch.rung + 1
+        return self._sketch(k, rung) if rung < RUNGS[self.codecs[0]] and k not in self.exact else None
 
     def _encoded(self, pictures: list[np.ndarray], k: int, codec: str, rung: int, speed: int) -> Coded:
         key = k, codec, rung, speed, pictures[k].shape
@@ -146,116 +280,3 @@ class _Shared:
             self.cache[key] = encode(pictures[k], codec, rung, speed)
             self.bar.update()
         return self.cache[key]
-
-    def _each(self, do: Callable[[int], T]) -> list[T]:
-        """What `do` makes of each picture's number, on all threads: encoders let go of Python's lock."""
-        return list(self.pool.map(do, range(len(self.pictures))))
-
-    def _all(self, code: Callable[[int, str, int], Coded], codec: str, rung: int) -> list[Coded]:
-        return self._each(lambda k: code(k, codec, rung))
-
-    def _smallest(self) -> list[Coded]:
-        """All at their coarsest: by one codec, or each by the one that makes it smaller.
-
-        Many AVIF files share what their heads say, which counts in full for a single one.
-        """
-        alike = [self._all(self._code, codec, 0) for codec in self.codecs]
-        mixed = [min(one, key=lambda coded: len(coded.content)) for one in zip(*alike, strict=True)]
-        return min([*alike, mixed], key=self.measure)
-
-    def _finest_common_step(self) -> list[Coded] | None:
-        """All at the finest rung of the first codec at which they fit; None where they fit at none."""
-        codec, fitting, tried = self.codecs[0], {}, set()
-        rung = max(0, self._finest_sketched(3.0 if any(self.large) else 1.0))
-        while True:
-            tried.add(rung)
-            coded = self._all(self._code, codec, rung)
-            size = self.measure(coded)
-            if size <= self.room:
-                fitting[rung] = coded
-            rung = self._finest_sketched(size / self.measure(self._all(self._sketch, codec, rung)))
-            if rung < 0 or rung in tried:
-                if fitting or 0 in tried:
-                    return fitting[max(fitting)] if fitting else None
-                rung = min(tried) - 1
-
-    def _finest_sketched(self, ratio: float) -> int:
-        """The finest common rung whose sketches, their size times the ratio, fit; -1 for none.
-
-        Found by regula falsi on log(size).
-        """
-        codec, target = self.codecs[0], math.log(self.room / ratio)
-        at: dict[int, float] = {}
-        low, high = -1, RUNGS[codec]  # low fits, high does not
-        guess = high // 2
-        while high - low > 1:
-            at[guess] = math.log(self.measure(self._all(self._sketch, codec, guess)))
-            low, high = (guess, high) if at[guess] <= target else (low, guess)
-            known = low in at and high in at
-            slope = max((at[high] - at[low]) / (high - low), SLOPE / 10) if known else SLOPE
-            near = low if low in at else high
-            guess = near + math.floor((target - at[near]) / slope)
-            guess = min(max(guess, low + 1), high - 1)
-        return low
-
-    def _better_codec(self) -> None:
-        """Where another codec does better with a picture's bytes and its share of those left: that one."""
-        share = (self.room - self.size) // len(self.pictures)
-        room = [len(one.content) + share for one in self.coded]
-
-        def finest(k: int) -> list[Coded]:
-            found = [self._finest_within(k, codec, room[k]) for codec in self.codecs[1:]]
-            return [one for one in found if one is not None]
-
-        for k, others in enumerate(self._each(finest)):
-            for other in others:
-                if other.squared_error < self.coded[k].squared_error:
-                    self._replace(k, other)
-
-    def _finest_within(self, k: int, codec: str, length: int) -> Coded | None:
-        """The finest of so many bytes. Of a large picture only the last rung is tried, to save time."""
-        last = self._code(k, codec, RUNGS[codec] - 1)
-        if len(last.content) <= length:
-            return last
-        low, high = -1, RUNGS[codec] - 1
-        while high - low > 1 and not self.large[k]:
-            middle = (low + high) // 2
-            low, high = (
-                (middle, high) if len(self._code(k, codec, middle).content) <= length else (low, middle)
-            )
-        return self._code(k, codec, low) if low >= 0 else None
-
-    def _give_the_rest(self) -> None:
-        """One rung finer at a time for the picture with the largest error, while there is room.
-
-        Planned on sketches, whose sizes and errors are scaled; so each picture is coded once more at most.
-        """
-        now = self._each(lambda k: self._sketch(k, self.coded[k].codec, self.coded[k].rung))
-        scales = [len(one.content) / len(sketch.content) for one, sketch in zip(self.coded, now, strict=True)]
-        errors = self._each(lambda k: self.coded[k].squared_error)
-        self._each(lambda k: self._finer(k, now[k]))  # on all threads; the plan below finds them done
-        room, waiting = float(self.room - self.size), set(range(len(now)))
-        while waiting:
-            worst = max(waiting, key=errors.__getitem__)
-            finer = self._finer(worst, now[worst])
-            more = scales[worst] * (len(finer.content) - len(now[worst].content)) if finer else math.inf
-            if finer is None or more > room:
-                waiting.remove(worst)
-                continue
-            room -= more
-            errors[worst] *= finer.squared_error / max(now[worst].squared_error, 1e-9)
-            now[worst] = finer
-        planned = self._each(lambda k: self._code(k, now[k].codec, now[k].rung))
-        for k in sorted(range(len(planned)), key=lambda k: -self.coded[k].squared_error):
-            self._replace(k, planned[k])
-
-    def _finer(self, k: int, sketch: Coded) -> Coded | None:
-        """The sketch one rung finer; None at the finest."""
-        rung = sketch.rung + 1
-        return self._sketch(k, sketch.codec, rung) if rung < RUNGS[sketch.codec] else None
-
-    def _replace(self, k: int, one: Coded) -> None:
-        """Take this one for picture k, if all still fit."""
-        coded = [*self.coded[:k], one, *self.coded[k + 1 :]]
-        if self.measure(coded) <= self.room:
-            self.coded = coded

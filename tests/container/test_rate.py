@@ -48,8 +48,9 @@ def test_slow_encodes_are_few(monkeypatch):
     assert speeds.count(4) <= 3 * len(PICTURES) < speeds.count(QUICK)
 
 
-def test_large_pictures_are_searched_at_half_their_size_and_coded_quickly(monkeypatch):
+def test_large_pictures_are_searched_at_a_smaller_size_and_coded_quickly(monkeypatch):
     monkeypatch.setattr(rate, "LARGE", 96 * 96 - 1)
+    monkeypatch.setattr(rate, "SKETCH", 48 * 48)
     seen = []
 
     def counted(picture, codec, rung, speed):
