@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,8 +18,8 @@ from errors import UserError
 # a quarter of the time, and fits where the coarsest of full size does not.
 COARSE = 0.15
 FEWEST = 256  # pixels that a secret keeps, however little room there is
-LARGE = 2_000_000  # pixels above which a picture is coded at QUICK, and sketched at so many pixels:
-SKETCH = 1_000_000
+LARGE = 2_000_000  # pixels above which a picture is coded at QUICK
+SKETCH = 1_000_000  # pixels of the sketch of such a picture
 SLOPE = 0.07  # by which the logarithm of AVIF's size grows a rung, where nothing better is known
 # In the mean of photographs of 128 to 256 pixels: AVIF's rungs, the logarithm of bits a pixel there, and how
 # much larger a file is at speed 4 than at QUICK.
@@ -133,8 +133,7 @@ class _Shared:
         slow = float(np.interp(self.common, TYPICAL, TYPICAL_SLOW)) if speed < QUICK else 1.0
         self.sizes = [(n / SKETCH) ** 0.8 if n > LARGE else slow for n in pixels]
         self.errors = [1.0] * len(pictures)
-        self.exact: dict[int, Coded] = {}  # pictures that are better off with another codec's last rung
-        self.coded = (self._shared() if room > 0 else None) or self._smallest()
+        self.coded = (self._fitted() if room > 0 else None) or self._smallest()
 
     @property
     def size(self) -> int:
@@ -144,8 +143,8 @@ class _Shared:
     def fits(self) -> bool:
         return self.size <= self.room
 
-    def _shared(self) -> list[Coded] | None:
-        """Planned on sketches and coded, until all fit; None where they fit at no rung of the first codec."""
+    def _fitted(self) -> list[Coded] | None:
+        """Plan on sketches and code, until all fit. None where they fit at no rung of the first codec."""
         room, learned = self.room, False
         while True:
             common = self._all(self._sketch, [self._finest_common_rung(room)] * len(self.pictures))
@@ -157,26 +156,24 @@ class _Shared:
                 break
             if not any(sketch.rung for sketch in sketches):
                 return None
-            # Once is for what was learned; then sizes change too much from rung to rung: aim lower.
+            # The first miss teaches the real sizes. After that the plan has to aim lower.
             room, learned = (max(1, room + left) if learned else room), True
-        self._take_exact(coded, left)
-        coded = [self.exact.get(k, one) for k, one in enumerate(coded)]
-        sketches = [self.exact.get(k, one) for k, one in enumerate(sketches)]
-        return self._with_the_rest(coded, sketches)
+        exact = self._exact(coded, left)
+        return self._with_the_rest([exact.get(k, one) for k, one in enumerate(coded)], sketches, set(exact))
 
-    def _with_the_rest(self, coded: list[Coded], sketches: list[Coded]) -> list[Coded]:
-        """Some coded finer, those with the largest errors first, as far as all fit."""
-        finer = self._coded_like(self._refined(sketches, self.room - self.measure(coded)))
-        for k in sorted(range(len(coded)), key=lambda k: -coded[k].squared_error):
+    def _with_the_rest(self, coded: list[Coded], sketches: list[Coded], done: Set[int]) -> list[Coded]:
+        """Code pictures finer, but for those in `done`: the largest errors first, as far as all fit."""
+        finer = self._coded_like(self._refined(sketches, self.room - self.measure(coded), done))
+        for k in sorted(set(range(len(coded))) - done, key=lambda k: -coded[k].squared_error):
             with_this = [*coded[:k], finer[k], *coded[k + 1 :]]
             if self.measure(with_this) <= self.room:
                 coded = with_this
         return coded
 
-    def _refined(self, sketches: list[Coded], left: float) -> list[Coded]:
-        """The sketch with the largest error one rung finer, again and again, while that many bytes last."""
-        now, waiting = list(sketches), set(range(len(sketches))) - set(self.exact)
-        self._each(lambda k: self._finer(k, now[k]))  # on all threads; they are found done below
+    def _refined(self, sketches: list[Coded], left: float, done: Set[int] = frozenset()) -> list[Coded]:
+        """Take the sketch with the largest error one rung finer, again and again, while `left` bytes last."""
+        now, waiting = list(sketches), set(range(len(sketches))) - done
+        self._each(lambda k: self._finer(k, now[k]))  # on all threads; the loop below finds them in the cache
         while waiting:
             worst = max(waiting, key=lambda k: self.errors[k] * now[k].squared_error)
             finer = self._finer(worst, now[worst])
@@ -213,16 +210,12 @@ class _Shared:
         return low
 
     def _expected(self, sketches: list[Coded]) -> float:
-        """Bytes of all, if these were coded."""
-        more = sum(
-            (size - 1) * len(sketch.content)
-            for k, (size, sketch) in enumerate(zip(self.sizes, sketches, strict=True))
-            if k not in self.exact
-        )
-        return self.measure([self.exact.get(k, one) for k, one in enumerate(sketches)]) + more
+        """How many bytes all will take once they are coded at the rungs of these sketches."""
+        pairs = zip(self.sizes, sketches, strict=True)
+        return self.measure(sketches) + sum((size - 1) * len(sketch.content) for size, sketch in pairs)
 
     def _learn(self, coded: list[Coded], sketches: list[Coded]) -> None:
-        """Take sizes and errors of pictures, in those of their sketches, from what was coded."""
+        """Set `sizes` and `errors` from what was coded."""
         self.sizes = [
             len(one.content) / len(sketch.content) for one, sketch in zip(coded, sketches, strict=True)
         ]
@@ -230,11 +223,11 @@ class _Shared:
             lambda k: max(coded[k].squared_error, 1e-9) / max(sketches[k].squared_error, 1e-9)
         )
 
-    def _take_exact(self, coded: list[Coded], left: int) -> None:
-        """Note where another codec's last rung is better, in a picture's bytes and a share of those left."""
+    def _exact(self, coded: list[Coded], left: int) -> dict[int, Coded]:
+        """Pictures that another codec's last rung shows better, in their bytes and a share of those left."""
         share = left // len(coded)
 
-        def exact(k: int) -> Coded | None:
+        def better(k: int) -> Coded | None:
             for codec in self.codecs[1:]:
                 one = self._encoded(self.pictures, k, codec, RUNGS[codec] - 1, self.speeds[k])
                 fits = len(one.content) <= len(coded[k].content) + share
@@ -242,7 +235,7 @@ class _Shared:
                     return one
             return None
 
-        self.exact = {k: one for k, one in enumerate(self._each(exact)) if one is not None}
+        return {k: one for k, one in enumerate(self._each(better)) if one is not None}
 
     def _smallest(self) -> list[Coded]:
         """All at their coarsest: by one codec, or each by the one that makes it smaller.
@@ -261,7 +254,7 @@ class _Shared:
         return list(self.pool.map(do, range(len(self.pictures))))
 
     def _all(self, code: Callable[[int, int], Coded], rungs: Sequence[int]) -> list[Coded]:
-        return self._each(lambda k: self.exact.get(k) or code(k, rungs[k]))
+        return self._each(lambda k: code(k, rungs[k]))
 
     def _code(self, k: int, rung: int) -> Coded:
         return self._encoded(self.pictures, k, self.codecs[0], rung, self.speeds[k])
@@ -272,7 +265,7 @@ class _Shared:
     def _finer(self, k: int, sketch: Coded) -> Coded | None:
         """The sketch one rung finer; None at the finest."""
         rung = sketch.rung + 1
-        return self._sketch(k, rung) if rung < RUNGS[self.codecs[0]] and k not in self.exact else None
+        return self._sketch(k, rung) if rung < RUNGS[self.codecs[0]] else None
 
     def _encoded(self, pictures: list[np.ndarray], k: int, codec: str, rung: int, speed: int) -> Coded:
         key = k, codec, rung, speed, pictures[k].shape
