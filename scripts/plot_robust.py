@@ -1,14 +1,16 @@
-"""Draw docs/images/robust.png: what codec_dct reveals after JPEG over the stego's PSNR; a row of pictures.
+"""Draw docs/images/robust.png: what is revealed after JPEG over the stego's PSNR; a row of pictures.
 
 Run from the checkout: `python scripts/plot_robust.py --help`.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -18,11 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from channel.attacks import Jpeg
 from data.images import list_pictures, read_picture, to_array, to_tensor, write_picture
 from data.transforms import fit_picture
+from engine.checkpoint import load_model
 from engine.command import Parser, run_command
 from engine.log import ROOT
 from errors import UserError
 from metrics.image import psnr
+from models import HidingModel
 from models.codec_dct import CodecDCT
+from models.keyed import KeyedMethod
 
 PUBLISHED = ("best published, JPEG 80", 25.5, 27.4)  # stego, revealed [dB]: one secret through real files
 COLOURS = ["#882255", "#cc3311", "#ee7733", "#009988", "#4477aa", "#aa4499"]
@@ -31,7 +36,8 @@ PARSER = Parser(
     "plot_robust.py",
     description="""\
 Hide one picture in another with codec_dct, for each JPEG quality that is to be survived and each PSNR that
-the stego shall have; send it through Pillow's JPEG of that quality; reveal. Prints a Markdown table.""",
+the stego shall have; send the stego through Pillow's JPEG of that quality; reveal. Do the same with trained
+networks, which hide as many pictures as they were made for. Prints a Markdown table.""",
     epilog="example:\n  python scripts/plot_robust.py --pictures datasets/ImageNet/test --count 20",
 )
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/robust.png", metavar="FILE.png")
@@ -45,6 +51,13 @@ PARSER.add_argument("--qualities", type=int, nargs="+", default=[95, 90, 85, 80,
 PARSER.add_argument(
     "--least", type=float, nargs="+", default=[36.5, 38.5], metavar="DB", help="PSNR of stegos"
 )
+PARSER.add_argument(
+    "--networks",
+    nargs="*",
+    default=["srisnet_1_nano", "smilenet_4_nano"],
+    metavar="NAME",
+    help="trained networks without a key (default: srisnet_1_nano smilenet_4_nano); none: codec_dct alone",
+)
 
 
 class Point(NamedTuple):
@@ -54,9 +67,13 @@ class Point(NamedTuple):
     stego: float
     revealed: float
     hidden: int
+    method: str = "codec_dct"
 
 
 def main(arguments: argparse.Namespace) -> None:
+    networks = {name: load_model(name)[0] for name in arguments.networks}
+    if keyed := [name for name, model in networks.items() if isinstance(model, KeyedMethod)]:
+        raise UserError(f"--networks {keyed[0]}: a keyed method reveals nothing once its stego has changed")
     files = list_pictures(arguments.pictures)[: 2 * arguments.count]
     if len(files) < 2 * arguments.count or arguments.count < 1:
         raise UserError(f"{arguments.pictures}: {arguments.count} covers need twice as many pictures")
@@ -64,17 +81,50 @@ def main(arguments: argparse.Namespace) -> None:
     pairs = list(zip(pictures[::2], pictures[1::2], strict=True))
     if arguments.row is not None:
         write_picture(arguments.row, row(*pairs[0]))
-    points = []
     print(f"{len(pairs)} covers of {arguments.size} px\n")
-    print("| JPEG | stego (dB) | revealed (dB) | covers |\n|---|---|---|---|", flush=True)
+    print("| method | JPEG | stego (dB) | revealed (dB) | covers |\n|---|---|---|---|---|", flush=True)
+    points = []
+    for point in all_points(arguments, pairs, networks):
+        points.append(point)
+        figures = f"{point.stego:.2f} | {point.revealed:.2f}"
+        print(f"| {point.method} | {point.quality} | {figures} | {point.hidden} |", flush=True)
+    write_picture(arguments.out, drawn(points))
+
+
+def all_points(
+    arguments: argparse.Namespace,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    networks: dict[str, HidingModel],
+) -> Iterator[Point]:
+    """The points in the order of the table."""
     for quality in arguments.qualities:
         for least in arguments.least:
             if (point := measured(pairs, quality, least)) is not None:
-                points.append(point)
-                print(
-                    f"| {quality} | {point.stego:.2f} | {point.revealed:.2f} | {point.hidden} |", flush=True
-                )
-    write_picture(arguments.out, drawn(points))
+                yield point
+    for name, model in networks.items():
+        yield from by_network(name, model, pairs, arguments.qualities)
+
+
+def by_network(
+    name: str, model: HidingModel, pairs: list[tuple[np.ndarray, np.ndarray]], qualities: list[int]
+) -> list[Point]:
+    """The network's points. A cover hides its own secret and those that follow it in `pairs`, in turn."""
+    scores: list[list[float]] = []  # (covers, 1 + qualities): stego, revealed at each quality [dB]
+    for i, (cover, _) in enumerate(pairs):
+        secrets = [pairs[(i + k) % len(pairs)][1] for k in range(model.num_secrets)]
+        stego = to_array(model.hide(to_tensor(cover)[None], torch.stack([*map(to_tensor, secrets)])[None])[0])
+        received = (model.reveal(to_tensor(Jpeg(quality)(stego))[None])[0] for quality in qualities)
+        revealed = [
+            float(np.mean([psnr(a, to_array(b)) for a, b in zip(secrets, found, strict=True)]))
+            for found in received
+        ]
+        scores.append([psnr(cover, stego), *revealed])
+    stego_psnr, *by_quality = np.mean(scores, axis=0)
+    label = f"{name}, {model.num_secrets} secret{'s' if model.num_secrets > 1 else ''}"
+    return [
+        Point(quality, float(stego_psnr), float(found), len(pairs), label)
+        for quality, found in zip(qualities, by_quality, strict=True)
+    ]
 
 
 def measured(pairs: list[tuple[np.ndarray, np.ndarray]], quality: int, least: float) -> Point | None:
@@ -109,21 +159,22 @@ def row(cover: np.ndarray, secret: np.ndarray) -> np.ndarray:
 
 
 def drawn(points: list[Point]) -> np.ndarray:
-    """The plot (h,w,3) uint8: a line for each quality."""
+    """The plot (h,w,3) uint8: a line for each quality of codec_dct, a column of marks for each network."""
     figure = Figure(figsize=(8, 5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     name, stego, revealed = PUBLISHED
     axes.plot(stego, revealed, "x", color="black", ms=9, label=name)
-    for quality, colour in zip(sorted({p.quality for p in points}), COLOURS * 9, strict=False):
-        line = sorted(p for p in points if p.quality == quality)
-        axes.plot(
-            [p.stego for p in line],
-            [p.revealed for p in line],
-            "o-",
-            color=colour,
-            label=f"codec_dct, JPEG {quality}",
-        )
+    colours = dict(zip(sorted({p.quality for p in points}), COLOURS * 9, strict=False))
+    marks = dict(zip(dict.fromkeys(p.method for p in points), "osDv^P" * 9, strict=False))
+    for quality, colour in colours.items():
+        for method, mark in marks.items():
+            line = sorted(p for p in points if (p.quality, p.method) == (quality, method))
+            at = [p.stego for p in line], [p.revealed for p in line]
+            axes.plot(*at, f"{mark}-", color=colour)
+        axes.plot([], [], "-", color=colour, label=f"JPEG {quality}")
+    for method, mark in marks.items():
+        axes.plot([], [], mark, color="grey", label=method)
     axes.set(xlabel="PSNR of the stego (dB, RGB)", ylabel="PSNR of what is revealed after JPEG (dB, RGB)")
     axes.grid(alpha=0.25)
     figure.legend(fontsize=8, loc="outside right upper")
