@@ -12,10 +12,11 @@ from PIL.PngImagePlugin import PngInfo
 from data.files import replaced_at_once, write_beside
 from engine.testing.collected import read_set
 from engine.testing.published import Result, compared_parts, read_published
-from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, target
+from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+OF_ROWS = {"comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
 DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
 
@@ -63,8 +64,8 @@ def marked_table(words: list[str], results: Path) -> list[str]:
         rows, missing = chosen(runs, names)
         if kind == "published":
             lines = published_table(table, rows)
-        elif kind in ("comparison", "target"):
-            lines = {"comparison": comparison, "target": target}[kind](rows) if rows else []
+        elif kind in OF_ROWS:
+            lines = OF_ROWS[kind](rows) if rows else []
         else:
             raise UserError(f"<!-- table: {' '.join(words)} -->: no kind of table is called '{kind}'")
     note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []

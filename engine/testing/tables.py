@@ -43,6 +43,8 @@ def label(row: Row) -> str:
     run = row[0]
     if run.training is None and "modulus" in run["arguments"]:
         return f"{run['method']} M = {run['arguments']['modulus']}"
+    if "survive" in run["arguments"]:
+        return " ".join(run["arguments"]["survive"])
     return run.base.replace("_nano", "")
 
 
@@ -110,6 +112,28 @@ def usual_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
         best = [alike[0]] if alike[0] is not row and alike[0][0].training is not None else []
         pairs += [(row, other) for other in best + at_12]
     return pairs
+
+
+def survival(rows: Sequence[Row]) -> list[str]:
+    """One column a run: PSNR of stego and revealed, and the share of stegos that come back after each attack.
+
+    Only seed 0 of a row is shown. Shares are rounded down: 100 % means all. An attack that a run was not
+    tested with has "-".
+    """
+    runs = [row[0] for row in rows]
+    shares = [{one["attack"]: one for one in run.content.get("attacks", ())} for run in runs]
+    lines = [["stegos", *(str(run["groups"]) for run in runs)]]
+    for kind, word in zip(KINDS, ("stego", "revealed"), strict=True):
+        lines.append([f"{word}, dB", *(number(score([run], kind)) for run in runs)])
+        lines.append([f"{word}, 95 %", *(between(interval([run], kind)) for run in runs)])
+        if kind == "cover_stego":
+            lines.append(["worst stego, dB", *(number(run[kind]["worst_psnr_rgb"]) for run in runs)])
+    for attack in dict.fromkeys(name for one in shares for name in one):
+        cells = (
+            f"{math.floor(100 * one[attack]['revealed_share'])} %" if attack in one else "-" for one in shares
+        )
+        lines.append([f"come back after {attack}", *cells])
+    return markdown(["", *(f"`{label(row)}`" for row in rows)], lines)
 
 
 def target(rows: Sequence[Row]) -> list[str]:

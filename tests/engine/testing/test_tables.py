@@ -4,8 +4,17 @@ import re
 
 import pytest
 
-from engine.testing.collected import difference
-from engine.testing.tables import comparison, differences, plot, reached, rows_of, target, usual_pairs
+from engine.testing.collected import Run, difference
+from engine.testing.tables import (
+    comparison,
+    differences,
+    plot,
+    reached,
+    rows_of,
+    survival,
+    target,
+    usual_pairs,
+)
 
 
 @pytest.fixture
@@ -94,6 +103,27 @@ def test_minutes_to_the_target(make_run):
         "a_4": ["1 of 2 seeds", "-", "2", "4", "36.00 / 28.00"],
     }
     assert "| not reached | - | 1 | 1 |" in target(rows_of([never]))[2]
+
+
+def test_survival_has_a_column_for_each_promise(make_run):
+    def attacked(name, *shares):
+        runs = make_run(name, 37.0, 27.0, secrets=1, modulus=None)
+        attacks = [{"attack": attack, "revealed_share": share} for attack, share in shares]
+        worst = runs.content["cover_stego"] | {"worst_psnr_rgb": 35.123}
+        arguments = {"survive": [name.replace("75", ":75").replace("80", ":80")]}
+        return Run(
+            "robust", name, runs.content | {"attacks": attacks, "arguments": arguments, "cover_stego": worst}
+        )
+
+    jpeg = attacked("jpeg75", ("jpeg quality=75", 1.0), ("webp quality=80", 0.996))
+    webp = attacked("webp80", ("webp quality=80", 1.0))
+    heads, _, *lines = ([*map(str.strip, cells(line))] for line in survival(rows_of([jpeg, webp])))
+    assert heads == ["", "`jpeg:75`", "`webp:80`"]
+    table = {line[0]: line[1:] for line in lines}
+    assert table["stegos"] == ["6", "6"] and table["worst stego, dB"] == ["35.12", "35.12"]
+    assert table["stego, dB"] == ["37.00", "37.00"] and table["revealed, dB"] == ["27.00", "27.00"]
+    assert table["come back after jpeg quality=75"] == ["100 %", "-"]
+    assert table["come back after webp quality=80"] == ["99 %", "100 %"]
 
 
 def test_the_plot_shows_each_row(runs):
