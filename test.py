@@ -46,6 +46,11 @@ PARSER.add_argument(
     "it (default: %(default)s)",
 )
 PARSER.add_argument(
+    "--reveal-precision",
+    choices=("fp32", "bf16", "fp16"),
+    help="reveal in another precision than the one of hiding, as a receiver with another device would",
+)
+PARSER.add_argument(
     "--help-options", action="store_true", help="explain every key of an option file, and exit"
 )
 
@@ -60,7 +65,7 @@ def main(arguments: argparse.Namespace) -> None:
     from engine.testing.tester import run_tests  # after the options: a misspelt key is told at once
 
     chosen = arguments.datasets.split(",") if arguments.datasets else None
-    run_tests(options, arguments.experiments, chosen, arguments.precision)
+    run_tests(options, arguments.experiments, chosen, arguments.precision, arguments.reveal_precision)
 
 
 if __name__ == "__main__":

@@ -51,11 +51,18 @@ def name_of(half: torch.dtype | None) -> str:
     return next(name for name, value in HALF.items() if value == half)
 
 
-def set_precision(model: HidingModel, precision: str) -> None:
-    """Hide and reveal in fp32, bf16 or fp16. Raises UserError where device or method have no such choice."""
-    if precision != "fp32" and not model.trainable:
-        raise UserError(f"precision {precision}: '{model.method}' has no network; leave it at fp32")
+def set_precision(model: HidingModel, precision: str, receiver: str | None = None) -> None:
+    """Hide and reveal in fp32, bf16 or fp16.
+
+    receiver: the precision in which the model reveals; None: the one in which it hides. Raises UserError
+    where device or method have no such choice.
+    """
+    receiver = receiver or precision
+    for one in (precision, receiver):
+        if one != "fp32" and not model.trainable:
+            raise UserError(f"precision {one}: '{model.method}' has no network; leave it at fp32")
     try:
-        model.inner_type = choose(precision, model.device)
+        model.sender_type = choose(precision, model.device)
+        model.receiver_type = choose(receiver, model.device)
     except UserError as error:
         raise UserError(f"precision {error}") from error

@@ -50,8 +50,9 @@ class HidingModel(nn.Module):
     critic_hides    True: the sender needs the critic, so it is part of the weights
     room            bytes of memory that hide and reveal may count on; None: unknown
     progress        True: hide and reveal show on stderr how far they are, where that takes long
-    inner_type      what the inside of the sub-networks is computed in at hide and reveal: bfloat16, float16,
-                    or None for float32 (engine/precision.py sets it)
+    sender_type, receiver_type
+                    what the inside of the sub-networks is computed in at hide and at reveal: bfloat16,
+                    float16, or None for float32 (engine/precision.py sets them)
     trained_channel what its training taught it to survive, from the weights' metadata: chains of attacks in
                     the notation of the option files; empty for a fresh network
 
@@ -75,7 +76,8 @@ class HidingModel(nn.Module):
     critic_hides: bool = False
     room: int | None = None
     progress: bool = False
-    inner_type: torch.dtype | None = None
+    sender_type: torch.dtype | None = None
+    receiver_type: torch.dtype | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ class HidingModel(nn.Module):
         if missing:
             grey = secrets.new_full((len(secrets), missing, *secrets.shape[2:]), EMPTY)
             secrets = torch.cat((secrets, grey), dim=1)
-        with deployed(self):
+        with deployed(self, self.sender_type):
             stego = self.encode(self._to_float(cover), self._taken(secrets))
         return self._to_uint8(stego).to(cover.device)
 
@@ -118,7 +120,7 @@ class HidingModel(nn.Module):
     def reveal(self, stego: Tensor) -> Tensor:
         """Reveal pictures: stego (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8, from the stego alone."""
         self._check_picture("stego", stego)
-        with deployed(self):
+        with deployed(self, self.receiver_type):
             revealed = self.decode(self._to_float(stego))
         return self._to_uint8(revealed).to(stego.device)
 
@@ -190,15 +192,14 @@ def check_between(**given: tuple[int, int, int]) -> None:
 
 
 @contextmanager
-def deployed(model: HidingModel) -> Iterator[None]:
-    """Evaluation mode, full float32 (or `inner_type`) and fixed algorithms: the same result, run after run.
+def deployed(model: HidingModel, inner: torch.dtype | None) -> Iterator[None]:
+    """Evaluation mode, full float32 (or `inner`) and fixed algorithms: the same result, run after run.
 
     A network that is being trained is in training mode again afterwards.
     """
     training = model.training
     model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter
     try:
-        inner = model.inner_type
         with exact_arithmetic(), torch.autocast(model.device.type, inner, enabled=inner is not None):
             yield
     finally:

@@ -100,7 +100,7 @@ class KeyedMethod(HidingModel):
                     f"secrets must have the cover's size: expected {tuple(cover.shape)}, "
                     f"got {tuple(secret.shape)}"
                 )
-        with deployed(self):
+        with deployed(self, self.sender_type):
             return self._seal(cover, Content(secrets, note, files), key, marked)
 
     def unseal(
@@ -118,7 +118,7 @@ class KeyedMethod(HidingModel):
         damaged_ok: reveal what can be revealed of a stego that was changed.
         """
         self._check_picture("stego", stego[None], any_size=self.own_sizes)
-        with deployed(self):
+        with deployed(self, self.receiver_type):
             return self._unseal(stego, key, damaged_ok)
 
     def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:

@@ -19,12 +19,16 @@ from options import TestOptions, dump
 
 
 def run_tests(
-    options: TestOptions, experiments: Path, chosen: list[str] | None = None, precision: str = "fp32"
+    options: TestOptions,
+    experiments: Path,
+    chosen: list[str] | None = None,
+    precision: str = "fp32",
+    reveal_precision: str | None = None,
 ) -> None:
     """Test the weights of an option file on its data sets (or on those named in `chosen`).
 
-    precision: fp32, bf16 or fp16, in which the network hides and reveals. Weights and all data sets are
-    checked before the first is scored.
+    precision: fp32, bf16 or fp16, in which the network hides, and reveals unless reveal_precision says
+    otherwise. Weights and all data sets are checked before the first is scored.
     """
     device = choose_device(options.device)
     attacks = build_attacks(options)
@@ -33,7 +37,7 @@ def run_tests(
         model, weights = load_model(options.weights, device, experiments, expect)
     except UserError as error:
         raise options.error("weights", str(error)) from error
-    set_precision(model, precision)
+    set_precision(model, precision, reveal_precision)
     sets = {}
     for k, pictures in enumerate(options.data.test):
         name = set_name(pictures)
@@ -83,7 +87,8 @@ def _test(
         "seed": options.seed,
         "through": "PNG",
         "device": device_name(model.device),
-        "precision": name_of(model.inner_type),
+        "precision": name_of(model.sender_type),
+        "reveal_precision": name_of(model.receiver_type),
         "machine": env["machine"],
         "command": env["command"],
         "git_commit": env["git_commit"],

@@ -38,6 +38,8 @@ def test_a_cpu_says_by_its_instructions_what_it_has(monkeypatch, there, bf16, fp
 def test_a_method_without_a_network_has_no_precision():
     with pytest.raises(UserError, match="precision bf16: 'codec_lsb' has no network"):
         set_precision(build_model("codec_lsb"), "bf16")
+    with pytest.raises(UserError, match="precision bf16: 'codec_lsb' has no network"):
+        set_precision(build_model("codec_lsb"), "fp32", "bf16")
     set_precision(build_model("codec_lsb"), "fp32")
 
 
@@ -56,9 +58,11 @@ def test_what_is_hidden_in_a_lower_precision_is_nearly_the_same(monkeypatch, met
             part.register_forward_hook(lambda part, given, result: types.add(result.dtype))
     other = net.hide(cover, secrets)
     again = net.reveal(other)
-    assert types == {precision.HALF[name]} and net.inner_type == precision.HALF[name]
-    set_precision(net, "fp32")
+    assert types == {precision.HALF[name]} and {net.sender_type, net.receiver_type} == types
+    set_precision(net, name, "fp32")
+    types.clear()
     mixed = net.reveal(other)
+    assert types == {torch.float32} and net.sender_type == precision.HALF[name]
     least = 30 if method == "baluja" else 40  # Baluja's picture itself leaves a convolution in half precision
     if method != "smilenet_l":  # no two stegos of a keyed method are alike
         assert least < psnr(other, stego)
