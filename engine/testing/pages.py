@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from data.files import replaced_at_once, write_beside
+from engine.benchmark import kept_table
 from engine.testing.collected import read_set
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, survival, target
@@ -53,6 +54,8 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     if len(words) < 3:
         raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
     kind, set_name, *names = words
+    if kind == "benchmark":
+        return [line for name in names for line in kept_table(results / set_name / f"{name}.json")]
     runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
     if kind == "differences":
         pairs = [tuple(name.split(":")) for name in names]
