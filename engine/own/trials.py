@@ -2,23 +2,20 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from container.codecs import QUICK
-from container.digits import bytes_that_fit, digits_needed
-from container.header import header_samples
+from container.digits import digits_needed
 from container.keys import TAG
-from container.payload import File, unpack
-from container.rate import TooLittleRoom, fitted_payload
-from container.trellis import embed_digits
-from data.images import read_picture, to_array, to_tensor
+from container.payload import File
+from container.rate import LARGE, TooLittleRoom, expected_errors, fitted_payload
+from data.images import to_array, to_tensor
 from data.transforms import fit_secret
-from engine.own.secrets import Secrets
+from engine.own.decoy import halves
 from errors import UserError
-from metrics.image import psnr
 from models import HidingModel
 from models.codec_dct import CodecDCT
 from models.codec_lsb import CodecLSB
@@ -27,6 +24,7 @@ SAMPLED = 1_000_000  # pixels of all secrets that are coded for a plan; more are
 TILE = 192  # px, side of the squares that are taken of a larger secret
 CROP, CROPS = 256, 2  # px and how many: what networks are tried on
 SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
+SLOW_GAIN = 0.4  # dB that it is worth (container/codecs.py)
 
 # The measured AUC of SPAM features on stegos of this mean squared error (docs/steganalysis.md).
 DETECTED = ((0.25, 0.75), (0.5, 0.97), (12.0, 0.99))
@@ -36,7 +34,8 @@ DETECTED = ((0.25, 0.75), (0.5, 0.97), (12.0, 0.99))
 class Row:
     """One way to hide: the options that choose it, and what is to be expected of it.
 
-    stego, secrets: PSNR [dB, RGB], the secrets' as the mean over pictures, None where all are byte for byte.
+    stego, secrets: PSNR [dB, RGB], the secrets' as the mean over pictures but those that are exact; inf where
+    all of them are, None where all are byte for byte.
     used, room: bytes, None for networks, which have no payload. auc: of a detector that learns. seconds: the
     time that hiding takes.
     """
@@ -53,17 +52,32 @@ class Row:
 # --- the codecs -----------------------------------------------------------------------------------
 
 
-def sample_of(pictures: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
-    """(what is coded for a plan, its share of all pixels).
+@dataclass(frozen=True)
+class Load:
+    """What is to be hidden: of each picture the part that is coded for a plan (h,w,3) uint8, how many pixels
+    it has in all, and the files that stay byte for byte."""
+
+    parts: list[np.ndarray]
+    pixels: list[int]
+    files: Sequence[File]
+
+    @property
+    def times(self) -> list[float]:
+        """How many times as large each picture is as its part."""
+        pairs = zip(self.pixels, self.parts, strict=True)
+        return [pixels / (part.shape[0] * part.shape[1]) for pixels, part in pairs]
+
+
+def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
+    """A load of pictures (h,w,3) uint8 and files.
 
     Of pictures that are large together, squares from all over each, put together to one: at their own
     resolution, since a picture that is made smaller takes more bits a pixel.
     """
-    total = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
-    if total <= SAMPLED:
-        return pictures, 1.0
-    sampled = [_squares(picture, SAMPLED / total) for picture in pictures]
-    return sampled, sum(one.shape[0] * one.shape[1] for one in sampled) / total
+    pixels = [picture.shape[0] * picture.shape[1] for picture in pictures]
+    share = min(1.0, SAMPLED / max(sum(pixels), 1))
+    parts = [_squares(picture, share) for picture in pictures] if share < 1 else pictures
+    return Load(parts, pixels, files)
 
 
 def _squares(picture: np.ndarray, share: float) -> np.ndarray:
@@ -89,61 +103,65 @@ class _Coded:
     seconds: float
 
 
-def _coded(
-    model: CodecLSB | CodecDCT, sample: list[np.ndarray], share: float, files: Sequence[File], room: int
-) -> _Coded:
-    """The secrets, coded into so many bytes: their mean PSNR, the bytes used, and the time of coding all."""
-    size = sum(len(file.content) for file in files)
-    if not sample:
-        used = len(fitted_payload([], b"", room, model.codecs, QUICK, files=files))
-        return _Coded(None, used, 0.0)
+def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
+    """A load, coded into so many bytes: the pictures' mean PSNR, the bytes used, and the time of coding."""
+    if not load.parts:
+        return _Coded(None, len(fitted_payload([], b"", room, model.codecs, QUICK, files=load.files)), 0.0)
+    size = sum(len(file.content) for file in load.files)
     if size >= room:
         raise TooLittleRoom(f"the files alone need {size} bytes, {room} fit", size)
     start = time.perf_counter()
-    payload = fitted_payload(sample, b"", int((room - size) * share), model.codecs, QUICK)
-    seconds = (time.perf_counter() - start) / share * (SLOWER if model.speed < QUICK else 1)
-    scores = [psnr(one, back) for one, back in zip(sample, unpack(payload).pictures, strict=True)]
-    return _Coded(float(np.mean(scores)), int(len(payload) / share) + size, seconds)
+    errors, used = expected_errors(load.parts, load.times, room - size, model.codecs)
+    pace = (time.perf_counter() - start) / sum(part.shape[0] * part.shape[1] for part in load.parts)
+    slowed = [model.speed < QUICK and pixels <= LARGE for pixels in load.pixels]
+    seconds = pace * sum(
+        pixels * (SLOWER if slow else 1) for pixels, slow in zip(load.pixels, slowed, strict=True)
+    )
+    scores = [_psnr(error) + SLOW_GAIN * slow for error, slow in zip(errors, slowed, strict=True)]
+    shown = [score for score in scores if score != float("inf")]
+    return _Coded(float(np.mean(shown)) if shown else float("inf"), used + size, seconds)
 
 
 def in_samples(
-    model: CodecLSB,
-    options: str,
-    cover: np.ndarray,
-    sample: list[np.ndarray],
-    share: float,
-    files: Sequence[File],
+    model: CodecLSB, options: str, cover: np.ndarray, load: Load, decoy: Load | None = None
 ) -> Row:
-    """codec_lsb: the stego's error is measured on squares of the cover that carry random digits."""
-    room = bytes_that_fit(cover.size - header_samples(5), model.modulus) - TAG
-    coded = _coded(model, sample, share, files, max(room, 0))
+    """codec_lsb: the stego's error is measured on squares of the cover that carry random digits.
+
+    decoy: what is hidden in one half of the cover, while the load is in the other.
+    """
+    if decoy is None:
+        error, room, coded = _in_part(model, cover, load)
+        return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), coded.seconds)
+    # Chance chooses the half. The lower one is the smaller.
+    upper, lower = halves(cover)
+    other_error, _, other = _in_part(model, upper, decoy)
+    error, room, coded = _in_part(model, lower, load)
+    error = (error * lower.size + other_error * upper.size) / cover.size
+    seconds = coded.seconds + other.seconds
+    return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), seconds)
+
+
+def _in_part(model: CodecLSB, cover: np.ndarray, load: Load) -> tuple[float, int, _Coded]:
+    """(mean squared error of the stego, bytes that fit, what becomes of the load, and the time of it all)."""
+    room = max(model.most_bytes(cover.size // 3), 0)
+    coded = _coded(model, load, room)
     part = _squares(cover, min(1.0, 0.25e6 / (cover.size / 3))).reshape(-1)
     random = np.random.default_rng(0)
     digits = random.integers(0, model.modulus, len(part))
     start = time.perf_counter()
-    moved = embed_digits(
-        part.copy(), digits, model.modulus, model.shaping, random.integers(0, 256, len(part), np.uint8)
-    )
+    moved = model.moved(part.copy(), digits, random.integers(0, 256, len(part), np.uint8))
     carried = digits_needed(coded.used + TAG, model.modulus) / cover.size
     seconds = (time.perf_counter() - start) * carried * cover.size / len(part)
     error = float(np.square(moved.astype(float) - part).mean()) * carried
-    return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), coded.seconds + seconds)
+    return error, room, replace(coded, seconds=coded.seconds + seconds)
 
 
-def in_dct(
-    model: CodecDCT,
-    options: str,
-    cover: np.ndarray,
-    sizes: list[tuple[int, int]],
-    sample: list[np.ndarray],
-    share: float,
-    files: Sequence[File],
-) -> Row:
+def in_dct(model: CodecDCT, options: str, cover: np.ndarray, sizes: list[tuple[int, int]], load: Load) -> Row:
     """codec_dct: the survey that hiding begins with says what fits and what it costs."""
     start = time.perf_counter()
-    rung = model.surveyed(cover, sizes, files)
+    rung = model.surveyed(cover, sizes, load.files)
     surveying = time.perf_counter() - start
-    coded = _coded(model, sample, share, files, rung.room - TAG)
+    coded = _coded(model, load, rung.room - TAG)
     trials = 2 * surveying * max(1.0, cover.size / 3e5)
     error = 255**2 / 10 ** (rung.psnr / 10)
     return Row(options, rung.psnr, coded.secrets, coded.used, rung.room, _auc(error), coded.seconds + trials)
@@ -152,12 +170,14 @@ def in_dct(
 # --- networks -------------------------------------------------------------------------------------
 
 
-def by_network(model: HidingModel, options: str, cover: np.ndarray, wanted: Secrets) -> Row:
-    """A network: it really hides, in squares of the cover, the secrets' same squares."""
+def by_network(
+    model: HidingModel, options: str, cover: np.ndarray, pictures: list[np.ndarray], fit: str
+) -> Row:
+    """A network: it really hides, in squares of the cover, the same squares of the pictures (h,w,3) uint8."""
     height, width = cover.shape[:2]
     if height < model.smallest[0] or width < model.smallest[1]:
         raise UserError(f"a cover of {width}x{height} pixels is too small for it")
-    secrets = [fit_secret(read_picture(file), height, width) for file in wanted.pictures]
+    secrets = [fit_secret(picture, height, width, fit) for picture in pictures]
     side_h, side_w = (
         max(min(CROP, s), least) for s, least in zip((height, width), model.smallest, strict=True)
     )
