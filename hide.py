@@ -190,6 +190,9 @@ def main(arguments: argparse.Namespace) -> None:
     wish.set_on(model)  # before asking for a passphrase
     model.progress = sys.stderr.isatty()
     wanted = chosen(arguments.secrets, arguments.exact, takes_files(model))
+    if wish.decoy is not None and not wish.passphrase:
+        raise UserError("--decoy: the secrets need a passphrase too, such as --passphrase asks for")
+    check_overwritten(arguments, [*wanted.all, *(wish.decoy.all if wish.decoy else ())])
     key = asked_key(arguments, twice=True)
     if arguments.dry_attack is not None:
         dry(arguments, model, wanted, key)
@@ -239,12 +242,30 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if arguments.look.suffix.lower() != ".png":
             raise UserError(f"{arguments.look}: expected a name that ends in .png")
         check_output(arguments.look, arguments.force)
+        if arguments.dry_attack is not None:
+            raise UserError("--look, --dry-attack: one or the other; --dry-attack writes nothing")
+    if arguments.decoy is not None and arguments.dry_attack is not None:
+        raise UserError("--decoy, --dry-attack: one or the other; --dry-attack tries the secrets alone")
+    if arguments.decoy is None and (arguments.decoy_passphrase_file or arguments.decoy_passphrase_env):
+        raise UserError("--decoy-passphrase-..: names a decoy's passphrase, but there is no --decoy")
     if arguments.dry_attack is None:
         if arguments.out is None:
             raise UserError("--out: say where the stego shall be written")
         if not several:
             robust = arguments.survive is not None or arguments.weights == "codec_dct"
             check_output(arguments.out, arguments.force, jpeg=robust)
+
+
+def check_overwritten(arguments: argparse.Namespace, secrets: list[Path]) -> None:
+    """Raises UserError where --look or --out would replace what is read, or each other."""
+    inputs = [Path(arguments.cover), *secrets, *filter(None, (arguments.keyfile, arguments.passphrase_file))]
+    read = {path.resolve() for path in inputs}
+    if arguments.out is not None:
+        if arguments.out.resolve() in read:
+            raise UserError(f"{arguments.out}: is read for hiding; give the stego another name")
+        read.add(arguments.out.resolve())
+    if arguments.look is not None and arguments.look.resolve() in read:
+        raise UserError(f"{arguments.look}: is the stego, or is read for hiding; give --look another name")
 
 
 def planned(arguments: argparse.Namespace) -> None:

@@ -82,12 +82,12 @@ def fitted_payload(
 
 
 def expected_errors(
-    parts: list[np.ndarray], times: Sequence[float], room: int, codecs: tuple[str, ...]
+    parts: list[np.ndarray], times: Sequence[float], room: int, codecs: tuple[str, ...], speed: int
 ) -> tuple[list[float], int]:
     """(the squared error of each picture, the bytes used): what `fitted_payload` is expected to reach.
 
-    Only parts (h,w,3) uint8 of the pictures are coded, at speed QUICK; times: how many times as many pixels
-    each picture has. Errors are means over all values, in squared grey levels. Raises TooLittleRoom.
+    Only parts (h,w,3) uint8 of the pictures are coded; times: how many times as many pixels each picture
+    has. Errors are means over all values, in squared grey levels. Raises TooLittleRoom.
     """
 
     def measure(coded: Iterable[Coded]) -> int:
@@ -97,7 +97,7 @@ def expected_errors(
         )
         return size + round(sum((n - 1) * (len(one.content) - head_length(one)) for one, n in pairs))
 
-    coded, size = _fitted(parts, times, measure, room, 0, codecs, QUICK, False)
+    coded, size = _fitted(parts, times, measure, room, 0, codecs, speed, False)
     if size > room:
         raise _too_little(len(parts), 0, room, size)
     back = (decode(one.codec, one.content) for one in coded)
@@ -174,13 +174,14 @@ class _Shared:
         self.pictures, self.measure, self.room, self.codecs = pictures, measure, room, codecs
         self.times, self.pool, self.bar = times, pool, bar
         pixels = [p.shape[0] * p.shape[1] for p in pictures]
-        self.speeds = [max(speed, QUICK) if n > LARGE else speed for n in pixels]
+        whole = np.multiply(pixels, times)
+        self.speeds = [max(speed, QUICK) if n > LARGE else speed for n in whole]
         self.sketched = [
             resized(p, *_at_most(p.shape[0], p.shape[1], SKETCH if n > LARGE else n))
             for p, n in zip(pictures, pixels, strict=True)
         ]
         self.cache: dict[tuple, Coded] = {}
-        bits = math.log(max(8 * room, 1) / float(np.dot(pixels, times)))
+        bits = math.log(max(8 * room, 1) / whole.sum())
         self.common = round(np.interp(bits, TYPICAL_BITS, TYPICAL) * RUNGS[codecs[0]] / RUNGS["avif"])
         # Of each picture: by how much its file and its error are larger than its sketch's. First a guess.
         slow = float(np.interp(self.common, TYPICAL, TYPICAL_SLOW)) if speed < QUICK else 1.0

@@ -142,6 +142,7 @@ def hide_in_memory(
     """
     if decoy is not None:
         check_decoy(model, key, decoy)
+        _check_secrets(model, cover, decoy.secrets)
     _check_secrets(model, cover, wanted)
     array = no_larger(read_picture(cover), longest_side)
     height, width = array.shape[:2]
@@ -161,7 +162,6 @@ def hide_in_memory(
             sealed = model.seal(cover_tensor, content.secrets, key, content.note, marked, content.files)
             stego = to_array(sealed)
         else:
-            _check_secrets(model, cover, decoy.secrets)
             other = _content(model, decoy.secrets, array.shape, fit)[0]
             stego = seal_both(model, array, (content, key), (other, decoy.key), marked)
     except UserError as error:

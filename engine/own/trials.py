@@ -21,10 +21,10 @@ from models.codec_dct import CodecDCT
 from models.codec_lsb import CodecLSB
 
 SAMPLED = 1_000_000  # pixels of all secrets that are coded for a plan; more are sampled
-TILE = 192  # px, side of the squares that are taken of a larger secret
+TILE = 128  # px, side of the squares that are taken of a larger secret
 CROP, CROPS = 256, 2  # px and how many: what networks are tried on
+GAUGED = 6  # how many tiles say what slow coding is worth: 0.1 dB for some pictures, 2 for others
 SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
-SLOW_GAIN = 0.4  # dB that it is worth (container/codecs.py)
 
 # The measured AUC of SPAM features on stegos of this mean squared error (docs/steganalysis.md).
 DETECTED = ((0.25, 0.75), (0.5, 0.97), (12.0, 0.99))
@@ -64,8 +64,12 @@ class Load:
     @property
     def times(self) -> list[float]:
         """How many times as large each picture is as its part."""
-        pairs = zip(self.pixels, self.parts, strict=True)
-        return [pixels / (part.shape[0] * part.shape[1]) for pixels, part in pairs]
+        return [pixels / coded for pixels, coded in zip(self.pixels, self.coded, strict=True)]
+
+    @property
+    def coded(self) -> list[int]:
+        """How many pixels each part has."""
+        return [part.shape[0] * part.shape[1] for part in self.parts]
 
 
 def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
@@ -81,11 +85,11 @@ def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
 
 
 def _squares(picture: np.ndarray, share: float) -> np.ndarray:
-    """About this share of a picture (h,w,3) uint8, in squares that stand evenly over it."""
+    """About this share of a picture (h,w,3) uint8, in squares that stand evenly over it; small ones whole."""
     height, width = picture.shape[:2]
-    rows = max(1, round(height * share**0.5 / TILE))
-    columns = max(1, round(width * share**0.5 / TILE))
-    if rows * TILE > height or columns * TILE > width:
+    rows = max(2, round(height * share**0.5 / TILE))
+    columns = max(2, round(width * share**0.5 / TILE))
+    if rows * TILE >= height or columns * TILE >= width:
         return picture
     tops, lefts = _evenly(height - TILE, rows), _evenly(width - TILE, columns)
     return np.vstack([np.hstack([picture[y : y + TILE, x : x + TILE] for x in lefts]) for y in tops])
@@ -111,15 +115,35 @@ def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
     if size >= room:
         raise TooLittleRoom(f"the files alone need {size} bytes, {room} fit", size)
     start = time.perf_counter()
-    errors, used = expected_errors(load.parts, load.times, room - size, model.codecs)
-    pace = (time.perf_counter() - start) / sum(part.shape[0] * part.shape[1] for part in load.parts)
-    slowed = [model.speed < QUICK and pixels <= LARGE for pixels in load.pixels]
-    seconds = pace * sum(
-        pixels * (SLOWER if slow else 1) for pixels, slow in zip(load.pixels, slowed, strict=True)
-    )
-    scores = [_psnr(error) + SLOW_GAIN * slow for error, slow in zip(errors, slowed, strict=True)]
+    errors, used = expected_errors(load.parts, load.times, room - size, model.codecs, QUICK)
+    pace = (time.perf_counter() - start) / sum(load.coded)
+    slow = [model.speed < QUICK and pixels <= LARGE for pixels in load.pixels]
+    if isinstance(model, CodecDCT) and not all(slow):  # it codes all at one speed
+        slow = [False] * len(slow)
+    seconds = pace * sum(n * (SLOWER if one else 1) for n, one in zip(load.pixels, slow, strict=True))
+    gain = _gain_of_slow(model, load, slow, room - size) if any(slow) else 0.0
+    scores = [_psnr(error) + gain * one for error, one in zip(errors, slow, strict=True)]
     shown = [score for score in scores if score != float("inf")]
     return _Coded(float(np.mean(shown)) if shown else float("inf"), used + size, seconds)
+
+
+def _gain_of_slow(model: CodecLSB | CodecDCT, load: Load, slow: list[bool], room: int) -> float:
+    """By how much slow coding is better in so many bytes [dB], tried on tiles of the secrets it is for."""
+    own = [k for k, one in enumerate(slow) if one]
+    own = [own[place] for place in sorted(set(_evenly(len(own) - 1, min(GAUGED, len(own)))))]
+    tiles = [_middle(load.parts[k]) for k in own]
+    times = sum(load.pixels) / sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+    means = []
+    for speed in (QUICK, model.speed):
+        errors, _ = expected_errors(tiles, [times] * len(tiles), room, model.codecs, speed)
+        means.append(float(np.mean([_psnr(error) for error in errors if error] or [0.0])))
+    return means[1] - means[0] if all(means) else 0.0
+
+
+def _middle(picture: np.ndarray) -> np.ndarray:
+    """The middle of a picture (h,w,3), at most a tile."""
+    top, left = (max(0, side - TILE) // 2 for side in picture.shape[:2])
+    return picture[top : top + TILE, left : left + TILE]
 
 
 def in_samples(
