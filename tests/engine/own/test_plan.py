@@ -108,6 +108,12 @@ def test_covers_that_hide_badly(here, cover, message):
     assert any(message in line for line in cover_warnings("bad.png", cover))
 
 
+def test_a_plain_cover_was_no_jpeg(here):
+    plain = np.full((200, 200, 3), 100, np.uint8)
+    Image.fromarray(plain).save("plain.png")
+    assert not any("was JPEG" in line for line in cover_warnings("plain.png", plain))
+
+
 def test_a_cover_that_was_jpeg(here):
     photo = chelsea()
     Image.fromarray(photo).save("was.jpg", quality=70)
