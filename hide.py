@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from container.keys import Key
     from engine.own.decoy import Decoy
     from engine.own.secrets import Secrets
+    from engine.own.wish import Wish
     from models import HidingModel
 
-DEFAULT = "codec_lsb"
 PARSER = Parser(
     prog="hide.py",
     description="Hide pictures and files in a cover picture. The result, the stego, looks like the cover. "
@@ -40,7 +40,7 @@ PARSER.add_argument(
     "--weights",
     metavar="NAME_OR_FILE",
     help="a run of experiments/, a network of experiments/pretrained/, a .safetensors file, or a method "
-    f"without weights: codec_lsb, codec_dct, lsb. Default: {DEFAULT}, which reveals best, keeps names and "
+    "without weights: codec_lsb, codec_dct, lsb. Default: codec_lsb, which reveals best, keeps names and "
     "sizes and takes up to 255 pictures",
 )
 PARSER.add_argument(
@@ -176,27 +176,23 @@ PARSER.add_argument(
 def main(arguments: argparse.Namespace) -> None:
     from engine.build import choose_device
     from engine.checkpoint import keep_used, load_model
-    from engine.own.hiding import check_keyed, set_sender, takes_files
+    from engine.own.hiding import takes_files
     from engine.own.secrets import chosen
-    from engine.own.surviving import set_promise
-    from engine.own.telling import changes, how_to_reveal
-    from engine.precision import set_precision
+    from engine.own.telling import how_to_reveal
     from models import KeyedMethod
 
     if arguments.plan:
         planned(arguments)
         return
     check_outputs(arguments)  # before any work
-    device = choose_device(arguments.device)
-    weights = "codec_dct" if arguments.survive else arguments.weights
-    model, about = load_model(weights or DEFAULT, device, arguments.experiments)
-    set_precision(model, arguments.precision)
-    set_promise(model, arguments.weights, arguments.survive, arguments.least_psnr)
-    set_sender(model, arguments.modulus, arguments.shaping, arguments.payload)
-    changes(model)  # UserError for a modulus and a shaping that do not go together
-    check_keyed(model, passphrase=has_key(arguments), marked=not arguments.unmarked)  # before asking
+    wish = wished(arguments)
+    model, about = load_model(wish.chosen, choose_device(arguments.device), arguments.experiments)
+    wish.set_on(model)  # before asking for a passphrase
     model.progress = sys.stderr.isatty()
     wanted = chosen(arguments.secrets, arguments.exact, takes_files(model))
+    if wish.decoy is not None and not wish.passphrase:
+        raise UserError("--decoy: the secrets need a passphrase too, such as --passphrase asks for")
+    check_overwritten(arguments, [*wanted.all, *(wish.decoy.all if wish.decoy else ())])
     key = asked_key(arguments, twice=True)
     if arguments.dry_attack is not None:
         dry(arguments, model, wanted, key)
@@ -204,12 +200,35 @@ def main(arguments: argparse.Namespace) -> None:
     if Path(arguments.cover).is_dir():
         album(arguments, model, wanted, key)
     else:
-        single(arguments, model, wanted, key)
+        single(arguments, model, wanted, wish.decoy, key)
     keep_used(about["path"], model)
     print(how_to_reveal(arguments))
     if isinstance(model, KeyedMethod) and not has_key(arguments):
         who = "has this program" if not model.trainable else "has the weights"
         print(f"no passphrase: whoever {who} can reveal the pictures (--passphrase keeps them to yourself)")
+
+
+def wished(arguments: argparse.Namespace) -> "Wish":
+    """The options that the plan and hiding both follow."""
+    from engine.own.hiding import JPEG_SUFFIXES
+    from engine.own.secrets import chosen
+    from engine.own.wish import Wish
+
+    return Wish(
+        weights=arguments.weights,
+        survive=arguments.survive,
+        least_psnr=arguments.least_psnr,
+        modulus=arguments.modulus,
+        shaping=arguments.shaping,
+        payload=arguments.payload,
+        precision=arguments.precision,
+        fit=arguments.fit,
+        longest_side=arguments.longest_side,
+        passphrase=has_key(arguments),
+        marked=not arguments.unmarked,
+        jpeg=arguments.out is not None and arguments.out.suffix.lower() in JPEG_SUFFIXES,
+        decoy=None if arguments.decoy is None else chosen(arguments.decoy, arguments.exact),
+    )
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
@@ -223,6 +242,12 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         if arguments.look.suffix.lower() != ".png":
             raise UserError(f"{arguments.look}: expected a name that ends in .png")
         check_output(arguments.look, arguments.force)
+        if arguments.dry_attack is not None:
+            raise UserError("--look, --dry-attack: one or the other; --dry-attack writes nothing")
+    if arguments.decoy is not None and arguments.dry_attack is not None:
+        raise UserError("--decoy, --dry-attack: one or the other; --dry-attack tries the secrets alone")
+    if arguments.decoy is None and (arguments.decoy_passphrase_file or arguments.decoy_passphrase_env):
+        raise UserError("--decoy-passphrase-..: names a decoy's passphrase, but there is no --decoy")
     if arguments.dry_attack is None:
         if arguments.out is None:
             raise UserError("--out: say where the stego shall be written")
@@ -231,17 +256,35 @@ def check_outputs(arguments: argparse.Namespace) -> None:
             check_output(arguments.out, arguments.force, jpeg=robust)
 
 
+def check_overwritten(arguments: argparse.Namespace, secrets: list[Path]) -> None:
+    """Raises UserError where --look or --out would replace what is read, or each other."""
+    inputs = [Path(arguments.cover), *secrets, *filter(None, (arguments.keyfile, arguments.passphrase_file))]
+    read = {path.resolve() for path in inputs}
+    if arguments.out is not None:
+        if arguments.out.resolve() in read:
+            raise UserError(f"{arguments.out}: is read for hiding; give the stego another name")
+        read.add(arguments.out.resolve())
+    if arguments.look is not None and arguments.look.resolve() in read:
+        raise UserError(f"{arguments.look}: is the stego, or is read for hiding; give --look another name")
+
+
 def planned(arguments: argparse.Namespace) -> None:
     """Say what could be done."""
-    from engine.own.plan import PROMISES, plan
+    from engine.build import choose_device
+    from engine.own.plan import plan
     from engine.own.secrets import chosen
+    from engine.own.telling import left_out
 
-    wanted = chosen(arguments.secrets, arguments.exact)
+    if arguments.dry_attack is not None:
+        raise UserError("--plan, --dry-attack: one or the other; --dry-attack hides in memory")
     if Path(arguments.cover).is_dir():
         raise UserError(f"{arguments.cover}: a folder; --plan is for one cover")
-    weights = ["codec_dct"] if arguments.survive else [arguments.weights] if arguments.weights else None
-    promises = [arguments.survive] if arguments.survive else PROMISES
-    for line in plan(arguments.cover, wanted, arguments.experiments, weights, promises).lines():
+    wish, device = wished(arguments), choose_device(arguments.device)
+    wanted = chosen(arguments.secrets, arguments.exact)
+    for line in left_out(wanted.left_out):
+        print(line)
+    found = plan(arguments.cover, wanted, arguments.experiments, None, wish, device)
+    for line in found.lines():
         print(line)
 
 
@@ -256,7 +299,13 @@ def dry(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets", 
         print(line)
 
 
-def single(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets", key: "Key") -> None:
+def single(
+    arguments: argparse.Namespace,
+    model: "HidingModel",
+    wanted: "Secrets",
+    decoy: "Secrets | None",
+    key: "Key",
+) -> None:
     """Hide in one cover, and say what was done."""
     from data.images import write_picture
     from engine.own.hiding import write_hidden
@@ -273,7 +322,7 @@ def single(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets
         key,
         not arguments.unmarked,
         arguments.longest_side,
-        asked_decoy(arguments, model, key),
+        asked_decoy(arguments, model, decoy, key),
     )
     for line in hidden(model, done, arguments.fit):
         print(line)
@@ -286,15 +335,15 @@ def single(arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets
         print(f"look:      {arguments.look}, cover, stego, and their difference times 10")
 
 
-def asked_decoy(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> "Decoy | None":
+def asked_decoy(
+    arguments: argparse.Namespace, model: "HidingModel", wanted: "Secrets | None", key: "Key"
+) -> "Decoy | None":
     """What is hidden beside the secrets, and its passphrase; None without --decoy."""
     from container.keys import Key
     from engine.own.decoy import Decoy, check_decoy
-    from engine.own.secrets import chosen
 
-    if arguments.decoy is None:
+    if wanted is None:
         return None
-    wanted = chosen(arguments.decoy, arguments.exact)
     file, variable = arguments.decoy_passphrase_file, arguments.decoy_passphrase_env
     passphrase = read_passphrase("passphrase of the decoy", file, variable, twice=True, strong=False)
     decoy = Decoy(wanted, Key(passphrase, key.keyfile))

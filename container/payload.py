@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from container.codecs import LARGEST, decode, resized
+from container.codecs import LARGEST, Coded, decode, resized
 from container.header import ContainerError
 from container.notes import shortened
 from errors import UserError
@@ -74,6 +74,11 @@ def packed_length(note: bytes, entries: Iterable[Picture | File]) -> int:
     return sum(map(len, _parts(note, entries)))
 
 
+def head_length(coded: Picture | Coded) -> int:
+    """How many bytes a coded picture's head has, which those of many pictures share, nearly."""
+    return coded.content.find(b"mdat") + 4 if coded.codec == "avif" else 0
+
+
 def _parts(note: bytes, entries: Iterable[Picture | File]) -> list[bytes]:
     """The parts of a payload in order: length of the front, the front, the rest of each entry."""
     rows, descriptions, heads, rests = [], [], [], []
@@ -88,7 +93,7 @@ def _parts(note: bytes, entries: Iterable[Picture | File]) -> list[bytes]:
     add(NOTE, b"", note, b"")
     for one in entries:
         if isinstance(one, Picture):
-            split = one.content.find(b"mdat") + 4 if one.codec == "avif" else 0
+            split = head_length(one)
             description = _PICTURE.pack(codes[one.codec], one.height, one.width)
             add(PICTURE, description, one.content[:split], one.content[split:])
         else:

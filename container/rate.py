@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from container.codecs import QUICK, RUNGS, Coded, encode, resized
-from container.payload import File, Picture, check_sizes, pack, packed_length
+from container.codecs import QUICK, RUNGS, Coded, decode, encode, resized
+from container.payload import File, Picture, check_sizes, head_length, pack, packed_length
 from errors import UserError
 
 # Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
@@ -66,22 +66,73 @@ def fitted_payload(
         pairs = zip(coded, sizes, strict=True)
         return [*(Picture(one.codec, one.content, *size) for one, size in pairs), *files]
 
+    coded, size = _fitted(
+        pictures,
+        [1.0] * len(pictures),
+        lambda coded: packed_length(note, entries(coded)),
+        room,
+        taken,
+        codecs,
+        speed,
+        progress,
+    )
+    if size > room:
+        raise _too_little(len(pictures), len(files), room, size)
+    return pack(note, entries(coded))
+
+
+def expected_errors(
+    parts: list[np.ndarray], times: Sequence[float], room: int, codecs: tuple[str, ...], speed: int
+) -> tuple[list[float], int]:
+    """(the squared error of each picture, the bytes used): what `fitted_payload` is expected to reach.
+
+    Only parts (h,w,3) uint8 of the pictures are coded; times: how many times as many pixels each picture
+    has. Errors are means over all values, in squared grey levels. Raises TooLittleRoom.
+    """
+
+    def measure(coded: Iterable[Coded]) -> int:
+        pairs = list(zip(coded, times, strict=True))
+        size = packed_length(
+            b"", [Picture(one.codec, one.content, *one.source.shape[:2]) for one, _ in pairs]
+        )
+        return size + round(sum((n - 1) * (len(one.content) - head_length(one)) for one, n in pairs))
+
+    coded, size = _fitted(parts, times, measure, room, 0, codecs, speed, False)
+    if size > room:
+        raise _too_little(len(parts), 0, room, size)
+    back = (decode(one.codec, one.content) for one in coded)
+    errors = [
+        float(np.square(resized(picture, *part.shape[:2]).astype(np.float32) - part).mean())
+        for picture, part in zip(back, parts, strict=True)
+    ]
+    return errors, size
+
+
+def _fitted(
+    pictures: list[np.ndarray],
+    times: Sequence[float],
+    measure: Callable[[Iterable[Coded]], int],
+    room: int,
+    taken: int,
+    codecs: tuple[str, ...],
+    speed: int,
+    progress: bool,
+) -> tuple[list[Coded], int]:
+    """The pictures, shrunk as far as the room asks for, and coded; the bytes of it all by `measure`."""
     most = max(8 * (room - taken) / len(pictures) / COARSE, FEWEST)  # pixels a picture
     with (
         ThreadPoolExecutor(_THREADS) as pool,
         tqdm(desc="coding secrets", unit=" encodes", disable=not progress, leave=False) as bar,
     ):
         while True:
-            smaller = [resized(p, *_at_most(p.shape[0], p.shape[1], most)) for p in pictures]
-            shared = _Shared(
-                smaller, lambda coded: packed_length(note, entries(coded)), room, codecs, speed, pool, bar
-            )
-            if shared.fits:
-                return pack(note, entries(shared.coded))
-            if most <= FEWEST:
-                break
+            smaller = [
+                resized(p, *_at_most(p.shape[0], p.shape[1], most / n))
+                for p, n in zip(pictures, times, strict=True)
+            ]
+            shared = _Shared(smaller, times, measure, room, codecs, speed, pool, bar)
+            if shared.fits or most <= FEWEST:
+                return shared.coded, shared.size
             most = max(most / 2, FEWEST)
-    raise _too_little(len(pictures), len(files), room, shared.size)
 
 
 def _too_little(pictures: int, files: int, room: int, needed: int) -> TooLittleRoom:
@@ -106,11 +157,13 @@ class _Shared:
     What is kept is coded by AVIF at `speed`, which is slow: 0.3 s for 256 pixels at speed 4. So rungs are
     planned on sketches, the same pictures at speed QUICK, whose sizes and errors are scaled by those that
     came out. Pictures of more than LARGE pixels are coded at QUICK or faster, and sketched smaller.
+    times: how many times as large each is as what is coded here; 1 unless only parts of them are.
     """
 
     def __init__(
         self,
         pictures: list[np.ndarray],
+        times: Sequence[float],
         measure: Callable[[Iterable[Coded]], int],
         room: int,
         codecs: tuple[str, ...],
@@ -119,15 +172,16 @@ class _Shared:
         bar: tqdm,
     ):
         self.pictures, self.measure, self.room, self.codecs = pictures, measure, room, codecs
-        self.pool, self.bar = pool, bar
+        self.times, self.pool, self.bar = times, pool, bar
         pixels = [p.shape[0] * p.shape[1] for p in pictures]
-        self.speeds = [max(speed, QUICK) if n > LARGE else speed for n in pixels]
+        whole = np.multiply(pixels, times)
+        self.speeds = [max(speed, QUICK) if n > LARGE else speed for n in whole]
         self.sketched = [
             resized(p, *_at_most(p.shape[0], p.shape[1], SKETCH if n > LARGE else n))
             for p, n in zip(pictures, pixels, strict=True)
         ]
         self.cache: dict[tuple, Coded] = {}
-        bits = math.log(max(8 * room, 1) / sum(pixels))
+        bits = math.log(max(8 * room, 1) / whole.sum())
         self.common = round(np.interp(bits, TYPICAL_BITS, TYPICAL) * RUNGS[codecs[0]] / RUNGS["avif"])
         # Of each picture: by how much its file and its error are larger than its sketch's. First a guess.
         slow = float(np.interp(self.common, TYPICAL, TYPICAL_SLOW)) if speed < QUICK else 1.0
@@ -177,7 +231,7 @@ class _Shared:
         while waiting:
             worst = max(waiting, key=lambda k: self.errors[k] * now[k].squared_error)
             finer = self._finer(worst, now[worst])
-            more = self.sizes[worst] * (len(finer.content) - len(now[worst].content)) if finer else math.inf
+            more = self._larger(worst, now[worst], finer) if finer else math.inf
             if finer is None or more > left:
                 waiting.remove(worst)
             else:
@@ -211,8 +265,14 @@ class _Shared:
 
     def _expected(self, sketches: list[Coded]) -> float:
         """How many bytes all will take once they are coded at the rungs of these sketches."""
-        pairs = zip(self.sizes, sketches, strict=True)
-        return self.measure(sketches) + sum((size - 1) * len(sketch.content) for size, sketch in pairs)
+        rows = zip(self.times, self.sizes, sketches, strict=True)
+        return self.measure(sketches) + sum(
+            times * (size - 1) * len(sketch.content) for times, size, sketch in rows
+        )
+
+    def _larger(self, k: int, now: Coded, finer: Coded) -> float:
+        """How many bytes more a picture is expected to take at a finer sketch's rung."""
+        return self.times[k] * self.sizes[k] * (len(finer.content) - len(now.content))
 
     def _learn(self, coded: list[Coded], sketches: list[Coded]) -> None:
         """Set `sizes` and `errors` from what was coded."""
@@ -225,12 +285,12 @@ class _Shared:
 
     def _exact(self, coded: list[Coded], left: int) -> dict[int, Coded]:
         """Pictures that another codec's last rung shows better, in their bytes and a share of those left."""
-        share = left // len(coded)
+        shares = [left / len(coded) / times for times in self.times]
 
         def better(k: int) -> Coded | None:
             for codec in self.codecs[1:]:
                 one = self._encoded(self.pictures, k, codec, RUNGS[codec] - 1, self.speeds[k])
-                fits = len(one.content) <= len(coded[k].content) + share
+                fits = len(one.content) <= len(coded[k].content) + shares[k]
                 if fits and one.squared_error < coded[k].squared_error:
                     return one
             return None

@@ -61,6 +61,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: a folder, not a picture")
+    if path.exists() and not path.is_file():  # of a pipe nothing might ever come
+        raise UserError(f"{path}: not a file")
     try:
         # By an open file, not by name: a named TIFF without compression is mapped into memory, and
         # Pillow (13.0) then gets height and width wrong where the orientation swaps them.

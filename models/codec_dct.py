@@ -113,8 +113,6 @@ class CodecDCT(KeyedMethod):
     ):
         super().__init__()
         check_between(num_secrets=(num_secrets, 1, 255), speed=(speed, 0, 10))
-        if least_psnr is not None and not 20 <= least_psnr <= 60:
-            raise UserError(f"least_psnr: must be from 20 to 60 dB, got {least_psnr}")
         self.num_secrets, self.speed, self.least_psnr = num_secrets, speed, least_psnr
         self.codecs = check_codec(codec)
         self.survive = survive
@@ -123,6 +121,17 @@ class CodecDCT(KeyedMethod):
         # A cover in which as many noisy pictures of its own size still find room.
         side = 8 * math.ceil(math.sqrt(2 * FEWEST_BLOCKS + 60 * num_secrets))
         self.smallest = (side, side)
+
+    @property
+    def least_psnr(self) -> float | None:
+        """PSNR [dB] that the stego is never below; None: see the class."""
+        return self._least_psnr
+
+    @least_psnr.setter
+    def least_psnr(self, least: float | None) -> None:
+        if least is not None and not 20 <= least <= 60:
+            raise UserError(f"least_psnr: must be from 20 to 60 dB, got {least}")
+        self._least_psnr = least
 
     @property
     def survive(self) -> tuple[Attack, ...]:

@@ -113,8 +113,7 @@ class CodecLSB(KeyedMethod):
         height, width = cover.shape[-2:]
         samples = _to_samples(cover)
         start = header_samples(_NOTE.size)
-        states = self.shaping
-        payload = self._fitted(content, height * width, len(samples) - start)
+        payload = self._fitted(content, height * width)
 
         nonce = new_nonce()
         keys = key.derive(nonce)
@@ -124,35 +123,43 @@ class CodecLSB(KeyedMethod):
         digits = (digits + words % self.modulus) % self.modulus
         coins = (words >> 24).astype(np.uint8)
         carriers = samples[start:][used]
-        samples[start:][used] = (
-            embed_digits(carriers, digits, self.modulus, states, coins)
-            if states
-            else nearest_congruent(carriers, digits, self.modulus, coins >= 128)
-        )
+        samples[start:][used] = self.moved(carriers, digits, coins)
         about = _NOTE.pack(self.modulus, len(payload))
         write_header(
-            samples, (height, width), keys, nonce, self.method, self.fingerprint, about, marked, states
+            samples, (height, width), keys, nonce, self.method, self.fingerprint, about, marked, self.shaping
         )
         stego = torch.from_numpy(samples.reshape(height, width, 3)).permute(2, 0, 1).contiguous()
         return stego.to(cover.device)
 
-    def _fitted(self, content: Content, pixels: int, free: int) -> bytes:
-        """The payload, before encryption, for a cover of so many pixels with so many free samples."""
+    def moved(self, samples: np.ndarray, digits: np.ndarray, coins: np.ndarray) -> np.ndarray:
+        """Samples near the given ones that carry a digit each; coins (count,) uint8 break ties."""
+        if self.shaping:
+            return embed_digits(samples, digits, self.modulus, self.shaping, coins)
+        return nearest_congruent(samples, digits, self.modulus, coins >= 128)
+
+    def most_bytes(self, pixels: int) -> int:
+        """How many bytes of secrets, coded, a cover of so many pixels holds, with the bound of `payload`."""
+        room = self._unbounded(pixels)
+        return room if self.payload is None else min(room, int(self.payload * pixels / 8) - TAG)
+
+    def _unbounded(self, pixels: int) -> int:
+        return bytes_that_fit(3 * pixels - header_samples(_NOTE.size), self.modulus) - TAG
+
+    def _fitted(self, content: Content, pixels: int) -> bytes:
+        """The payload, before encryption, for a cover of so many pixels."""
         pictures = [secret.permute(1, 2, 0).contiguous().cpu().numpy() for secret in content.secrets]
-        room = bytes_that_fit(free, self.modulus) - TAG
-        bound = math.inf if self.payload is None else int(self.payload * pixels / 8) - TAG
         try:
             return fitted_payload(
                 pictures,
                 content.note,
-                min(room, bound),
+                self.most_bytes(pixels),
                 self.codecs,
                 self.speed,
                 self.progress,
                 content.files,
             )
         except TooLittleRoom as error:
-            if error.needed > room:
+            if error.needed > self._unbounded(pixels):
                 raise
             most = math.ceil(800 * (error.needed + TAG) / pixels) / 100
             raise UserError(

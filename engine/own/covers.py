@@ -43,6 +43,6 @@ def _blocky(cover: np.ndarray) -> bool:
     grey = cover.astype(np.float32).mean(axis=2)
     for plane in (grey, grey.T):
         steps = np.abs(np.diff(plane, axis=1)).mean(axis=0)  # between columns k and k + 1
-        if len(steps) < 64 or steps[7::8].mean() < BLOCKY * steps[3::8].mean():
+        if len(steps) < 64 or steps[7::8].mean() <= BLOCKY * steps[3::8].mean():
             return False
     return True

@@ -27,12 +27,17 @@ class Decoy(NamedTuple):
 
 def check_decoy(model: HidingModel, key: Key, decoy: Decoy) -> None:
     """Raises UserError unless the method can hide two payloads and each has a passphrase of its own."""
-    if not isinstance(model, CodecLSB):
-        raise UserError("--decoy: only codec_lsb hides two payloads in one picture; leave out --weights")
+    check_takes_decoy(model)
     if key.is_public or decoy.key.is_public:
         raise UserError("--decoy: the secrets and the decoy each need a passphrase")
     if key == decoy.key:
         raise UserError("--decoy: its passphrase is the secrets' own; whoever has one would see both")
+
+
+def check_takes_decoy(model: HidingModel) -> None:
+    """Raises UserError unless the method can hide two payloads."""
+    if not isinstance(model, CodecLSB):
+        raise UserError("--decoy: only codec_lsb hides two payloads in one picture; leave out --weights")
 
 
 def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

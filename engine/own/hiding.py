@@ -142,8 +142,9 @@ def hide_in_memory(
     """
     if decoy is not None:
         check_decoy(model, key, decoy)
+        _check_secrets(model, cover, decoy.secrets)
     _check_secrets(model, cover, wanted)
-    array = _no_larger(read_picture(cover), longest_side)
+    array = no_larger(read_picture(cover), longest_side)
     height, width = array.shape[:2]
     if not _own_sizes(model) and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
@@ -161,7 +162,6 @@ def hide_in_memory(
             sealed = model.seal(cover_tensor, content.secrets, key, content.note, marked, content.files)
             stego = to_array(sealed)
         else:
-            _check_secrets(model, cover, decoy.secrets)
             other = _content(model, decoy.secrets, array.shape, fit)[0]
             stego = seal_both(model, array, (content, key), (other, decoy.key), marked)
     except UserError as error:
@@ -179,6 +179,11 @@ def _check_secrets(model: HidingModel, cover: str | Path, wanted: Secrets) -> No
     """Raises UserError for too many, and for the cover among them."""
     if len(wanted.all) > (most := most_secrets(model)):
         raise UserError(f"{len(wanted.all)} secrets, but these weights hide at most {most} in one cover")
+    check_not_cover(cover, wanted)
+
+
+def check_not_cover(cover: str | Path, wanted: Secrets) -> None:
+    """Raises UserError for the cover among the secrets."""
     for file in wanted.all:
         if Path(cover).exists() and file.samefile(cover):
             raise UserError(f"{file}: is the cover itself; hide it in another picture")
@@ -226,7 +231,7 @@ def _own_sizes(model: HidingModel) -> bool:
     return isinstance(model, KeyedMethod) and model.own_sizes
 
 
-def _no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
+def no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
     """(H,W,3) uint8, made smaller where its longer side has more pixels."""
     if longest_side is not None and longest_side < 1:
         raise UserError(f"longest_side: must be at least 1 px, got {longest_side}")

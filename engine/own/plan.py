@@ -1,5 +1,6 @@
 """What to expect of each way to hide, before anything is hidden: quality, room, detection, time."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from container.payload import check_sizes
 from data.images import picture_size, read_picture
 from engine.checkpoint import load_model, shipped
 from engine.own.covers import cover_warnings
-from engine.own.hiding import most_secrets
+from engine.own.hiding import check_not_cover, most_secrets, no_larger, set_sender
 from engine.own.secrets import Secrets, read_files
-from engine.own.trials import Row, by_network, in_dct, in_samples, sample_of
+from engine.own.trials import Row, by_network, in_dct, in_samples, load_of
+from engine.own.wish import Wish
 from errors import UserError
 from models import HidingModel, build_model
 from models.codec_dct import CodecDCT
@@ -20,6 +22,7 @@ from models.codec_lsb import CodecLSB
 
 STRENGTHS = (4, 8, 12, 16, 32)  # moduli of codec_lsb
 PROMISES = (("jpeg:75",), ("jpeg:90",))  # of codec_dct
+CPU, NO_WISH = torch.device("cpu"), Wish()
 GOOD, FAIR = 35.0, 36.0  # dB: secrets that look right, a stego that does
 
 
@@ -88,33 +91,50 @@ def plan(
     wanted: Secrets,
     experiments: Path,
     weights: Sequence[str] | None = None,
-    promises: Sequence[Sequence[str]] = PROMISES,
+    wish: Wish = NO_WISH,
+    device: torch.device = CPU,
 ) -> Plan:
     """Try each method and strength small, and say what to expect of it on this machine.
 
-    weights: what to try: networks' names or files, "codec_lsb", "codec_dct"; None: both codecs and the
-    smallest shipped network of each method that takes so many secrets. promises: of codec_dct. Raises
-    UserError for a cover or a secret that cannot be read or is too large.
+    weights: what to try: networks' names or files, "codec_lsb", "codec_dct"; None: what the wish names, or
+    both codecs and the smallest shipped network of each method that takes so many secrets. wish: hide.py's
+    options; they hold for all that is tried. Raises UserError for what hide.py would refuse, and for a cover
+    or a secret that cannot be read or is too large.
     """
-    picture = read_picture(cover)
+    check_not_cover(cover, wanted)
+    picture = no_larger(read_picture(cover), wish.longest_side)
     sizes = [picture_size(file) for file in wanted.pictures]
     check_sizes(sizes)
-    files = read_files(wanted.files, picture.size)
-    sample, share = sample_of([read_picture(file) for file in wanted.pictures])
+    pictures = [read_picture(file) for file in wanted.pictures]
+    load = load_of(pictures, read_files(wanted.files, picture.size))
+    decoy = None
+    if wish.decoy is not None:
+        check_not_cover(cover, wish.decoy)
+        others = [read_picture(file) for file in wish.decoy.pictures]
+        decoy = load_of(others, read_files(wish.decoy.files, picture.size))
     found, refused = [], []
     if weights is None:
-        weights = ["codec_lsb", "codec_dct", *_networks(wanted, experiments)]
+        named = [wish.named] if wish.named else None
+        weights = named or ["codec_lsb", "codec_dct", *_networks(wanted, experiments)]
     for name in weights:
-        for model, options in _strengths(name, promises, experiments):
+        for model, options in _strengths(name, wish, experiments, device):
+            try:
+                wish.set_on(model)
+                wish.check_takes(model, wanted)
+            except UserError as error:
+                if name == wish.chosen:
+                    raise
+                refused.append(f"{options}: {error}")
+                continue
             try:
                 if len(wanted.all) > most_secrets(model):
                     raise UserError(f"{len(wanted.all)} secrets, and it takes {most_secrets(model)}")
                 if isinstance(model, CodecDCT):
-                    found.append(in_dct(model, options, picture, sizes, sample, share, files))
+                    found.append(in_dct(model, options, picture, sizes, load))
                 elif isinstance(model, CodecLSB):
-                    found.append(in_samples(model, options, picture, sample, share, files))
+                    found.append(in_samples(model, options, picture, load, decoy))
                 else:
-                    found.append(by_network(model, options, picture, wanted))
+                    found.append(by_network(model, options, picture, pictures, wish.fit))
             except UserError as error:
                 refused.append(f"{options}: {error}")
     return Plan(found, refused, list(cover_warnings(cover, picture)))
@@ -126,7 +146,7 @@ def _networks(wanted: Secrets, experiments: Path) -> list[str]:
     if wanted.files:
         return []
     for name, path in shipped(experiments).items():
-        model, _ = load_model(path, torch.device("cpu"), experiments)
+        model, _ = load_model(path, CPU, experiments)
         if model.num_secrets >= len(wanted.all):
             one = model.num_secrets, name
             fitting[model.method] = min(fitting.get(model.method, one), one)
@@ -134,14 +154,16 @@ def _networks(wanted: Secrets, experiments: Path) -> list[str]:
 
 
 def _strengths(
-    name: str, promises: Sequence[Sequence[str]], experiments: Path
+    name: str, wish: Wish, experiments: Path, device: torch.device
 ) -> Iterator[tuple[HidingModel, str]]:
-    """The method or network at each of its strengths, and the options that choose it."""
+    """The method or network at each strength, or at the one wished, and the options that choose it."""
     if name == "codec_lsb":
-        for modulus in STRENGTHS:
-            yield build_model(name, modulus=modulus), f"--modulus {modulus}"
+        for modulus in STRENGTHS if wish.modulus is None else [wish.modulus]:
+            model = build_model(name)
+            set_sender(model, modulus)
+            yield model, f"--modulus {modulus}"
     elif name == "codec_dct":
-        for promise in promises:
-            yield build_model(name, survive=promise), f"--survive {' '.join(promise)}"
+        for promise in [wish.survive] if wish.survive else PROMISES:
+            yield build_model(name, survive=promise), f"--survive {shlex.join(promise)}"
     else:
-        yield load_model(name, torch.device("cpu"), experiments)[0], f"--weights {name}"
+        yield load_model(name, device, experiments)[0], f"--weights {shlex.quote(name)}"

@@ -38,6 +38,8 @@ def chosen(given: Sequence[str | Path], exact: bool = False, takes_files: bool =
         if not path.exists():
             picture = path.suffix.lower() in PICTURE_SUFFIXES
             raise UserError(f"{path}: no such {'picture' if picture else 'file or folder'}")
+        if not (path.is_dir() or path.is_file()):
+            raise UserError(f"{path}: neither a file nor a folder")
         files = _below(path) if path.is_dir() else [path]
         pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
         others = [file for file in files if file not in pictures]

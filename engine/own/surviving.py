@@ -25,8 +25,11 @@ def set_promise(
     if survive is None and least_psnr is None:
         return
     if not isinstance(model, CodecDCT) or weights not in (None, "codec_dct"):
-        asked = "--least-psnr" if survive is None else "--survive"
-        raise UserError(f"{asked}: only codec_dct can promise to survive compression; leave out --weights")
+        if survive is None:
+            raise UserError(
+                "--least-psnr: only codec_dct holds to it; say with --survive what shall be survived"
+            )
+        raise UserError("--survive: only codec_dct can promise to survive compression; leave out --weights")
     if survive is not None:
         model.survive = survive
     if least_psnr is not None:

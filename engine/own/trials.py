@@ -2,30 +2,28 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from container.codecs import QUICK
-from container.digits import bytes_that_fit, digits_needed
-from container.header import header_samples
+from container.digits import digits_needed
 from container.keys import TAG
-from container.payload import File, unpack
-from container.rate import TooLittleRoom, fitted_payload
-from container.trellis import embed_digits
-from data.images import read_picture, to_array, to_tensor
+from container.payload import File
+from container.rate import LARGE, TooLittleRoom, expected_errors, fitted_payload
+from data.images import to_array, to_tensor
 from data.transforms import fit_secret
-from engine.own.secrets import Secrets
+from engine.own.decoy import halves
 from errors import UserError
-from metrics.image import psnr
 from models import HidingModel
 from models.codec_dct import CodecDCT
 from models.codec_lsb import CodecLSB
 
 SAMPLED = 1_000_000  # pixels of all secrets that are coded for a plan; more are sampled
-TILE = 192  # px, side of the squares that are taken of a larger secret
+TILE = 128  # px, side of the squares that are taken of a larger secret
 CROP, CROPS = 256, 2  # px and how many: what networks are tried on
+GAUGED = 6  # how many tiles say what slow coding is worth: 0.1 dB for some pictures, 2 for others
 SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
 
 # The measured AUC of SPAM features on stegos of this mean squared error (docs/steganalysis.md).
@@ -36,7 +34,8 @@ DETECTED = ((0.25, 0.75), (0.5, 0.97), (12.0, 0.99))
 class Row:
     """One way to hide: the options that choose it, and what is to be expected of it.
 
-    stego, secrets: PSNR [dB, RGB], the secrets' as the mean over pictures, None where all are byte for byte.
+    stego, secrets: PSNR [dB, RGB], the secrets' as the mean over pictures but those that are exact; inf where
+    all of them are, None where all are byte for byte.
     used, room: bytes, None for networks, which have no payload. auc: of a detector that learns. seconds: the
     time that hiding takes.
     """
@@ -53,25 +52,44 @@ class Row:
 # --- the codecs -----------------------------------------------------------------------------------
 
 
-def sample_of(pictures: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
-    """(what is coded for a plan, its share of all pixels).
+@dataclass(frozen=True)
+class Load:
+    """What is to be hidden: of each picture the part that is coded for a plan (h,w,3) uint8, how many pixels
+    it has in all, and the files that stay byte for byte."""
+
+    parts: list[np.ndarray]
+    pixels: list[int]
+    files: Sequence[File]
+
+    @property
+    def times(self) -> list[float]:
+        """How many times as large each picture is as its part."""
+        return [pixels / coded for pixels, coded in zip(self.pixels, self.coded, strict=True)]
+
+    @property
+    def coded(self) -> list[int]:
+        """How many pixels each part has."""
+        return [part.shape[0] * part.shape[1] for part in self.parts]
+
+
+def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
+    """A load of pictures (h,w,3) uint8 and files.
 
     Of pictures that are large together, squares from all over each, put together to one: at their own
     resolution, since a picture that is made smaller takes more bits a pixel.
     """
-    total = sum(picture.shape[0] * picture.shape[1] for picture in pictures)
-    if total <= SAMPLED:
-        return pictures, 1.0
-    sampled = [_squares(picture, SAMPLED / total) for picture in pictures]
-    return sampled, sum(one.shape[0] * one.shape[1] for one in sampled) / total
+    pixels = [picture.shape[0] * picture.shape[1] for picture in pictures]
+    share = min(1.0, SAMPLED / max(sum(pixels), 1))
+    parts = [_squares(picture, share) for picture in pictures] if share < 1 else pictures
+    return Load(parts, pixels, files)
 
 
 def _squares(picture: np.ndarray, share: float) -> np.ndarray:
-    """About this share of a picture (h,w,3) uint8, in squares that stand evenly over it."""
+    """About this share of a picture (h,w,3) uint8, in squares that stand evenly over it; small ones whole."""
     height, width = picture.shape[:2]
-    rows = max(1, round(height * share**0.5 / TILE))
-    columns = max(1, round(width * share**0.5 / TILE))
-    if rows * TILE > height or columns * TILE > width:
+    rows = max(2, round(height * share**0.5 / TILE))
+    columns = max(2, round(width * share**0.5 / TILE))
+    if rows * TILE >= height or columns * TILE >= width:
         return picture
     tops, lefts = _evenly(height - TILE, rows), _evenly(width - TILE, columns)
     return np.vstack([np.hstack([picture[y : y + TILE, x : x + TILE] for x in lefts]) for y in tops])
@@ -89,61 +107,85 @@ class _Coded:
     seconds: float
 
 
-def _coded(
-    model: CodecLSB | CodecDCT, sample: list[np.ndarray], share: float, files: Sequence[File], room: int
-) -> _Coded:
-    """The secrets, coded into so many bytes: their mean PSNR, the bytes used, and the time of coding all."""
-    size = sum(len(file.content) for file in files)
-    if not sample:
-        used = len(fitted_payload([], b"", room, model.codecs, QUICK, files=files))
-        return _Coded(None, used, 0.0)
+def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
+    """A load, coded into so many bytes: the pictures' mean PSNR, the bytes used, and the time of coding."""
+    if not load.parts:
+        return _Coded(None, len(fitted_payload([], b"", room, model.codecs, QUICK, files=load.files)), 0.0)
+    size = sum(len(file.content) for file in load.files)
     if size >= room:
         raise TooLittleRoom(f"the files alone need {size} bytes, {room} fit", size)
     start = time.perf_counter()
-    payload = fitted_payload(sample, b"", int((room - size) * share), model.codecs, QUICK)
-    seconds = (time.perf_counter() - start) / share * (SLOWER if model.speed < QUICK else 1)
-    scores = [psnr(one, back) for one, back in zip(sample, unpack(payload).pictures, strict=True)]
-    return _Coded(float(np.mean(scores)), int(len(payload) / share) + size, seconds)
+    errors, used = expected_errors(load.parts, load.times, room - size, model.codecs, QUICK)
+    pace = (time.perf_counter() - start) / sum(load.coded)
+    slow = [model.speed < QUICK and pixels <= LARGE for pixels in load.pixels]
+    if isinstance(model, CodecDCT) and not all(slow):  # it codes all at one speed
+        slow = [False] * len(slow)
+    seconds = pace * sum(n * (SLOWER if one else 1) for n, one in zip(load.pixels, slow, strict=True))
+    gain = _gain_of_slow(model, load, slow, room - size) if any(slow) else 0.0
+    scores = [_psnr(error) + gain * one for error, one in zip(errors, slow, strict=True)]
+    shown = [score for score in scores if score != float("inf")]
+    return _Coded(float(np.mean(shown)) if shown else float("inf"), used + size, seconds)
+
+
+def _gain_of_slow(model: CodecLSB | CodecDCT, load: Load, slow: list[bool], room: int) -> float:
+    """By how much slow coding is better in so many bytes [dB], tried on tiles of the secrets it is for."""
+    own = [k for k, one in enumerate(slow) if one]
+    own = [own[place] for place in sorted(set(_evenly(len(own) - 1, min(GAUGED, len(own)))))]
+    tiles = [_middle(load.parts[k]) for k in own]
+    times = sum(load.pixels) / sum(tile.shape[0] * tile.shape[1] for tile in tiles)
+    means = []
+    for speed in (QUICK, model.speed):
+        errors, _ = expected_errors(tiles, [times] * len(tiles), room, model.codecs, speed)
+        means.append(float(np.mean([_psnr(error) for error in errors if error] or [0.0])))
+    return means[1] - means[0] if all(means) else 0.0
+
+
+def _middle(picture: np.ndarray) -> np.ndarray:
+    """The middle of a picture (h,w,3), at most a tile."""
+    top, left = (max(0, side - TILE) // 2 for side in picture.shape[:2])
+    return picture[top : top + TILE, left : left + TILE]
 
 
 def in_samples(
-    model: CodecLSB,
-    options: str,
-    cover: np.ndarray,
-    sample: list[np.ndarray],
-    share: float,
-    files: Sequence[File],
+    model: CodecLSB, options: str, cover: np.ndarray, load: Load, decoy: Load | None = None
 ) -> Row:
-    """codec_lsb: the stego's error is measured on squares of the cover that carry random digits."""
-    room = bytes_that_fit(cover.size - header_samples(5), model.modulus) - TAG
-    coded = _coded(model, sample, share, files, max(room, 0))
+    """codec_lsb: the stego's error is measured on squares of the cover that carry random digits.
+
+    decoy: what is hidden in one half of the cover, while the load is in the other.
+    """
+    if decoy is None:
+        error, room, coded = _in_part(model, cover, load)
+        return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), coded.seconds)
+    # Chance chooses the half. The lower one is the smaller.
+    upper, lower = halves(cover)
+    other_error, _, other = _in_part(model, upper, decoy)
+    error, room, coded = _in_part(model, lower, load)
+    error = (error * lower.size + other_error * upper.size) / cover.size
+    seconds = coded.seconds + other.seconds
+    return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), seconds)
+
+
+def _in_part(model: CodecLSB, cover: np.ndarray, load: Load) -> tuple[float, int, _Coded]:
+    """(mean squared error of the stego, bytes that fit, what becomes of the load, and the time of it all)."""
+    room = max(model.most_bytes(cover.size // 3), 0)
+    coded = _coded(model, load, room)
     part = _squares(cover, min(1.0, 0.25e6 / (cover.size / 3))).reshape(-1)
     random = np.random.default_rng(0)
     digits = random.integers(0, model.modulus, len(part))
     start = time.perf_counter()
-    moved = embed_digits(
-        part.copy(), digits, model.modulus, model.shaping, random.integers(0, 256, len(part), np.uint8)
-    )
+    moved = model.moved(part.copy(), digits, random.integers(0, 256, len(part), np.uint8))
     carried = digits_needed(coded.used + TAG, model.modulus) / cover.size
     seconds = (time.perf_counter() - start) * carried * cover.size / len(part)
     error = float(np.square(moved.astype(float) - part).mean()) * carried
-    return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), coded.seconds + seconds)
+    return error, room, replace(coded, seconds=coded.seconds + seconds)
 
 
-def in_dct(
-    model: CodecDCT,
-    options: str,
-    cover: np.ndarray,
-    sizes: list[tuple[int, int]],
-    sample: list[np.ndarray],
-    share: float,
-    files: Sequence[File],
-) -> Row:
+def in_dct(model: CodecDCT, options: str, cover: np.ndarray, sizes: list[tuple[int, int]], load: Load) -> Row:
     """codec_dct: the survey that hiding begins with says what fits and what it costs."""
     start = time.perf_counter()
-    rung = model.surveyed(cover, sizes, files)
+    rung = model.surveyed(cover, sizes, load.files)
     surveying = time.perf_counter() - start
-    coded = _coded(model, sample, share, files, rung.room - TAG)
+    coded = _coded(model, load, rung.room - TAG)
     trials = 2 * surveying * max(1.0, cover.size / 3e5)
     error = 255**2 / 10 ** (rung.psnr / 10)
     return Row(options, rung.psnr, coded.secrets, coded.used, rung.room, _auc(error), coded.seconds + trials)
@@ -152,12 +194,14 @@ def in_dct(
 # --- networks -------------------------------------------------------------------------------------
 
 
-def by_network(model: HidingModel, options: str, cover: np.ndarray, wanted: Secrets) -> Row:
-    """A network: it really hides, in squares of the cover, the secrets' same squares."""
+def by_network(
+    model: HidingModel, options: str, cover: np.ndarray, pictures: list[np.ndarray], fit: str
+) -> Row:
+    """A network: it really hides, in squares of the cover, the same squares of the pictures (h,w,3) uint8."""
     height, width = cover.shape[:2]
     if height < model.smallest[0] or width < model.smallest[1]:
         raise UserError(f"a cover of {width}x{height} pixels is too small for it")
-    secrets = [fit_secret(read_picture(file), height, width) for file in wanted.pictures]
+    secrets = [fit_secret(picture, height, width, fit) for picture in pictures]
     side_h, side_w = (
         max(min(CROP, s), least) for s, least in zip((height, width), model.smallest, strict=True)
     )

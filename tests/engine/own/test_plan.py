@@ -15,6 +15,8 @@ from engine.own.plan import Plan, plan
 from engine.own.revealing import revealed
 from engine.own.secrets import chosen
 from engine.own.trials import Row
+from engine.own.wish import Wish
+from errors import UserError
 from metrics.image import psnr
 from models import build_model
 
@@ -106,6 +108,12 @@ def test_covers_that_hide_badly(here, cover, message):
     assert any(message in line for line in cover_warnings("bad.png", cover))
 
 
+def test_a_plain_cover_was_no_jpeg(here):
+    plain = np.full((200, 200, 3), 100, np.uint8)
+    Image.fromarray(plain).save("plain.png")
+    assert not any("was JPEG" in line for line in cover_warnings("plain.png", plain))
+
+
 def test_a_cover_that_was_jpeg(here):
     photo = chelsea()
     Image.fromarray(photo).save("was.jpg", quality=70)
@@ -126,3 +134,76 @@ def test_the_command_writes_nothing(here, capsys):
     assert any(line.startswith("--survive jpeg:90") for line in lines)
     assert lines[-1].startswith("recommended: python hide.py --survive jpeg:90")
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "options", [{"modulus": 9}, {"modulus": 12, "shaping": 0}, {"payload": 3.0}, {"longest_side": 150}]
+)
+def test_the_plan_follows_the_options(here, options):
+    wish = Wish(weights="codec_lsb", **options)
+    rows = plan("cover.png", chosen(["cat.png"]), EXPERIMENTS, wish=wish).rows
+    assert len(rows) == (1 if wish.modulus else 5)
+    row = next(row for row in rows if row.options == f"--modulus {wish.modulus or 12}")
+    model = build_model("codec_lsb")
+    wish.set_on(model)
+    longest = wish.longest_side
+    hidden = hide_files(model, "cover.png", ["cat.png"], "s.png", force=True, longest_side=longest)
+    (back,) = revealed(model, "s.png").secrets.values()
+    assert row.stego == pytest.approx(hidden.psnr, abs=0.5)
+    exact, score = float("inf"), psnr(back, np.asarray(Image.open("cat.png")))
+    assert row.secrets == (exact if score == exact else pytest.approx(score, abs=1))
+
+
+def test_a_decoy_halves_the_room(here):
+    wanted, decoy = chosen(["cat.png"]), chosen(["text.txt"])
+    whole, half = (
+        plan("cover.png", wanted, EXPERIMENTS, wish=Wish(weights="codec_lsb", modulus=12, decoy=one)).rows[0]
+        for one in (None, decoy)
+    )
+    assert 0.48 < half.room / whole.room < 0.5 and half.secrets < whole.secrets
+
+
+@pytest.mark.parametrize(
+    "wish, message",
+    [
+        (Wish(modulus=99), "modulus: must be"),
+        (Wish(least_psnr=40.0), "--least-psnr: only codec_dct"),
+        (Wish(survive=("jpeg:75",), modulus=8), "a modulus: these weights of 'codec_dct' have none"),
+        (Wish(weights="lsb", passphrase=True), "have no key"),
+        (Wish(survive=("jpeg:75",), least_psnr=float("nan")), "from 20 to 60 dB"),
+    ],
+)
+def test_what_hiding_refuses_the_plan_refuses(here, wish, message):
+    with pytest.raises(UserError, match=message):
+        plan("cover.png", chosen(["cat.png"]), EXPERIMENTS, wish=wish)
+
+
+def test_the_cover_is_no_secret_of_a_plan(here):
+    with pytest.raises(UserError, match="is the cover itself"):
+        plan("cover.png", chosen(["cover.png"]), EXPERIMENTS)
+
+
+def _picture(picture, size, name):
+    Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC).save(name)
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "cover, sizes, modulus",
+    [
+        ((256, 256), [(256, 256)] * 9, 12),
+        ((256, 256), [(200, 200)] * 25, 12),
+        ((1000, 700), [(1100, 800), (200, 150), (150, 200)], 8),
+        ((4000, 3000), [(4000, 3000), (300, 200)], 4),
+    ],
+)
+def test_many_and_large_secrets_are_planned_within_1_db(here, cover, sizes, modulus):
+    photos = [chelsea(), astronaut(), coffee()]
+    Image.fromarray(coffee()).resize(cover, Image.Resampling.BICUBIC).save("cover.png")
+    files = [_picture(np.roll(photos[k % 3], 40 * k, 1), size, f"{k}.png") for k, size in enumerate(sizes)]
+    wish = Wish(weights="codec_lsb", modulus=modulus)
+    (row,) = plan("cover.png", chosen(files), EXPERIMENTS, wish=wish).rows
+    stego, secrets = done("codec_lsb", files, modulus=modulus)
+    assert row.stego == pytest.approx(stego, abs=1)
+    assert row.secrets == pytest.approx(secrets, abs=1)
