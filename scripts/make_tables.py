@@ -31,6 +31,7 @@ method and data set are the same; else it has a row of its own. Luma stands besi
 
 With --pages: fill the tables of README.md and docs/ from docs/results/, each between two marks:
   <!-- table: comparison SET NAME... -->                  means with intervals, spread over seeds
+  <!-- table: brief SET NAME... -->                       the same, PSNR alone
   <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME less that of OTHER, in pairs
   <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
   <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each

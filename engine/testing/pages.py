@@ -12,11 +12,11 @@ from PIL.PngImagePlugin import PngInfo
 from data.files import replaced_at_once, write_beside
 from engine.testing.collected import read_set
 from engine.testing.published import Result, compared_parts, read_published
-from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, survival, target
+from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-OF_ROWS = {"comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
+OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
 DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
 
