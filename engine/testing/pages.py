@@ -16,7 +16,8 @@ from engine.testing.tables import Row, brief, comparison, differences, plot, poi
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
+# The kinds of table that take rows alone.
+OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
 DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
 
