@@ -21,6 +21,7 @@ ADAPTERS = {  # by name, files that a checkout of the project has
     "hinet": ("hinet.py", "invblock.py", "modules/Unet_common.py"),
     "invmihnet": ("codes/models/modules/Inv_arch.py", "codes/models/IIH_module.py"),
 }
+PEER = "the authors' code"
 PAUSE = 0.05  # seconds between two calls, in which the threads of the one before come to rest
 
 
@@ -173,6 +174,13 @@ def report(about: dict, timings: Sequence[Timing], rates: dict[str, float]) -> d
         "rates": rates,
         "timings": [asdict(one) | {"median": one.median} for one in timings],
     }
+
+
+def kept_table(file: Path) -> list[str]:
+    """The lines of `markdown` from what `benchmark.py network --json` wrote."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    timings = [Timing(**{key: one[key] for key in Timing.__dataclass_fields__}) for one in kept["timings"]]
+    return markdown(timings, kept["rates"], PEER if "peer" in kept else "fp32").splitlines()
 
 
 def markdown(timings: Sequence[Timing], rates: dict[str, float], baseline: str | None) -> str:

@@ -53,7 +53,8 @@ class Survived:
     """What `seal` found out.
 
     setting, margin: those taken; psnr: of the stego as it is sent [dB, RGB]; good: the aim for it;
-    trials: every attack, each with the errors in its worst code word; payload: its length [bytes].
+    trials: every attack, each with the errors in its worst code word and whether the header came back;
+    payload: its length [bytes].
     """
 
     setting: Setting
@@ -202,13 +203,16 @@ class CodecDCT(KeyedMethod):
         # The survey had other keys, and saw only tiles of a large cover: the stego may be a little below.
         floor = self.least_psnr or (GOOD_PSNR if rung.psnr >= GOOD_PSNR else LEAST_PSNR)
         setting = rung.setting
+        payload, coded_for = b"", -1
         large = any(picture.shape[0] * picture.shape[1] > LARGE for picture in pictures)
         speed = max(6, self.speed) if large else self.speed
         for _ in range(ROUNDS):
             room = content_that_fits(code_room(size, setting), setting.parity) - TAG
-            payload = fitted_payload(
-                pictures, content.note, room, self.codecs, speed, self.progress, content.files
-            )
+            if room != coded_for:
+                payload = fitted_payload(
+                    pictures, content.note, room, self.codecs, speed, self.progress, content.files
+                )
+                coded_for = room
             nonce = new_nonce()
             keys = key.derive(nonce)
             header = sealed_header(setting, len(payload) + TAG, keys, nonce)
@@ -218,7 +222,7 @@ class CodecDCT(KeyedMethod):
             count = words_needed(len(payload) + TAG, setting.parity)
             trials = []
             sent = self._sent(stego)
-            for trial in tried(sent, places, code, count, [Nothing(), *attempts(self.survive)]):
+            for trial in tried(sent, places, code, count, header, [Nothing(), *attempts(self.survive)]):
                 trials.append(trial)
                 if not trial.passed:
                     break
@@ -226,6 +230,8 @@ class CodecDCT(KeyedMethod):
             if found < floor:
                 fewer = max(1, round((floor - found) / DB_A_BIT))
                 setting = replace(setting, bits=max(1, setting.bits - fewer))
+            elif not trials[-1].header:
+                continue  # another nonce makes another header, which may come back
             elif not trials[-1].passed:
                 parity = max(parity_for(trials[-1].worst), setting.parity + 4)
                 setting = replace(setting, parity=min(parity, 254))
@@ -233,10 +239,11 @@ class CodecDCT(KeyedMethod):
                 good = GOOD_PSNR if self.least_psnr is None else self.least_psnr
                 self.report = Survived(setting, rung.margin, found, good, trials, count, len(payload))
                 return stego
+        failed = trials[-1]
+        left = f"{failed.worst} wrong bytes in a code word" if failed.header else "no header"
         raise UserError(
-            f"no setting survives {', '.join(map(described, self.survive))}: with {setting}, "
-            f"{trials[-1].attack} leaves {trials[-1].worst} wrong bytes in a code word; take another cover, "
-            "or promise a better quality"
+            f"no setting survives {', '.join(map(described, self.survive))}: with {setting}, {failed.attack} "
+            f"leaves {left}; take another cover, a larger one, or promise a better quality"
         )
 
     # --- revealing --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from channel.attacks import Attack, send
 from channel.promise import described
 from container.dct import to_blocks
+from container.header import NoPayload
 from container.keys import PUBLIC, new_nonce
 from container.reed_solomon import LONGEST, content_that_fits
 from container.robust import HEADER, MOST_BITS, Places, Received, Setting, code_room, write
@@ -37,31 +38,44 @@ class Rung:
 
 @dataclass(frozen=True)
 class Trial:
-    """An attack that a stego went through: bytes wrong in the worst code word, and how many can be mended."""
+    """An attack that a stego went through: bytes wrong in the worst code word, how many can be mended, and
+    whether the header came back."""
 
     attack: str
     worst: int
     mendable: int
+    header: bool
 
     @property
     def passed(self) -> bool:
-        return self.worst <= USED * self.mendable
+        return self.header and self.worst <= USED * self.mendable
 
 
 def tried(
-    stego: np.ndarray, places: Places, code: bytes, count: int, attacks: Sequence[Attack]
+    stego: np.ndarray, places: Places, code: bytes, count: int, header: bytes, attacks: Sequence[Attack]
 ) -> Iterator[Trial]:
-    """Send a stego through attacks. code: what was written, of `count` words. It is only compared."""
+    """Send a stego through attacks. code, header: what was written, the code in `count` words.
+
+    The code is only compared. The header is decoded: nothing can be revealed without it.
+    """
     mendable = places.setting.parity // 2
     for attack in attacks:
-        wrong = wrong_bytes(send(stego, attack), places, code)
+        received = Received(send(stego, attack))
+        wrong = wrong_bytes(received, places, code)
         worst = max(int(wrong[k::count].sum()) for k in range(count))
-        yield Trial(described(attack), worst, mendable)
+        yield Trial(described(attack), worst, mendable, _has(received, header))
 
 
-def wrong_bytes(received: np.ndarray, places: Places, code: bytes) -> np.ndarray:
+def _has(received: Received, header: bytes) -> bool:
+    try:
+        return received.header() == header
+    except NoPayload:
+        return False
+
+
+def wrong_bytes(received: Received, places: Places, code: bytes) -> np.ndarray:
     """(bytes,) bool: which bytes of a code that was written are read wrong in the picture that arrived."""
-    found, _ = Received(received).code(places, len(code))
+    found, _ = received.code(places, len(code))
     return np.frombuffer(found, np.uint8) != np.frombuffer(code, np.uint8)
 
 
@@ -143,7 +157,7 @@ class Survey:
         found = psnr(self.picture, stego)
         if found < LEAST_PSNR:
             return Rung(setting, margin, found, 0)
-        rate = max(wrong_bytes(send(stego, one), places, code).mean() for one in self.hardest)
+        rate = max(wrong_bytes(Received(send(stego, one)), places, code).mean() for one in self.hardest)
         parity = parity_for(_worst(rate, words=room // LONGEST + 1))
         if parity > MOST_PARITY:
             return Rung(setting, margin, found, 0)

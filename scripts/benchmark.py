@@ -26,6 +26,7 @@ from data.images import list_pictures, read_picture, to_array, to_tensor, write_
 from data.transforms import fit_picture
 from engine.benchmark import (
     ADAPTERS,
+    PEER,
     Contender,
     Peer,
     Timing,
@@ -41,6 +42,7 @@ from engine.build import build_channels, build_network, build_objectives, choose
 from engine.command import Parser, run_command
 from engine.log import device_name, git_commit, machine_name
 from engine.precision import HALF, has, set_precision
+from engine.testing.collected import without_paths
 from engine.training.step import Step
 from errors import UserError
 from metrics.capacity import payload
@@ -48,7 +50,6 @@ from metrics.image import score_pair
 from models import HidingModel
 from options import TrainOptions, load_train
 
-PEER = "the authors' code"
 VARIANTS = {  # of a training step: name -> (precision, channels_last)
     "fp32": ("fp32", False),
     "fp32 channels_last": ("fp32", True),
@@ -97,7 +98,12 @@ network_options.add_argument(
     "--peer", type=Path, metavar="DIR", help="a checkout of the authors' code, timed in its own process"
 )
 network_options.add_argument("--adapter", choices=tuple(ADAPTERS), help="whose code that is")
-network_options.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to this file")
+network_options.add_argument(
+    "--json",
+    type=Path,
+    metavar="FILE",
+    help="write every measurement to this file; absolute paths become DIR/<last name>",
+)
 network_options.add_argument("--compile", action="store_true", help="torch.compile the network in training")
 
 
@@ -203,7 +209,10 @@ def network(arguments: argparse.Namespace) -> None:
     if device.type == "cpu" and not has(device, "bf16"):
         print("\nbf16: not measured, this device has no bfloat16 arithmetic")
     if arguments.json:
-        write_beside(arguments.json, (json.dumps(report(about, timings, rates), indent=1) + "\n").encode())
+        write_beside(
+            arguments.json,
+            (json.dumps(without_paths(report(about, timings, rates)), indent=1) + "\n").encode(),
+        )
 
 
 def measured(

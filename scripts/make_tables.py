@@ -35,10 +35,11 @@ With --pages: fill the tables of README.md and docs/ from docs/results/, each be
   <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME less that of OTHER, in pairs
   <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
   <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each
+  <!-- table: benchmark SET NAME -->                      what benchmark.py network --json has written
   <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
   <!-- end -->
 and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
-_seed_K, and may hold * and ?.""",
+_seed_K, and may hold * and ?. SET may be several sets, separated by commas.""",
     epilog="""examples:
   python scripts/make_tables.py --out tables.md
   python scripts/make_tables.py --experiments experiments scores/hinet

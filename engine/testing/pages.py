@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from data.files import replaced_at_once, write_beside
+from engine.benchmark import kept_table
 from engine.testing.collected import read_set
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
@@ -54,12 +55,15 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     if len(words) < 3:
         raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
     kind, set_name, *names = words
-    runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
+    if kind == "benchmark":
+        return [line for name in names for line in kept_table(results / set_name / f"{name}.json")]
+    there = [run for name in set_name.split(",") for run in read_set(name, results)]
+    runs = {row[0].base: row for row in rows_of(there)}
     if kind == "differences":
         pairs = [tuple(name.split(":")) for name in names]
-        there = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
+        both = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
         missing = [f"{a} less {b}" for a, b in pairs if a not in runs or b not in runs]
-        lines = differences(there) if there else []
+        lines = differences(both) if both else []
     else:
         table = names.pop(0) if kind == "published" else ""
         rows, missing = chosen(runs, names)

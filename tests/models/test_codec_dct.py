@@ -14,7 +14,7 @@ from channel.promise import attempts
 from container.header import ContainerError, Damaged, NoPayload, WrongKey
 from container.keys import PUBLIC, Key, new_nonce
 from container.reed_solomon import encode
-from container.robust import Places, sealed_header, write
+from container.robust import Places, Received, sealed_header, write
 from errors import UserError
 from metrics.image import psnr
 from models import build_model
@@ -160,6 +160,25 @@ def test_chains_and_other_formats(promise):
     secret = net.unseal(stego)[0][0]
     for attack in attempts(net.survive):
         assert torch.equal(net.unseal(tensor(send(array(stego), attack)))[0][0], secret)
+
+
+def test_no_promise_without_the_header(net, monkeypatch):
+    """A header that does not come back is tried again under another nonce, and refused in the end."""
+    whole, calls = Received.header, []
+
+    def lost_at_first(received):
+        calls.append(received)
+        if len(calls) == 1:
+            raise NoPayload("lost")
+        return whole(received)
+
+    monkeypatch.setattr(Received, "header", lost_at_first)
+    net.seal(tensor(COVER), [tensor(SECRET)], KEY)
+    assert len(calls) > 16 == len(net.report.trials) and all(trial.header for trial in net.report.trials)
+
+    monkeypatch.setattr(Received, "header", lambda received: b"another")
+    with pytest.raises(UserError, match="none leaves no header"):
+        net.seal(tensor(COVER), [tensor(SECRET)], KEY)
 
 
 def test_a_cover_that_is_too_small():

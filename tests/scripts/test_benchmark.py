@@ -6,6 +6,8 @@ import re
 import pytest
 import yaml
 
+from engine.benchmark import kept_table
+
 
 @pytest.mark.slow
 def test_scoring(command):
@@ -39,7 +41,9 @@ def test_network(command, train_file, tmp_path):
         assert (ratio, memory) == ("", "-")
     assert re.fullmatch(r"[0-9.]+ .[0-9.]+ to [0-9.]+.", table["training step", "fp32 channels_last"][3])
     assert ("hide", "bf16") in table or "bf16: not measured" in done.stdout
+    assert "\n".join(kept_table(file)) in done.stdout  # what a page shows of it
     measured = json.loads(file.read_text())
+    assert not any(word.startswith("/") for word in measured["command"])
     hide = next(one for one in measured["timings"] if one["operation"] == "hide")
     assert len(hide["seconds"]) == 1 and hide["flops"] > 10**5 and min(measured["rates"].values()) > 10**8
 
