@@ -1,4 +1,4 @@
-"""The one kind of error that a person can mend; any part of the project may raise it."""
+"""The error that a person can mend; any part of the project may raise it."""
 
 
 class UserError(ValueError):

@@ -285,7 +285,7 @@ def label(attack) -> str:
 
 
 def send(picture: np.ndarray, attack: Attack, seed: int = 0) -> np.ndarray:
-    """The picture after the attack. Raises UserError where the attack changed its size."""
+    """The picture after the attack. Raises UserError if the attack changed its size."""
     attacked = attack(picture, seed)
     if attacked.shape != picture.shape:
         sizes = (f"{one.shape[1]} x {one.shape[0]}" for one in (picture, attacked))
@@ -302,7 +302,7 @@ def link_seed(seed: int, k: int) -> int:
 
 
 def is_number(value) -> bool:
-    """Whether it is an int or a float; true and false are none."""
+    """Whether it is an int or a float; true and false do not count."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

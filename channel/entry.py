@@ -36,7 +36,7 @@ class Entry:
         """{"type": "jpeg", "quality": [70, 95], "weight": 2} -> the entry; a list of mappings is a chain.
 
         The weight of a chain stands in its first attack. Raises UserError as `make_attack` does, and for
-        a weight of 0 or less, a weight elsewhere in a chain, and what is no range.
+        a weight of 0 or less, a weight elsewhere in a chain, and a list that is not a range.
         """
         links = [dict(link) for link in ([written] if isinstance(written, Mapping) else written)]
         weight = links[0].pop("weight", 1.0) if links else 1.0
@@ -58,9 +58,9 @@ class Entry:
 
 
 def end_of(name: str, value: Any, end: int) -> Any:
-    """The low (0) or the high (1) end of a range; what is no list is its own end.
+    """The low (0) or the high (1) end of a range; another value is its own end.
 
-    Raises StrengthError for a list that is no range.
+    Raises StrengthError for a list that is not a range.
     """
     if not isinstance(value, list | tuple):
         return value

@@ -1,4 +1,4 @@
-"""What it means to survive: a promise becomes the attacks that a stego has to come through.
+"""What it means to survive: a promise becomes the attacks that a stego must survive.
 
 "jpeg:75" promises that quality and every better one, whichever program writes the file: JPEG_QUALITIES from
 75 up, by Pillow with chroma at half the size (4:2:0) and at full size (4:4:4), and by OpenCV. A chain
@@ -19,7 +19,7 @@ from channel.notation import parse_attack
 from errors import UserError
 
 JPEG_QUALITIES = (75, 80, 85, 90, 95)
-LOWEST = {"jpeg": 30, "webp": 30, "avif": 30}  # qualities below which hiding in what is left is no use
+LOWEST = {"jpeg": 30, "webp": 30, "avif": 30}  # below these qualities too little is left to hide in
 PROGRAMS = ("pillow 4:2:0", "pillow 4:4:4", "opencv")
 
 
@@ -58,7 +58,7 @@ def parse_promises(texts: Sequence[str]) -> tuple[Attack, ...]:
     Raises UserError for anything else that may happen to a picture, and for qualities below LOWEST.
     """
     if not texts:
-        raise UserError("survive: say what the stego shall survive, such as jpeg:75")
+        raise UserError("survive: say what the stego must survive, such as jpeg:75")
     promises = tuple(parse_attack(text) for text in texts)
     for text, promise in zip(texts, promises, strict=True):
         for link in links(promise):
@@ -80,7 +80,7 @@ def links(promise: Attack) -> tuple[Attack, ...]:
 
 
 def attempts(promises: Sequence[Attack]) -> list[Attack]:
-    """All attacks that a stego with these promises has to come through, the hardest first."""
+    """All attacks that a stego with these promises must survive, the hardest first."""
     found = dict.fromkeys(attempt for promise in promises for attempt in _attempts(promise))
     return sorted(found, key=lambda one: sum(_hardness(link) for link in links(one)), reverse=True)
 

@@ -61,7 +61,7 @@ class Drawn:
     def __call__(self, stego: Tensor) -> Tensor:
         """(B,3,H,W) in [0,1] -> the same shape, float32, multiples of 1/255.
 
-        Raises UserError where the attack changed the pictures' size.
+        Raises UserError if the attack changed the pictures' size.
         """
         with torch.autocast(stego.device.type, enabled=False):  # a grey level is finer than bfloat16
             received = to_8_bit(layer(self.attack)(stego.float(), self.seed))

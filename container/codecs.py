@@ -67,9 +67,9 @@ def lossless(picture: np.ndarray) -> bytes:
 
 
 def decode(codec: str, content: bytes, most_pixels: int = LARGEST) -> np.ndarray:
-    """A coded picture -> (h,w,3) uint8. Raises UserError for bytes that are none, or of too many pixels.
+    """A coded picture -> (h,w,3) uint8. Raises UserError for other bytes, and for too many pixels.
 
-    The file's own size is held to `most_pixels` before anything is decoded.
+    The file's own size is checked against `most_pixels` before anything is decoded.
     """
     try:
         with warnings.catch_warnings():
@@ -81,7 +81,7 @@ def decode(codec: str, content: bytes, most_pixels: int = LARGEST) -> np.ndarray
                 return np.array(picture.convert("RGB"))
     except UserError:
         raise
-    except Exception as error:  # decoders meet foreign bytes with nearly every type of exception
+    except Exception as error:  # decoders raise nearly every type of exception for foreign bytes
         raise UserError(f"not a whole {codec} picture") from error
 
 

@@ -1,7 +1,8 @@
 """JPEG's own domain: luma as JFIF defines it, 8x8 blocks from the top left, the orthonormal DCT of each.
 
-What a JPEG encoder rounds are these coefficients, each to a multiple of its entry in a table, so that what is
-written into them with a wider spacing outlives it. Rows and columns beyond a multiple of 8 are left alone.
+What a JPEG encoder rounds are these coefficients, each to a multiple of its entry in a table. What is
+written into them with a wider spacing survives that. Rows and columns beyond a multiple of 8 stay as they
+are.
 """
 
 import numpy as np

@@ -128,8 +128,8 @@ def read_header(
 ) -> Header:
     """Read and check what `write_header` wrote; arguments as there.
 
-    A change to one pixel of the header itself is mended, to tell it from a wrong passphrase; it counts as
-    damage all the same. With `damaged_ok` damage is returned as `changed` instead of raised, unless the
+    A change to one pixel of the header itself is mended, to tell it from a wrong passphrase. It still
+    counts as damage. With `damaged_ok` damage is returned as `changed` instead of raised, unless the
     size is another or the header beyond reading.
 
     Raises NoPayload, WrongKey, OtherWeights, Damaged, or ContainerError for a shaping that is not known.
@@ -215,7 +215,7 @@ def _open(key: Key, clear: bytes, rest: bytes) -> tuple[Subkeys, tuple[bytes, bo
 def _mended(
     content: bytes, accept: Callable[[bytes], bytes | None], longest: int | None = None
 ) -> tuple[bytes, bool] | None:
-    """(what `accept` makes of the content, whether it had to be mended), or None where nothing helps.
+    """(what `accept` makes of the content, whether it had to be mended), or None if nothing helps.
 
     Mended: bits within three neighbouring ones flipped, as a changed pixel does. All are tried, which takes
     milliseconds; a tag of 32 bits or more is not met by chance in so few. Content of more than `longest`
@@ -248,7 +248,7 @@ def _mark(nonce: bytes, version: int) -> bytes:
 
 
 def _version(clear: bytes) -> int | None:
-    """The version that marked clear bytes name; None where they are not marked, or damaged."""
+    """The version that marked clear bytes name; None if they are not marked, or damaged."""
     mark = _mark(clear[:NONCE], 0)
     code = clear[-1] ^ mark[-1]
     marked = hmac.compare_digest(mark[:MARK], clear[NONCE : NONCE + MARK]) and code >> 4 == code & 15

@@ -40,7 +40,7 @@ class Subkeys:
 
 @dataclass(frozen=True)
 class Key:
-    """What a person knows and has: a passphrase, a key file, both, or neither: the public key of everybody.
+    """A passphrase, a key file, or both; with neither, the public key that everybody has.
 
     passphrase: taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was typed
     on. keyfile: the bytes of a file that both sides have. Raises UserError for an empty one of either.
@@ -83,7 +83,7 @@ PUBLIC = Key()
 
 
 def new_nonce() -> bytes:
-    """16 random bytes. Each stego needs its own: a nonce that is used twice gives its secrets away."""
+    """16 random bytes. Each stego needs its own: using one twice gives its secrets away."""
     seeded = _seeded.get()
     return os.urandom(NONCE) if seeded is None else seeded.bytes(NONCE)
 

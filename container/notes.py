@@ -113,7 +113,7 @@ def _unpacked_names(content: bytes, at: int, count: int) -> tuple[list[str], int
 def file_names(names: list[str], count: int, files: Sequence[str] = ()) -> list[str]:
     """Names to write secrets to: `count` PNG files, then those of `files`, which keep their suffix.
 
-    They are those of the note, where they can be had, else secret_01.png and so on. Whoever hid the secrets
+    They are those of the note, if there are any, else secret_01.png and so on. Whoever hid the secrets
     chose the names: what could lead out of the folder, hide a file, or mean something to a shell or terminal
     is taken out, and no two are the same on any file system.
     """

@@ -42,7 +42,7 @@ def code_length(length: int, parity: int) -> int:
 
 
 def content_that_fits(room: int, parity: int) -> int:
-    """The length of the longest content whose code fits into `room` bytes; 0 where none does."""
+    """The length of the longest content whose code fits into `room` bytes; 0 if none does."""
     return max(0, room - parity * -(-room // LONGEST))
 
 
@@ -83,7 +83,7 @@ def decode(code: bytes, length: int, parity: int, trust: np.ndarray | None = Non
 
 
 def _mended(words: list[bytes], lost: list[list[int]], parity: int) -> list[bytes | None]:
-    """Each word mended, None where it cannot be. lost: the places of each word whose bytes do not count.
+    """Each word mended, None if it cannot be. lost: the places of each word whose bytes do not count.
 
     As reedsolo.rs_correct_msg, but for the syndromes of all words at once, which took nearly all of its time.
     """
@@ -100,7 +100,7 @@ def _mended(words: list[bytes], lost: list[list[int]], parity: int) -> list[byte
 
 
 def _corrected(word: bytearray, lost: list[int], syndromes: list[int]) -> bytes | None:
-    """The word with errors and losses mended, by Berlekamp-Massey and Forney; None where it has too many."""
+    """The word with errors and losses mended, by Berlekamp-Massey and Forney; None if it has too many."""
     after, parity = [0, *syndromes], len(syndromes)
     try:
         errors_alone = reedsolo.rs_forney_syndromes(after, lost, len(word))

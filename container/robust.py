@@ -1,8 +1,8 @@
-"""Bytes in a picture's luma that outlive JPEG and the like. docs/robust.md has the format.
+"""Bytes in a picture's luma that survive JPEG and the like. docs/robust.md has the format.
 
 Each 8x8 block carries bits in the coefficients of its DCT that JPEG rounds most finely: a coefficient moves
-to the nearest point of a lattice that its bits have chosen. It is read right as long as what happened on the
-way moved it by less than half the lattice's spacing. A header, much stronger, lies in the lowest coefficients
+to the nearest point of a lattice that its bits have chosen. It is read right if the way moved
+it by less than half the lattice's spacing. A header, much stronger, lies in the lowest coefficients
 of blocks all over the picture and says how the rest is to be read.
 """
 
@@ -285,7 +285,7 @@ class Received:
         return places.read(found, length, self._cut_off)
 
     def header(self) -> bytes:
-        """The header's bytes. Raises NoPayload where there is none."""
+        """The header's bytes. Raises NoPayload if there is no header."""
         nothing = NoPayload(
             "nothing is hidden here, or it was lost: resized, cropped, turned, filtered, or compressed more "
             "strongly than the sender had promised"

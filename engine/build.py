@@ -347,7 +347,7 @@ def _sizes(
     if pictures.dataset is None:
         return pictures.folders, pictures.crop, pictures.resize, pictures.small or "error"
     if pictures.dataset not in PRESETS:
-        raise options.error(f"{key}.dataset", f"'{pictures.dataset}' is none of {', '.join(PRESETS)}")
+        raise options.error(f"{key}.dataset", f"'{pictures.dataset}' is not one of {', '.join(PRESETS)}")
     preset, said = PRESETS[pictures.dataset], pictures.model_fields_set
     return (
         pictures.folders or [getattr(preset, preset_folder)],

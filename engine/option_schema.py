@@ -136,10 +136,10 @@ def argument_notes(constructor: Callable) -> dict[str, str]:
 INTRODUCTION = """\
 # Option files
 
-Every key of the YAML files that `train.py -opt` and `test.py -opt` take. `scripts/make_schema.py` writes
-this page and [options/schema.json](../options/schema.json) from the program's own classes. Each option file
-names the schema in its first line: an editor with a YAML language server, such as VS Code with the extension
-"YAML" by Red Hat, then completes keys, explains them, and marks mistakes as you type.
+Every key of the YAML files for `train.py -opt` and `test.py -opt`. `scripts/make_schema.py` writes this page
+and [options/schema.json](../options/schema.json). Each option file names the schema in its first line. An
+editor with a YAML language server, such as VS Code with Red Hat's extension "YAML", then completes keys,
+explains them, and marks mistakes as you type.
 
     # yaml-language-server: $schema=../schema.json
 

@@ -1,8 +1,7 @@
 """How much was hidden against how much it cost: the Capacity-Distortion Trade-off (docs/capacity.md).
 
-The formula of the paper that speaks of a CDT is not known to this project; what stands here is this
-project's own. D_c is the mean squared error cover/stego, D_s secret/revealed, in grey levels squared
-over all RGB values.
+No paper's formula for a CDT was available: these fields are this project's own. D_c is the mean squared error
+cover/stego, D_s secret/revealed, in grey levels squared over all RGB values.
 """
 
 import math
@@ -16,12 +15,12 @@ from errors import UserError
 from metrics.image import psnr
 
 LARGEST_CHANGE = 255  # grey levels
-# dB at quality 0, 10, .. 100 on 256-pixel photographs; a guess that saves time, nothing depends on it.
+# dB at quality 0, 10, .. 100 on 256-pixel photographs; a guess that only saves time.
 TYPICAL_PSNR = (23.7, 26.9, 29.1, 31.0, 32.8, 34.7, 36.7, 38.1, 39.7, 43.1, 49.4)
 
 
 class Codec(Protocol):
-    """What a payload is measured with; engine/testing hands in the one of container/codecs.py."""
+    """The codec that measures a payload; engine/testing passes the one of container/codecs.py."""
 
     name: str
 
@@ -76,9 +75,9 @@ class Payload:
 def payload(picture: np.ndarray, target: float, codec: Codec) -> Payload:
     """The bits that a real codec needs to deliver a picture at a PSNR of `target` dB (RGB).
 
-    The codec's file of the smallest quality that reaches it, or its lossless one where that is smaller: for
+    The codec's file of the smallest quality that reaches it, or its lossless one if that is smaller: for
     a picture that was revealed exactly (`inf`), above some 50 dB, which no quality reaches, and for drawings.
-    Where a flat picture of the mean colour reaches it, nothing was delivered: 0 bits.
+    If a flat picture of the mean colour reaches it, nothing was delivered: 0 bits.
     picture: (H,W,3) uint8.
     """
     mean = np.broadcast_to(np.round(picture.mean((0, 1))).astype(np.uint8), picture.shape)
@@ -92,7 +91,7 @@ def payload(picture: np.ndarray, target: float, codec: Codec) -> Payload:
 
 
 def _smallest_avif(picture: np.ndarray, target: float, codec: Codec) -> int | None:
-    """Bits of the AVIF of the smallest quality that reaches `target` dB; None where none does."""
+    """Bits of the AVIF of the smallest quality that reaches `target` dB; None if none does."""
     # A bisection that guesses by the typical curve, moved up or down to the last picture encoded: 4
     # encodings on average instead of 7, with the same result.
     low, high, bits, offset = -1, 101, None, 0.0  # too low a quality, and one that is enough
@@ -121,7 +120,7 @@ def cdt_db(num_secrets: float, cover_error: float, secret_error: float) -> float
 def cdt_efficiency(payload_bpp: float, cover_error: float) -> float | None:
     """payload_bpp / C(D_c): the share of what is possible that was used; above 1 asks for an explanation.
 
-    None where nothing was hidden without any change; inf where something was.
+    Without any change to the cover: inf if something was hidden, else None.
     """
     bound = capacity_bound(cover_error)
     if bound == 0:

@@ -1,8 +1,8 @@
 """Scores of a pair of 8-bit pictures, as the field computes them (docs/evaluation.md).
 
-SSIM, MS-SSIM and SCC stand here as their definitions over OpenCV's filters: scikit-image and
-torchmetrics give the same values (the tests hold them to it) in six times the time, which is more
-than a test run takes to read and write its pictures.
+SSIM, MS-SSIM and SCC follow their definitions over OpenCV's filters. scikit-image and torchmetrics give
+the same values (tests compare them) but take six times as long, more than reading and writing the
+pictures of a test.
 """
 
 import cv2
@@ -53,28 +53,28 @@ def luma(a: np.ndarray) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """10 log10(255^2 / mean((a-b)^2)) over all values of the pair, in dB; inf where equal."""
+    """10 log10(255^2 / mean((a-b)^2)) over all values of the pair, in dB; inf if equal."""
     error = mse(a, b)
     return float(10 * np.log10(255.0**2 / error)) if error else float("inf")
 
 
 def mse(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of (a-b)^2, grey levels squared, 0 to 255^2; 0 where equal."""
+    """Mean of (a-b)^2, grey levels squared, 0 to 255^2; 0 if equal."""
     return cv2.norm(a, b, cv2.NORM_L2SQR) / a.size
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> float:
-    """Square root of the mean of (a-b)^2, grey levels; 0 where equal."""
+    """Square root of the mean of (a-b)^2, grey levels; 0 if equal."""
     return float(np.sqrt(mse(a, b)))
 
 
 def mae(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of |a-b|, grey levels; 0 where equal."""
+    """Mean of |a-b|, grey levels; 0 if equal."""
     return cv2.norm(a, b, cv2.NORM_L1) / a.size
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity (Wang et al., 2004), Gaussian window of deviation 1.5, 11 x 11; 1 where equal.
+    """Structural similarity (Wang et al., 2004), Gaussian window of deviation 1.5, 11 x 11; 1 if equal.
 
         SSIM = l * cs,  l = (2 ma mb + c1) / (ma^2 + mb^2 + c1),  cs = (2 vab + c2) / (va + vb + c2)
 
@@ -87,11 +87,11 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Multi-scale structural similarity (Wang, Simoncelli, Bovik, 2003), five scales; 1 where equal.
+    """Multi-scale structural similarity (Wang, Simoncelli, Bovik, 2003), five scales; 1 if equal.
 
         MS-SSIM = cs_1^b1 * cs_2^b2 * ... * ssim_5^b5, each scale half the last by 2 x 2 means
 
-    (H,W,3), values 0 to 255 -> 0 to 1; None where a side is below 176 px, since the last scale then
+    (H,W,3), values 0 to 255 -> 0 to 1; None if a side is below 176 px, since the last scale then
     has no full window. A negative mean counts as 0. As torchmetrics has it: colours are averaged
     within a scale, and the last scale's mean is taken over the whole picture, mirrored at the border.
     """
@@ -217,5 +217,5 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def residual(a: np.ndarray, b: np.ndarray, gain: float = AMPLIFY) -> np.ndarray:
-    """What differs, to be looked at: |a - b| x gain, clipped; uint8 pictures of one shape -> uint8."""
+    """The difference, for looking at: |a - b| x gain, clipped; uint8 pictures of one shape -> uint8."""
     return np.clip(np.abs(a.astype(int) - b.astype(int)) * gain, 0, 255).astype(np.uint8)

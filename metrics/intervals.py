@@ -14,7 +14,7 @@ SHARE = 0.95
 def mean_interval(values: ArrayLike, groups: ArrayLike) -> list[float] | None:
     """The 95 % interval of a mean, [low, high]; None for values of fewer than 5 groups.
 
-    values (n,), the unit of which the interval has; groups (n,): which group each value belongs to.
+    values (n,), in the unit that the interval then has; groups (n,): which group each value belongs to.
     Percentile bootstrap (B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13):
     2,000 times as many groups are drawn as there are, with replacement and with all their values, by a
     generator of seed 0; low and high are the 2.5 % and 97.5 % quantiles of the 2,000 means. Equal values
@@ -42,8 +42,8 @@ def paired_difference(
 ) -> tuple[float, list[float] | None]:
     """(the mean of first - second, its 95 % interval) of two methods on the same pictures.
 
-    first, second (n,): value k of both is of the same picture. Pairs of which one is infinite are left out;
-    nan where none is left. Between pictures values differ far more than between methods on one picture: so
+    first, second (n,): value k of both is of the same picture. Pairs with an infinite value are left out;
+    nan if no pair is left. Between pictures values differ far more than between methods on one picture: so
     the interval of the difference is much narrower than those of the two means. Raises UserError for
     another number of values.
     """

@@ -21,11 +21,11 @@ EMPTY = 128  # grey level that fills the places of secrets that were not given
 
 @dataclass
 class Hidden:
-    """What one training pass through sender, channel and receiver gives.
+    """The result of one training pass through sender, channel and receiver.
 
     stego (B,3,H,W): as it was sent, on the grid of 8-bit values in [0,1], before the channel;
     revealed (B,N,3,H,W): from what came through the channel, not clamped;
-    parts: what the method's objective needs besides, by name (for SMILENet mosaic, mosaic_revealed,
+    parts: what else the method's objective needs, by name (for SMILENet mosaic, mosaic_revealed,
     z_mosaic, z_embed).
     """
 
@@ -40,16 +40,16 @@ class HidingModel(nn.Module):
     num_secrets     N, how many secrets one cover takes
     patch_multiple  (rows, cols): training patches must be multiples of these
     smallest        (H, W): the smallest cover that the method can use, in pixels
-    figure_columns  in how many columns figures show the secrets; 0: as near to a square as can be
+    figure_columns  in how many columns figures show the secrets; 0: as near to a square as possible
     Objective       the class of its training objective (models/losses.py)
-    geometry        what the objective has to know of the network, its positional arguments: (rows, cols)
+    geometry        what the objective must know about the network, as its positional arguments: (rows, cols)
     grey            True: covers, secrets and stegos are grey, that is of three equal channels
     trainable       False: it has no parameters, its name stands for weights
     critic          a network that is trained against the method, or None. forward uses it and gives what it
                     said in `parts`; the objective makes a loss for each of the two
     critic_hides    True: the sender needs the critic, so it is part of the weights
     room            bytes of memory that hide and reveal may count on; None: unknown
-    progress        True: hide and reveal show on stderr how far they are, where that takes long
+    progress        True: hide and reveal show progress on stderr if that takes long
     sender_type, receiver_type
                     what the inside of the sub-networks is computed in at hide and at reveal: bfloat16,
                     float16, or None for float32 (engine/precision.py sets them)
@@ -72,7 +72,7 @@ class HidingModel(nn.Module):
     geometry: tuple = ()
     grey: bool = False
     trainable: bool = True
-    critic: nn.Module | None  # no default here: it would hide the module of this name
+    critic: nn.Module | None  # no default: it would hide the module of this name
     critic_hides: bool = False
     room: int | None = None
     progress: bool = False
@@ -100,7 +100,7 @@ class HidingModel(nn.Module):
     def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
         """Hide pictures: cover (B,3,H,W) and 1 to N secrets (B,n,3,H,W), uint8 -> stego (B,3,H,W) uint8.
 
-        Secrets have the cover's size. Where fewer than N are given, the rest are mid-grey. Raises
+        Secrets have the cover's size. If fewer than N are given, the rest are mid-grey. Raises
         UserError for wrong shapes, types, too many secrets, and a cover below `smallest`. A keyed
         method hides under the public key.
         """
@@ -195,7 +195,7 @@ def check_between(**given: tuple[int, int, int]) -> None:
 def deployed(model: HidingModel, inner: torch.dtype | None) -> Iterator[None]:
     """Evaluation mode, full float32 (or `inner`) and fixed algorithms: the same result, run after run.
 
-    A network that is being trained is in training mode again afterwards.
+    It restores training mode at the end.
     """
     training = model.training
     model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter

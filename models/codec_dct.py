@@ -1,4 +1,4 @@
-"""Coded pictures in JPEG's own domain: what is hidden outlives the compression that the sender names."""
+"""Coded pictures in JPEG's own domain: the secrets survive the compression that the sender names."""
 
 import math
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ from models.survival import (
     tried,
 )
 
-OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # what a stego that is sent as JPEG is written with
+OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # how a stego is written that is sent as JPEG
 DECENT = 0.1  # bits a pixel of the secrets: for as many, the stego's PSNR may fall to LEAST_PSNR
-ROUNDS = 6  # in which a setting that just failed is mended before it is given up
-LARGE = 2_000_000  # pixels of a secret from which on AVIF is written faster
+ROUNDS = 6  # attempts to mend a setting that just failed
+LARGE = 2_000_000  # pixels: larger secrets are written as AVIF at a faster speed
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class CodecDCT(KeyedMethod):
     def surveyed(self, cover: np.ndarray, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
         """What hiding in a cover (H,W,3) uint8 begins with: the setting, its stego's PSNR, and what fits.
 
-        sizes: (height, width) of each picture. Raises UserError where too little survives.
+        sizes: (height, width) of each picture. Raises UserError if too little survives.
         """
         return self._rung(Survey(cover, hardest(self.survive), self._qualities(), self._sent), sizes, files)
 
@@ -177,13 +177,13 @@ class CodecDCT(KeyedMethod):
         return OWN_JPEG(stego) if self.sent_as_jpeg else stego
 
     def _qualities(self) -> list[int]:
-        """Of the tables that the lattice may follow: the strongest JPEG's; the flat one for WebP and AVIF."""
+        """The tables that the lattice may follow: the strongest JPEG's, or the flat one for WebP and AVIF."""
         all_links = [link for promise in self.survive for link in links(promise)]
         jpeg = [link.quality for link in all_links if isinstance(link, Jpeg)]
         return [min(jpeg)] if len(jpeg) == len(all_links) else [0, min([75, *jpeg])]
 
     def _rung(self, survey: Survey, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
-        """The setting to take. Raises UserError, and says what would help, where none survives."""
+        """The setting to take. Raises UserError, which says what would help, if none survives."""
         exact, count = sum(len(file.content) for file in files), len(sizes) + len(files)
         least = TAG + 200 + 100 * count + exact
         decent = max(least, exact + DECENT / 8 * sum(height * width for height, width in sizes))
@@ -206,10 +206,10 @@ class CodecDCT(KeyedMethod):
         return best
 
     def _written(self, cover: np.ndarray, content: Content, key: Key, rung: Rung) -> np.ndarray:
-        """The stego, tried. Its setting has more parity where the survey expected too little."""
+        """The stego, tried. Its setting gets more parity if the survey expected too little."""
         pictures = [_to_array(secret) for secret in content.secrets]
         size = cover.shape[0], cover.shape[1]
-        # The survey had other keys, and of a large cover only tiles: the stego may come out a little below.
+        # The survey had other keys, and saw only tiles of a large cover: the stego may be a little below.
         floor = self.least_psnr or (GOOD_PSNR if rung.psnr >= GOOD_PSNR else LEAST_PSNR)
         setting = rung.setting
         payload, coded_for = b"", -1

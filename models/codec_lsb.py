@@ -1,4 +1,4 @@
-"""Coded pictures as base-M digits: what any learned method is measured against."""
+"""Coded pictures as base-M digits: the yardstick for learned methods."""
 
 import math
 import struct
@@ -42,7 +42,7 @@ class CodecLSB(KeyedMethod):
 
     Arguments:
         num_secrets  N, how many secrets `hide` and `reveal` have; `seal` takes 1 to 255
-        modulus      M, 2 to 32; the stego says which, so that reveal needs not know
+        modulus      M, 2 to 32; the stego says which, so reveal need not be told
         shaping      states of the trellis that shapes the changes: 0 (plain), 8, 64 or 256; null: 64, or 0 if
                      M is odd; the stego says it too
         payload      bits a pixel of the cover that are hidden at most, above 0; null: as many as fit

@@ -47,9 +47,9 @@ class AttentiveDense(nn.Module):
 
 
 class ImportanceMap(nn.Module):
-    """The IM module: what is easy and hard to hide where, from (cover, secret, stego) (B,3,H,W) each.
+    """The IM module: where hiding is easy and where it is hard, from (cover, secret, stego) (B,3,H,W) each.
 
-    -> (B,3,H,W). A fresh one gives zeros: the stage that it guides then hides unguided.
+    -> (B,3,H,W). A fresh one gives zeros, so its stage hides without a guide.
     """
 
     def __init__(self, width: int, growth: int):
@@ -110,12 +110,12 @@ class HidingStage(nn.Module):
 
 
 class DeepMIHObjective(Objective):
-    """DeepMIH's loss, with means per value in the place of sums; every stage counts alike.
+    """DeepMIH's loss, with means per value instead of sums; every stage counts alike.
 
         L = 1/N sum_k  lc |stego_k - cover|^2 + lf |LL(stego_k) - LL(cover)|^2 + lr |revealed_k - secret_k|^2
 
-    stego_k carries secrets 1 to k; the last one is the stego, on the grid of 8-bit values. A common factor
-    apart the terms weigh as much as the released code's sums. Identical pictures give 0.
+    stego_k carries secrets 1 to k; the last one is the stego, on the grid of 8-bit values. Except for a
+    common factor, the terms weigh as much as the released code's sums. Identical pictures give 0.
 
     Arguments (weights, dimensionless; defaults are the released code's):
         imperceptibility  lc

@@ -11,11 +11,11 @@ from models.losses import Losses, Objective, low_band, squared, weighted
 
 
 class HiNetObjective(Objective):
-    """HiNet's loss (eq. 3 to 6), with means per value in the place of sums.
+    """HiNet's loss (eq. 3 to 6), with means per value instead of sums.
 
         L = lc |stego - cover|^2 + lr |revealed - secret|^2 + lf |LL(stego) - LL(cover)|^2
 
-    A common factor apart the three weigh as much as the paper's sums: `low_band` is the sum over the LL
+    Except for a common factor, the three weigh as much as the paper's sums: `low_band` is the sum over the LL
     band divided by the number of values of the picture. Identical pictures give 0. The paper trains with
     lf = 0 first and adds it later: two phases of an option file, the first with `low_frequency: 0.0`.
 

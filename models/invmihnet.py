@@ -86,7 +86,7 @@ class IIR(nn.Module):
 
 
 class InvMIHNetObjective(Objective):
-    """InvMIHNet's loss (eq. 3), with means per value in the place of sums, in three stages.
+    """InvMIHNet's loss (eq. 3), with means per value instead of sums, in three stages.
 
         L = l1 |revealed - secrets|                     reveal
           + l2 |mosaic - bicubic(secrets)|^2            small_pictures
@@ -133,7 +133,7 @@ class InvMIHNetObjective(Objective):
         super().__init__()
         self.rows, self.cols = rows, cols
         if stage not in STAGES:
-            raise UserError(f"stage: '{stage}' is none of {', '.join(STAGES)}")
+            raise UserError(f"stage: '{stage}' is not one of {', '.join(STAGES)}")
         self.reveal, self.distance = reveal, distance_called(distance)
         self.small_pictures, self.mosaic_recovery = small_pictures, mosaic_recovery
         self.imperceptibility, self.low_frequency = imperceptibility, low_frequency

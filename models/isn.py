@@ -40,7 +40,7 @@ class ISN(HidingModel):
     at N = 4 are those of 8 blocks.
 
     Different from the paper: stego is rounded to 8 bits in training too, with the gradient of `quantize`;
-    the loss is that of stego and secrets alone, as means per value. Its code was not to be had to compare
+    the loss is that of stego and secrets alone, as means per value. Its code was not available to compare
     with. Ours: growth, clamp and the slope of 0.2, which are those of the invertible
     rescaling network (Xiao et al., ECCV 2020) that the blocks are taken from, and z = 0.
     """

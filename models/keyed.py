@@ -30,8 +30,8 @@ class KeyedMethod(HidingModel):
 
     own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
     takes_files     True: `seal` takes files beside pictures, which come back byte for byte
-    bytes_a_pixel   about how much a pixel of the cover holds, where secrets have sizes of their own
-    most_secrets    how many secrets `seal` takes, where that is not num_secrets
+    bytes_a_pixel   about how much a pixel of the cover holds, if secrets have their own sizes
+    most_secrets    how many secrets `seal` takes, if that is not num_secrets
     modulus         M, grey levels: how coarsely `seal` moves the cover's samples
     fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
 
@@ -66,7 +66,7 @@ class KeyedMethod(HidingModel):
         return torch.stack([self.seal(c, list(s)) for c, s in zip(cover, secrets, strict=True)])
 
     def reveal(self, stego: Tensor) -> Tensor:
-        """As `HidingModel.reveal`. Raises ContainerError where a stego does not open or was changed."""
+        """As `HidingModel.reveal`. Raises ContainerError if a stego does not open or was changed."""
         self._check_picture("stego", stego, any_size=self.own_sizes)
         return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
 
@@ -84,7 +84,7 @@ class KeyedMethod(HidingModel):
 
         note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
         something is hidden. files: for methods that take them, each counts as a secret. Two stegos of the
-        same pictures are never alike. Raises UserError as `hide` does, and where there is too little room.
+        same pictures always differ. Raises UserError as `hide` does, and where there is too little room.
         """
         self._check_picture("cover", cover[None], any_size=self.own_sizes)
         most = self.most_secrets or self.num_secrets

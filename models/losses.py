@@ -38,10 +38,10 @@ def weighted(measured: dict[str, Tensor], weights: Mapping[str, float]) -> Losse
 
 
 class Objective(nn.Module):
-    """What a method minimises. It is made as `method.Objective(*method.geometry, **weights)`.
+    """The training objective of a method. It is made as `method.Objective(*method.geometry, **weights)`.
 
-    A subclass takes what it has to know of the network (rows, cols) as positional-only arguments, and its
-    weights by name, which an option file may set. `forward_arguments` are keyword arguments that it asks the
+    A subclass takes facts about the network (rows, cols) as positional-only arguments, and its weights by
+    name, which an option file may set. `forward_arguments` are keyword arguments that it asks the
     method's forward for.
     """
 
@@ -67,12 +67,12 @@ def losses_of(
 
 
 def squared(x: Tensor, y: Tensor) -> Tensor:
-    """Mean of (x - y)^2 over all values; 0 where equal."""
+    """Mean of (x - y)^2 over all values; 0 if equal."""
     return F.mse_loss(x, y)
 
 
 def charbonnier(x: Tensor, y: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Mean of sqrt((x - y)^2 + eps^2) - eps, an L1 that is smooth at 0 (Charbonnier, 1994); 0 where equal."""
+    """Mean of sqrt((x - y)^2 + eps^2) - eps, an L1 that is smooth at 0 (Charbonnier, 1994); 0 if equal."""
     return (torch.sqrt((x - y) ** 2 + epsilon**2) - epsilon).mean()
 
 
@@ -82,12 +82,12 @@ DISTANCES = {"l1": F.l1_loss, "l2": squared, "charbonnier": charbonnier}
 def distance_called(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """The distance of an option file: l1, l2 or charbonnier. Raises UserError for another name."""
     if name not in DISTANCES:
-        raise UserError(f"distance: '{name}' is none of {', '.join(DISTANCES)}")
+        raise UserError(f"distance: '{name}' is not one of {', '.join(DISTANCES)}")
     return DISTANCES[name]
 
 
 def low_band(stego: Tensor, cover: Tensor) -> Tensor:
-    """Mean of (LL(stego) - LL(cover))^2 of the one-level Haar transform (HiNet eq. 5); 0 where equal.
+    """Mean of (LL(stego) - LL(cover))^2 of the one-level Haar transform (HiNet eq. 5); 0 if equal.
 
     (B,3,H,W) twice -> scalar. Divided by 4, since LL is twice the local mean: so it reads in the
     same units as the squared error of the pictures. An odd last row or column is left out.
@@ -97,7 +97,7 @@ def low_band(stego: Tensor, cover: Tensor) -> Tensor:
 
 
 class PairObjective(Objective):
-    """The loss of the methods that hide and reveal and ask for nothing else (Baluja 2017, eq. 1).
+    """The loss of methods that only hide and reveal (Baluja 2017, eq. 1).
 
         L = lc |stego - cover|^2 + beta |revealed - secrets|^2
 
@@ -183,7 +183,7 @@ class UnifiedObjective(Objective):
 
 
 class LatticeObjective(Objective):
-    """SMILENet-L's objective: nothing but the secrets, since the lattice fixes what the stego costs.
+    """SMILENet-L's objective: the secrets alone, because the lattice fixes the stego's error.
 
         L = ls rho(revealed - secrets) + lo |max(|A x| - 1, 0)|^2
 

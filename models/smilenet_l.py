@@ -23,9 +23,9 @@ class SMILENetL(KeyedMethod):
                                                                                                  |
         secrets^ <-- T^-1 <-- SDE <-- ICDM^-1 (z = 0) <-- mosaic^ <-- residues - dither <------ stego
 
-    T, SIS, ICDM and SDE are SMILENet's (models/layers/mosaic_network.py). In IMSE's place stands arithmetic:
-    the mosaic arrives with the same small noise whatever the cover is, so the networks see no cover. Under a
-    passphrase the stego gives nothing of the secrets away.
+    T, SIS, ICDM and SDE are SMILENet's (models/layers/mosaic_network.py). Arithmetic replaces IMSE: the
+    mosaic arrives with the same small noise whatever the cover is, so the networks see no cover. Under a
+    passphrase the stego tells nothing about the secrets.
 
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
@@ -37,10 +37,10 @@ class SMILENetL(KeyedMethod):
         z_std         0: what ICDM drops is replaced by zeros; above: by Gaussian noise of this deviation,
                       fixed at reveal
         modulus       M of the lattice, 2 to 64 grey levels: the stego's squared error is (M^2 + 2) / 12
-                      without shaping. The stego says which, so the sender may take another than the one
-                      trained with
+                      without shaping. The stego says which, so the sender may choose another one than in
+                      training
         shaping       states of the trellis that shapes the deployed stego's changes: 0 (plain), 8, 64, 256;
-                      null: 64, or 0 if M is odd. The sender's too: nothing that is trained depends on it
+                      null: 64, or 0 if M is odd. The sender chooses it too: training does not depend on it
 
     Sizes: secrets are cropped to multiples of m and n within the even part of the cover; up to m rows (n
     columns) at a secret's lower (right) edge come back as copies of the last one revealed. There is no exact

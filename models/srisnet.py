@@ -145,7 +145,7 @@ class SRISNet(HidingModel):
             ("critic", critic, CRITICS),
         ):
             if value not in known:
-                raise UserError(f"{name}: '{value}' is none of {', '.join(known)}")
+                raise UserError(f"{name}: '{value}' is not one of {', '.join(known)}")
         self.num_secrets, self.fold, self.levels, self.grey = num_secrets, fold, levels, grey
         self.progression, self.critic_says = progression, critic
         self.critic_hides = critic == "gate"

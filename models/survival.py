@@ -1,4 +1,4 @@
-"""Which setting survives: codec_dct's sender tries what it promises before it promises it."""
+"""Which setting survives: codec_dct's sender tries a promise before it makes it."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -80,7 +80,7 @@ def wrong_bytes(received: Received, places: Places, code: bytes) -> np.ndarray:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """(H,W,3) uint8, twice -> dB over RGB; inf where they are equal. metrics.image computes it alike."""
+    """(H,W,3) uint8, twice -> dB over RGB; inf if they are equal. metrics.image computes it alike."""
     error = cv2.norm(a, b, cv2.NORM_L2SQR) / a.size
     return float(10 * np.log10(255.0**2 / error)) if error else math.inf
 
@@ -113,7 +113,7 @@ class Survey:
         self._measured = lru_cache(maxsize=None)(self._measure)
 
     def best(self, least_psnr: float) -> Rung | None:
-        """The rung with most room of those with this PSNR and more; None where nothing survives."""
+        """The rung with most room of those with this PSNR and more; None if nothing survives."""
         best: Rung | None = None
         for quality in self.qualities:
             found: Rung | None = None

@@ -18,8 +18,8 @@ PUBLIC_DITHER = bytes(32)  # a key that everybody has: the dither is there for i
 class Thumbnails(HidingModel):
     """Each secret is shrunk, hidden as it is, and enlarged again. Nothing is trained.
 
-    This project's own trivial baseline for methods that hide a mosaic: what a network has learned is what
-    it reveals beyond this.
+    This project's own trivial baseline for methods that hide a mosaic: a network has learned what it reveals
+    beyond this.
 
         secrets (B,N,3,H,W) -- Lanczos to (H/rows, W/cols), tiled -- each to [margin, 1 - margin] -|
                                                                                                    |-- stego

@@ -1,4 +1,4 @@
-"""Option files: YAML -> typed options, with errors that name the file, the line and the cure."""
+"""Option files: YAML -> typed options, with errors that name the file, the line and the remedy."""
 
 import inspect
 import os
@@ -59,7 +59,7 @@ def check_arguments(
 ) -> dict[str, Any]:
     """The arguments that `section` of the option file gives to `constructor`, checked.
 
-    They are held against the names, annotations and defaults in the constructor's signature.
+    They are checked against the names, annotations and defaults in the constructor's signature.
     section: dotted key of the arguments, such as "network" or "train.phases.0.loss".
     arguments: plain values, as the option file gave them.
     Returns the given arguments only, in the annotated types (a list becomes a tuple).

@@ -1,6 +1,6 @@
-"""What an option file may say: every key, its type, its default, its meaning and [unit].
+"""The keys of an option file: type, default, meaning and [unit] of each.
 
-A field's `title`, where there is one, is its type in words for the error texts.
+A field's `title`, if there is one, is its type in words for the error texts.
 """
 
 from dataclasses import dataclass, field

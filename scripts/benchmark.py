@@ -95,14 +95,14 @@ network_options.add_argument(
 )
 network_options.add_argument("--no-train", action="store_true", help="only hide and reveal")
 network_options.add_argument(
-    "--peer", type=Path, metavar="DIR", help="a checkout of the authors' code, timed in a process of its own"
+    "--peer", type=Path, metavar="DIR", help="a checkout of the authors' code, timed in its own process"
 )
 network_options.add_argument("--adapter", choices=tuple(ADAPTERS), help="whose code that is")
 network_options.add_argument(
     "--json",
     type=Path,
     metavar="FILE",
-    help="write all that was measured there; absolute paths become DIR/<last name>",
+    help="write every measurement to this file; absolute paths become DIR/<last name>",
 )
 network_options.add_argument("--compile", action="store_true", help="torch.compile the network in training")
 
@@ -156,12 +156,12 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
 
 
 def noisy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """At some 38 dB, as a stego is."""
+    """With noise of about 38 dB, like a stego."""
     return np.clip(picture + rng.normal(0, 3.2, picture.shape), 0, 255).astype(np.uint8)
 
 
 def clocked(function: Callable, *arguments) -> np.ndarray:
-    """Seconds of wall-clock and of CPU time (2,); the latter is the less troubled by a busy machine."""
+    """Seconds of wall-clock and of CPU time (2,); a busy machine troubles the latter less."""
     start = np.array([time.perf_counter(), time.process_time()])
     function(*arguments)
     return np.array([time.perf_counter(), time.process_time()]) - start

@@ -17,8 +17,8 @@ from engine.testing.collected import RESULTS, collect, result_folders, write_run
 PARSER = Parser(
     "collect.py",
     description="""\
-Write what docs/results keeps of results folders: means with their intervals, PSNR of every pair, command,
-commit, seed, machine, and the training's validations. Absolute paths become DIR/<last name>. Then
+Copy the figures of results folders into docs/results: means with their intervals, PSNR of every pair,
+command, commit, seed, machine, and the training's validations. Absolute paths become DIR/<last name>. Then
 `python scripts/make_tables.py --pages` puts them into the pages.""",
     epilog="""examples:
   python scripts/collect.py --set imagenet650 experiments/compare

@@ -36,7 +36,7 @@ Train the small option files for an equal number of minutes each, test them thro
 OUT/table.md and OUT/plot.png: means with 95 % intervals over the pictures, spread over the seeds, and
 differences in pairs on the same pictures. codec_lsb and thumbnails, which are not trained, stand beside them
 for each modulus. With --validate, the table also says after how many minutes 36 / 28 dB were reached. What
-OUT holds already is not done again; an interrupted run is taken up.""",
+OUT holds already is not done again; an interrupted run continues.""",
     epilog="""A NAME may carry changes of its training file; such a run is called after them:
 smilenet_4_nano,network.sde_blocks=0 is in the folder and the table smilenet_4_nano_sde_blocks_0.
 
@@ -76,7 +76,7 @@ PARSER.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or
 
 def main(arguments: argparse.Namespace) -> None:
     names = arguments.names or sorted(path.stem for path in (ROOT / "options/train").glob("*_nano.yml"))
-    # All that can be a mistake of the caller comes first, before anything is written.
+    # All mistakes of the caller are found first, before anything is written.
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: expected 1 or more")
     variants = [(variant, seed) for variant in names for seed in range(arguments.seeds)]
@@ -178,7 +178,7 @@ def test_options(variant: str, seed: int, arguments: argparse.Namespace) -> Test
 
 
 def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> Run:
-    """Train and test one option file, as far as that is not done."""
+    """Train and test one option file, unless that is done."""
     data_set = set_name(test.data.test[0])
     results = out / name / "results" / data_set
     if not (results / "metrics.json").exists():

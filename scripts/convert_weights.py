@@ -43,7 +43,7 @@ HAAR = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1,
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors or .pth/.pt file by name, without what a checkpoint holds besides."""
+    """All tensors of a .safetensors or .pth/.pt file by name, without the rest of a checkpoint."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".safetensors":
@@ -122,7 +122,7 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
     }
     if tuple(shapes) not in known:
         raise UserError(
-            f"decompositions of shapes {shapes} are those of no InvMIHNet (4, 6, 8, 9, 16 secrets)"
+            f"decompositions of shapes {shapes} do not belong to an InvMIHNet (4, 6, 8, 9, 16 secrets)"
         )
     if len(set(counts)) != 1:
         raise UserError(f"steps of {counts} coupling blocks; expected the same number in each")
@@ -132,13 +132,13 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
 def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tuple[HidingModel, dict]:
     """The authors' tensors -> (our model with these weights, the arguments it was built with).
 
-    Of an InvMIHNet IIR or IIH alone is taken too; the other part stays fresh.
-    Raises UserError where tensors are missing, unknown, of another method or of other shapes.
+    IIR or IIH of an InvMIHNet alone is taken too; the other part stays fresh.
+    Raises UserError if tensors are missing, unknown, of another method or of other shapes.
     """
     known = (HIDING, RESCALING)
     foreign = [name for name in tensors if not any(pattern.fullmatch(name) for pattern in known)]
     if foreign:
-        raise UserError(f"'{foreign[0]}' is no tensor of HiNet or InvMIHNet ({len(foreign)} such)")
+        raise UserError(f"'{foreign[0]}' is not a tensor of HiNet or InvMIHNet ({len(foreign)} such)")
     hiding = hiding_blocks(tensors)
     rescaling = any(RESCALING.fullmatch(name) for name in tensors)
     blocks = len({name.split(".")[1] for name in hiding})

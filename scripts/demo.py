@@ -14,8 +14,8 @@ from errors import UserError
 PARSER = Parser(
     "demo.py",
     description="Serve a page on 127.0.0.1 that hides and reveals as hide.py and reveal.py do with codec_lsb "
-    "and codec_dct. It needs the extra `demo` (make demo installs it). Ctrl-C ends it, and with it all that "
-    "was uploaded.",
+    "and codec_dct. It needs the extra `demo` (make demo installs it). Ctrl-C ends it and deletes all "
+    "uploads.",
 )
 PARSER.add_argument("--port", type=int, help="where to listen; default: the first free one from 7860 on")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Estimate what a training takes in memory and time, and write it into the heads of option files."""
+"""Estimate the memory and time of a training, and write them into the heads of option files."""
 
 import argparse
 import re
@@ -22,15 +22,15 @@ from models.losses import losses_of
 from options import TrainOptions, load_train
 
 STATES = {"adam": 4, "muon": 3}  # floats a parameter: itself, its gradient, the optimiser's
-WORKING = 1.25  # times what is kept for the backward pass: what is alive beside it
-GPU, CORE = 1e13, 4e10  # multiply-adds and additions a second that trainings here are reckoned with
+WORKING = 1.25  # factor on the tensors kept for the backward pass, for all others
+GPU, CORE = 1e13, 4e10  # floating-point operations a second that the estimates assume
 MARK = "# Estimated: "
 
 PARSER = Parser(
     prog="estimate.py",
     description="Count the floating-point operations and the tensors kept of one step of an option "
-    "file, without computing it (torch's fake tensors), and write into the file's head what the training "
-    "takes. Memory is without the pictures' and PyTorch's own; time is at 10 TFLOP/s for the papers' files "
+    "file, without computing it (torch's fake tensors), and write the result into the file's "
+    "head. Memory is without the pictures' and PyTorch's own; time is at 10 TFLOP/s for the papers' files "
     "(a GPU), and at 40 GFLOP/s for the small ones (one core of a server).",
     epilog="example:\n  python scripts/estimate.py options/train/*.yml",
 )
@@ -108,7 +108,7 @@ def _make_fake(part: torch.nn.Module, mode: FakeTensorMode) -> None:
 
 
 def with_line(text: str, line: str) -> str:
-    """An option file's text with this line at the end of its head, in the place of an earlier one."""
+    """An option file's text with this line at the end of its head, instead of an earlier one."""
     text = re.sub(rf"^{re.escape(MARK)}.*\n", "", text, flags=re.MULTILINE)
     head = "".join(takewhile(lambda one: one.startswith("#"), text.splitlines(keepends=True)))
     return f"{head}{line}\n{text[len(head) :]}"

@@ -41,7 +41,7 @@ PARSER.add_argument("--cover", required=True, metavar="DIR", help="the covers: a
 PARSER.add_argument("--stego", required=True, metavar="DIR", help="the stegos, one for each cover")
 PARSER.add_argument("--secret", metavar="DIR", help="the secrets, N for each cover")
 PARSER.add_argument("--revealed", metavar="DIR", help="what was revealed, one for each secret")
-PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write, a new one")
+PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the scores")
 PARSER.add_argument("--force", action="store_true", help="replace the results that are in --out already")
 PARSER.add_argument("--name", default="unknown", metavar="METHOD", help="the method's name, for tables")
 PARSER.add_argument(
@@ -59,12 +59,12 @@ def main(arguments: argparse.Namespace) -> None:
     out, inputs = arguments.out, (arguments.cover, arguments.stego, arguments.secret, arguments.revealed)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not (out / "metrics.json").is_file():
-            raise UserError(f"{out}: is there already, and holds no results that could be replaced")
+            raise UserError(f"{out}: exists and holds no results that could be replaced")
         if not arguments.force:
-            raise UserError(f"{out}: holds results already; --force replaces them")
+            raise UserError(f"{out}: holds results; --force replaces them")
     for folder in filter(None, inputs):
         if Path(folder).resolve().is_relative_to(out.resolve()):
-            raise UserError(f"{folder}: lies in {out}, which is to be written; choose another --out")
+            raise UserError(f"{folder}: lies in {out}, the folder to write; choose another --out")
     if arguments.save_images < 0:
         raise UserError(f"--save-images {arguments.save_images}: expected 0 or more")
     log_to()

@@ -17,7 +17,7 @@ PARSER = Parser(
     description="Write OUT/sender.onnx (cover (1,3,H,W) and secrets (1,N,3,H,W) -> stego (1,3,H,W), uint8) "
     "and OUT/receiver.onnx (stego -> secrets), for pictures of one size. Both are run by onnxruntime on a "
     "group of pictures before they get their names, and may differ from PyTorch by one grey level at most. "
-    "Methods with a key cannot be exported: their encryption is no network. It needs the extra `onnx`.",
+    "Methods with a key cannot be exported: their encryption is not a network. It needs the extra `onnx`.",
     epilog="example:\n  python scripts/export_onnx.py --weights smilenet_4_nano --size 256 256 --out onnx",
 )
 PARSER.add_argument(
@@ -98,7 +98,7 @@ def parts(model):
 
 
 def plain_weights(model) -> None:
-    """Make weights that are computed from others plain tensors of the same values, in place.
+    """Turn computed weights into plain tensors of the same values, in place.
 
     ONNX has no operator for what keeps a rotation orthonormal.
     """
@@ -135,7 +135,7 @@ def export(part, given: tuple, target: Path) -> None:
 
 
 def largest_difference(file: Path, given: tuple, expected) -> int:
-    """By how many grey levels onnxruntime differs at most. Raises UserError where that is more than one."""
+    """The largest difference of onnxruntime [grey levels]. Raises UserError if it exceeds one."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

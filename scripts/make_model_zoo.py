@@ -24,10 +24,10 @@ PARSER = Parser(
 INTRODUCTION = """\
 # The shipped networks
 
-They come with the checkout, in [experiments/pretrained](../experiments/pretrained). `hide.py --weights NAME`
-hides with one of them, `--set train.start_from=NAME` starts a training from it. `codec_lsb` and `codec_dct`
-need no weights. `scripts/make_model_zoo.py` writes this page from the networks' cards, which say more: the
-training, the machine, what detectors find. Where several sets of pictures were scored, each has a row.
+`hide.py --weights NAME` hides with one of them. `--set train.start_from=NAME` starts a training from it. They
+come with the checkout, in [experiments/pretrained](../experiments/pretrained). Their cards have more: the
+training, the machine, what detectors find. Each set of pictures has a row. `scripts/make_model_zoo.py` writes
+this page from the cards.
 """
 HEAD = """\
 | name | network | pictures | stego dB | revealed dB | file | weights may be used for |

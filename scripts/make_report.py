@@ -14,8 +14,8 @@ from engine.command import Parser, run_command
 
 PARSER = Parser(
     "make_report.py",
-    description="Write report.html into folders that test.py or scripts/evaluate.py wrote, from what "
-    "lies there now: a security.json and roc*.png of scripts/steganalysis.py are shown too.",
+    description="Write report.html into folders that test.py or scripts/evaluate.py wrote, from their "
+    "present content: a security.json and roc*.png of scripts/steganalysis.py are shown too.",
     epilog="""examples:
   python scripts/make_report.py experiments/quickstart/results/samples
   python scripts/make_report.py experiments/*/results/*""",

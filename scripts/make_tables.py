@@ -1,7 +1,7 @@
 """The tables and plots of the pages, from results that are kept as data and from what the papers print.
 
-Run from the checkout: `python scripts/make_tables.py --help`. What the papers say stands in
-scripts/published.yml, what was measured here in docs/results/ (by scripts/collect.py) and in the
+Run from the checkout: `python scripts/make_tables.py --help`. The papers' figures are in
+scripts/published.yml, ours in docs/results/ (by scripts/collect.py) and in the
 metrics.json of results folders. Exit code 0: done; 2: a file or a page that does not fit, which one line on
 stderr explains; 1: anything else.
 """
@@ -26,11 +26,12 @@ PARSER = Parser(
     description="""\
 Write the papers' tables with this project's figures beside them, as Markdown: first all results of this
 project, then table by table what was published (scripts/published.yml, quoted digit by digit) and what was
-measured here with the same number of secrets. A figure of ours stands beside a published one only where
+measured here with the same number of secrets. A figure of ours stands beside a published one only if
 method and data set are the same; else it has a row of its own. Luma stands beside luma.
 
 With --pages: fill the tables of README.md and docs/ from docs/results/, each between two marks:
   <!-- table: comparison SET NAME... -->                  means with intervals, spread over seeds
+  <!-- table: brief SET NAME... -->                       the same, PSNR alone
   <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME less that of OTHER, in pairs
   <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
   <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each
@@ -38,7 +39,7 @@ With --pages: fill the tables of README.md and docs/ from docs/results/, each be
   <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
   <!-- end -->
 and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
-_seed_K, and may hold * and ?.""",
+_seed_K, and may hold * and ?. SET may be several sets, separated by commas.""",
     epilog="""examples:
   python scripts/make_tables.py --out tables.md
   python scripts/make_tables.py --experiments experiments scores/hinet
@@ -53,7 +54,7 @@ PARSER.add_argument(
     metavar="DIR",
     help="where results are looked for, as */results/*/metrics.json (default: %(default)s)",
 )
-PARSER.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
+PARSER.add_argument("--out", type=Path, metavar="FILE", help="write to this file, not to the terminal")
 
 
 PARSER.add_argument("--pages", action="store_true", help="fill the tables and draw the plots of the pages")

@@ -68,7 +68,7 @@ def published() -> list[tuple[str, int, float, float]]:
     """(method and data set, N, stego dB, revealed dB) of every published method that names both."""
     found = []
     for table in read_published()["tables"]:
-        # Not attacks and steganalysis, and no studies of a network's parts.
+        # Without attacks, steganalysis and studies of a network's parts.
         if "cover/stego" not in table["parts"] or table.get("ours") == "none":
             continue
         at = table["columns"].index("psnr")

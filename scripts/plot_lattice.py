@@ -28,14 +28,14 @@ from metrics.capacity import capacity_bound
 from options import Network, load_test
 
 MODULI = range(6, 21, 2)
-CODED = (4, *MODULI, 24, 32)  # wider, for the bound lies beyond what M digits carry at the same stego
+CODED = (4, *MODULI, 24, 32)  # wider: the bound lies beyond what M digits carry at the same stego
 
 PARSER = Parser(
     "plot_lattice.py",
     description="""\
 Hide by each network with every even modulus from 6 to 20 and by codec_lsb with the same, through PNG
 files, and draw revealed over stego PSNR. The bound is codec_lsb's, if it carried all bits that a stego of
-that error can carry. What --out-runs holds already is not done again. Prints the numbers as Markdown.""",
+that error can carry. Results in --out-runs are not measured again. Prints the numbers as Markdown.""",
     epilog="""examples:
   python scripts/plot_lattice.py --test DIR
   python scripts/plot_lattice.py --test DIR smilenet_l_4 --out l_4.png""",

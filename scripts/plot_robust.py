@@ -35,9 +35,9 @@ COLOURS = ["#882255", "#cc3311", "#ee7733", "#009988", "#4477aa", "#aa4499"]
 PARSER = Parser(
     "plot_robust.py",
     description="""\
-Hide one picture in another with codec_dct, for each JPEG quality that is to be survived and each PSNR that
-the stego shall have; send the stego through Pillow's JPEG of that quality; reveal. Do the same with trained
-networks, which hide as many pictures as they were made for. Prints a Markdown table.""",
+Hide one picture in another with codec_dct, for each JPEG quality to survive and each PSNR of the stego;
+send the stego through Pillow's JPEG of that quality; reveal. Do the same with trained networks, which hide
+as many pictures as they were made for. Prints a Markdown table.""",
     epilog="example:\n  python scripts/plot_robust.py --pictures datasets/ImageNet/test --count 20",
 )
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/robust.png", metavar="FILE.png")
@@ -73,7 +73,7 @@ class Point(NamedTuple):
 def main(arguments: argparse.Namespace) -> None:
     networks = {name: load_model(name)[0] for name in arguments.networks}
     if keyed := [name for name, model in networks.items() if isinstance(model, KeyedMethod)]:
-        raise UserError(f"--networks {keyed[0]}: a keyed method reveals nothing once its stego has changed")
+        raise UserError(f"--networks {keyed[0]}: a keyed method reveals nothing of a changed stego")
     files = list_pictures(arguments.pictures)[: 2 * arguments.count]
     if len(files) < 2 * arguments.count or arguments.count < 1:
         raise UserError(f"{arguments.pictures}: {arguments.count} covers need twice as many pictures")
@@ -128,7 +128,7 @@ def by_network(
 
 
 def measured(pairs: list[tuple[np.ndarray, np.ndarray]], quality: int, least: float) -> Point | None:
-    """One point of the plot; None where no cover has room."""
+    """One point of the plot; None if no cover has room."""
     model = CodecDCT(survive=[f"jpeg:{quality}"], least_psnr=least)
     scores = []
     for cover, secret in pairs:

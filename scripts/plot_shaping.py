@@ -31,8 +31,8 @@ PARSER = Parser(
     "plot_shaping.py",
     description="""\
 Embed random digits into every sample of the pictures, for every even modulus from 4 to 20, plain and with
-each trellis, and draw the stego's PSNR over the payload. Above the bound no 8-bit stego lies
-(docs/capacity.md). Prints the numbers as a Markdown table.""",
+each trellis, and draw the stego's PSNR over the payload. No 8-bit stego lies above the
+bound (docs/capacity.md). Prints the numbers as a Markdown table.""",
     epilog="""examples:
   python scripts/plot_shaping.py
   python scripts/plot_shaping.py --pictures datasets/ImageNet/test --count 5""",

@@ -13,11 +13,12 @@ from data.files import replaced_at_once, write_beside
 from engine.benchmark import kept_table
 from engine.testing.collected import read_set
 from engine.testing.published import Result, compared_parts, read_published
-from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, survival, target
+from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-OF_ROWS = {"comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
+# The kinds of table that take rows alone.
+OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
 DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
 
@@ -56,12 +57,13 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     kind, set_name, *names = words
     if kind == "benchmark":
         return [line for name in names for line in kept_table(results / set_name / f"{name}.json")]
-    runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
+    there = [run for name in set_name.split(",") for run in read_set(name, results)]
+    runs = {row[0].base: row for row in rows_of(there)}
     if kind == "differences":
         pairs = [tuple(name.split(":")) for name in names]
-        there = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
+        both = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
         missing = [f"{a} less {b}" for a, b in pairs if a not in runs or b not in runs]
-        lines = differences(there) if there else []
+        lines = differences(both) if both else []
     else:
         table = names.pop(0) if kind == "published" else ""
         rows, missing = chosen(runs, names)

@@ -78,6 +78,19 @@ def comparison(rows: Sequence[Row]) -> list[str]:
     return markdown(COLUMNS, lines)
 
 
+def brief(rows: Sequence[Row]) -> list[str]:
+    """One row a method, with PSNR alone: stego and revealed, each with its interval over the pictures."""
+    lines = []
+    for row in rows:
+        arguments = row[0]["arguments"]
+        name = f"{row[0]['method']} {label(row)}" if "survive" in arguments else label(row)
+        cells = [name, str(row[0]["num_secrets"])]
+        for kind in KINDS:
+            cells.append(f"{number(score(row, kind))} ({between(interval(row, kind))})")
+        lines.append(cells)
+    return markdown(("method", "secrets", "stego dB (95 %)", "revealed dB (95 %)"), lines)
+
+
 def spread(row: Row) -> str:
     """The highest less the lowest mean of the seeds, stego / revealed."""
     if len(row) == 1:

@@ -21,7 +21,7 @@ class CouplingBlock(nn.Module):
 
     `block(a, b, c) -> (a', b')`, `block.inverse(a', b', c) -> (a, b)`. All of (B,.,h,w), same h and
     w. Law: inverse(*block(a, b, c), c) == (a, b) to rounding, for any weights and any condition c,
-    as long as both directions are given the same one.
+    if both directions get the same one.
 
     affine_a: `a` is scaled too, by a fourth sub-network (DeepMIH): a' = a * exp(s(psi(b | c))) + phi(b | c).
     """

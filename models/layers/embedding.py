@@ -29,7 +29,7 @@ class GLEM(nn.Module):
     def __init__(self, width: int, branches: str = "both", assisted: bool = True, scored: bool = False):
         super().__init__()
         if branches not in BRANCHES:
-            raise UserError(f"glem: '{branches}' is none of {', '.join(BRANCHES)}")
+            raise UserError(f"glem: '{branches}' is not one of {', '.join(BRANCHES)}")
         narrow = max(4, width // 4)
         self.local = self._branch(width, narrow) if branches != "global" else None
         self.whole = self._branch(width, narrow) if branches != "local" else None

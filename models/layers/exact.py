@@ -10,7 +10,7 @@ import torch
 def exact_arithmetic() -> Iterator[None]:
     """No TF32 or bfloat16 in convolutions and matrix products, no choice of algorithm by timing.
 
-    The settings of before are back afterwards. torch has two interfaces to these; the newer one
+    It restores the earlier settings at the end. torch has two interfaces to these; the newer one
     (fp32_precision) may be used whichever of them the program around uses, the older one may not.
     """
     backends = torch.backends

@@ -30,7 +30,7 @@ def pack(batch: int, parts: Sequence[Tensor]) -> Tensor:
 
 
 def unpack(z: Tensor, batch: int, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """The inverse of `pack`, given the shapes of its parts. Raises UserError where z does not fit them."""
+    """The inverse of `pack`, given the shapes of its parts. Raises UserError if z does not fit them."""
     lengths = [math.prod(shape) // batch for shape in shapes]
     if z.shape != (batch, sum(lengths)):
         raise UserError(f"z: expected {(batch, sum(lengths))} for this stego, got {tuple(z.shape)}")

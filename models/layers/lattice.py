@@ -58,7 +58,7 @@ class Companding(nn.Module):
 
 
 def margin(modulus: float) -> float:
-    """How near to 0 and 1 a mosaic value may come: half a grey level, and a hair for the arithmetic."""
+    """How near a mosaic value may come to 0 and 1: half a grey level, and a hair for the arithmetic."""
     return 0.5 / modulus + 1e-3
 
 

@@ -104,7 +104,7 @@ class MosaicNetwork(nn.Module):
         return tiled_size(picture, self.rows, self.cols)
 
     def condition(self, cover: Tensor) -> Tensor | None:
-        """Features (B*N,condition,h/m,w/n) of the cover tile under a secret; None where it sees no cover."""
+        """Features (B*N,condition,h/m,w/n) of the cover tile under a secret; None if it sees no cover."""
         encoder = self.encoder
         if encoder is None:
             return None

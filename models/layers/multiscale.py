@@ -15,7 +15,7 @@ BLOCKS, FUSIONS = ("msib", "plain"), ("sfm", "add", "concat")
 def conv(
     inputs: int, outputs: int, side: int, stride: int = 1, dilation: int = 1, scale: float = 1.0
 ) -> nn.Conv2d:
-    """A convolution that keeps the size, or halves it (rounded up) by a stride of 2.
+    """A convolution that keeps the size, or halves it (rounded up) with a stride of 2.
 
     scale: of its first weights, times those that keep the variance through a LeakyReLU (He et al., 2015).
     """
@@ -51,7 +51,7 @@ class MSIB(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Two 3x3 convolutions and a skip, in the place of an `MSIB`: (B,C,H,W) -> the same shape."""
+    """Two 3x3 convolutions and a skip, instead of an `MSIB`: (B,C,H,W) -> the same shape."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -81,7 +81,7 @@ class SFM(nn.Module):
 
 
 class Add(nn.Module):
-    """The sum of two features, in the place of an `SFM`."""
+    """The sum of two features, instead of an `SFM`."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -91,7 +91,7 @@ class Add(nn.Module):
 
 
 class Concat(nn.Module):
-    """Two features side by side, brought to C channels by a 1x1 convolution, in the place of an `SFM`."""
+    """Two features side by side, brought to C channels by a 1x1 convolution, instead of an `SFM`."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -104,14 +104,14 @@ class Concat(nn.Module):
 def block_called(name: str) -> type[nn.Module]:
     """msib or plain. Raises UserError for another name."""
     if name not in BLOCKS:
-        raise UserError(f"block: '{name}' is none of {', '.join(BLOCKS)}")
+        raise UserError(f"block: '{name}' is not one of {', '.join(BLOCKS)}")
     return MSIB if name == "msib" else PlainBlock
 
 
 def fusion_called(name: str) -> type[nn.Module]:
     """sfm, add or concat. Raises UserError for another name."""
     if name not in FUSIONS:
-        raise UserError(f"fusion: '{name}' is none of {', '.join(FUSIONS)}")
+        raise UserError(f"fusion: '{name}' is not one of {', '.join(FUSIONS)}")
     return {"sfm": SFM, "add": Add, "concat": Concat}[name]
 
 

@@ -8,7 +8,7 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt & Adelson's kernel w
 
 
 def decompose(x: Tensor, levels: int) -> list[Tensor]:
-    """(B,C,H,W) -> `levels` bands, the finest first; the last one is what is low.
+    """(B,C,H,W) -> `levels` bands, the finest first; the last one holds the low frequencies.
 
         G_0 = x,   G_(k+1) = down(G_k),   L_k = G_k - up(G_(k+1)),   bands = L_0, L_1, .., G_(levels-1)
 
@@ -35,7 +35,7 @@ def compose(bands: list[Tensor]) -> Tensor:
 def down(x: Tensor) -> Tensor:
     """Low-passed by the 5x5 binomial kernel, every second value: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
 
-    The border is continued by copies of the last values.
+    Copies of the last values continue the border.
     """
     channels = x.shape[1]
     weights = torch.tensor(BINOMIAL, dtype=x.dtype, device=x.device)

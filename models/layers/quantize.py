@@ -15,9 +15,9 @@ def quantize(x: Tensor) -> Tensor:
     """Clamp to [0,1] and round to multiples of 1/255; the gradient passes, but never outwards.
 
     Forward: what an 8-bit file keeps of x. Backward: the identity (straight-through, Bengio et al., 2013),
-    beyond the clamp too, so that values that left the range can be pulled back; only what would push
-    those further out is dropped. That gradient promises an effect which the clamp undoes: on blown-out
-    covers SMILENet's latents grew under it until the training exploded (docs/log.md).
+    beyond the clamp too, so that values outside the range can be pulled back. Only the part that would
+    push them further out is dropped: the clamp undoes its effect. On blown-out covers it made SMILENet's
+    latents grow until the training exploded (docs/log.md).
     """
     return to_8_bit(x)
 
@@ -32,7 +32,7 @@ def transmit(stego: Tensor, channel: Channel | None) -> tuple[Tensor, Tensor]:
 
 
 def finite(x: Tensor) -> Tensor:
-    """x itself. Raises NotFinite where a value is NaN or infinite: as 8-bit pictures these would be black."""
+    """x itself. Raises NotFinite if a value is NaN or infinite: as 8-bit pictures these would be black."""
     if not torch.isfinite(x).all():
         raise NotFinite("the network gave NaN or infinite values: its weights are broken, use others")
     return x

@@ -13,7 +13,7 @@ DEVIATION = 1.5  # px, of the window
 
 
 def ms_ssim(x: Tensor, y: Tensor, scales: int = 3, window: int = 7) -> Tensor:
-    """Multi-scale structural similarity (Z. Wang, E. Simoncelli, A. Bovik, 2003) of a batch; 1 where equal.
+    """Multi-scale structural similarity (Z. Wang, E. Simoncelli, A. Bovik, 2003) of a batch; 1 if equal.
 
         MS-SSIM = cs_1^b1 * .. * cs_(n-1)^b(n-1) * ssim_n^bn, each scale half the last by 2 x 2 means
 

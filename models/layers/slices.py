@@ -1,4 +1,4 @@
-"""Many secrets, worked on a few at a time: 25 large pictures then need the memory of a few."""
+"""Work on many secrets, a few at a time: 25 large pictures then need the memory of a few."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Slices:
     """How hide and reveal cut their work.
 
     room: bytes of memory that are free; None: unknown. A slice takes half of it at most, but always holds
-    one secret. progress: show on stderr how far it is, and how long it will take.
+    one secret. progress: show progress and the time left on stderr.
     """
 
     room: int | None = None
@@ -41,7 +41,7 @@ class Slices:
         with tqdm(total=count, desc=what, unit="secret", disable=not self.progress, leave=False) as bar:
             for k in range(0, count, step):
                 part = function(slice(k, k + step))
-                if done is None:  # written to in place: joining parts at the end would need all of them twice
+                if done is None:  # filled in place: joining parts at the end would need twice the memory
                     done = part.new_empty(count, *part.shape[1:])
                 done[k : k + step] = part
                 bar.update(len(part))

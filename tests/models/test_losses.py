@@ -77,7 +77,7 @@ def test_readable_mosaic_ends():
 
 
 def test_unknown_distance():
-    with pytest.raises(ValueError, match="'l3' is none of l1, l2, charbonnier"):
+    with pytest.raises(ValueError, match="'l3' is not one of l1, l2, charbonnier"):
         UnifiedObjective(2, 2, distance="l3")
 
 

@@ -253,7 +253,7 @@ def test_wrong_files(tmp_path, monkeypatch):
         ("hinet", ["code.pt"], "not only data"),
         ("hinet", ["none.pt"], "no tensors by name"),
         ("hinet", ["list.pt"], "no tensors by name"),
-        ("hinet", ["other.pt"], "'conv.weight' is no tensor of HiNet or InvMIHNet"),
+        ("hinet", ["other.pt"], "'conv.weight' is not a tensor of HiNet or InvMIHNet"),
         ("hinet", ["iir.pth"], "expected HiNet's blocks .model.inv.., found InvMIHNet's rescaling net"),
         ("hinet", ["holes.pt"], "do not make a hinet"),
         ("hinet", ["shapes.pt"], "do not make a hinet"),

@@ -6,6 +6,7 @@ import pytest
 
 from engine.testing.collected import Run, difference
 from engine.testing.tables import (
+    brief,
     comparison,
     differences,
     plot,
@@ -49,6 +50,17 @@ def test_seeds_are_one_row_with_their_spread(runs):
     row = dict(zip(cells(lines[0]), cells(lines[3]), strict=True))
     assert row["stego dB"] == "31.50" and row["revealed dB"] == "27.05"
     assert row["seeds"] == "2" and row["spread dB"] == "1.00 / 2.00"
+
+
+def test_a_brief_table_has_psnr_alone(runs, make_run):
+    robust = make_run("dct", 36.8, 29.4, secrets=1, training=None, arguments={"survive": ["jpeg:75"]})
+    lines = brief(rows_of([*runs, robust]))
+    assert cells(lines[0]) == ["method", "secrets", "stego dB (95 %)", "revealed dB (95 %)"]
+    ends = [runs[0][kind]["psnr_rgb_interval"] for kind in ("cover_stego", "secret_revealed")]
+    told = [f"{low:.2f} to {high:.2f}" for low, high in ends]
+    assert f"| isn_4 | 4 | 30.00 ({told[0]}) | 25.05 ({told[1]}) |" in lines
+    names = [cells(line)[0] for line in lines[2:]]
+    assert names[0] == "hinet_1" and f"{robust['method']} jpeg:75" in names
 
 
 def test_intervals_stand_beside_their_means(runs):
