@@ -23,7 +23,7 @@ from models.codec_lsb import CodecLSB
 SAMPLED = 1_000_000  # pixels of all secrets that are coded for a plan; more are sampled
 TILE = 128  # px, side of the squares that are taken of a larger secret
 CROP, CROPS = 256, 2  # px and how many: what networks are tried on
-GAUGED = 6  # how many tiles say what slow coding is worth: 0.1 dB for some pictures, 2 for others
+GAUGED = 4  # how many secrets say what slow coding is worth: 0.1 dB for some pictures, 2 for others
 SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
 
 # The measured AUC of SPAM features on stegos of this mean squared error (docs/steganalysis.md).
@@ -128,22 +128,16 @@ def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
 
 
 def _gain_of_slow(model: CodecLSB | CodecDCT, load: Load, slow: list[bool], room: int) -> float:
-    """By how much slow coding is better in so many bytes [dB], tried on tiles of the secrets it is for."""
+    """By how much slow coding is better in so many bytes [dB], tried on some of the secrets it is for."""
     own = [k for k, one in enumerate(slow) if one]
     own = [own[place] for place in sorted(set(_evenly(len(own) - 1, min(GAUGED, len(own)))))]
-    tiles = [_middle(load.parts[k]) for k in own]
+    tiles = [_squares(load.parts[k], min(1.0, 4 * TILE**2 / load.coded[k])) for k in own]
     times = sum(load.pixels) / sum(tile.shape[0] * tile.shape[1] for tile in tiles)
     means = []
     for speed in (QUICK, model.speed):
         errors, _ = expected_errors(tiles, [times] * len(tiles), room, model.codecs, speed)
         means.append(float(np.mean([_psnr(error) for error in errors if error] or [0.0])))
     return means[1] - means[0] if all(means) else 0.0
-
-
-def _middle(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture (h,w,3), at most a tile."""
-    top, left = (max(0, side - TILE) // 2 for side in picture.shape[:2])
-    return picture[top : top + TILE, left : left + TILE]
 
 
 def in_samples(
