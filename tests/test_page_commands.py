@@ -149,7 +149,7 @@ def checkout(tmp_path_factory) -> Path:
     for k in range(3):
         write(f"holiday/{k}.jpg", k, 80, 100)
         write(f"recipes/{k}.png", k + 1, 40, 40)
-    for k in range(12):
+    for k in range(16):  # as many pairs as the rich detector needs
         write(f"covers/{k}.png", k, 128, 128)
     for k in range(30):
         write(f"pictures/{k:02}.png", k, 256, 256)
