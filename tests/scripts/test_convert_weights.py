@@ -259,7 +259,7 @@ def test_wrong_files(tmp_path, monkeypatch):
         ("hinet", ["shapes.pt"], "do not make a hinet"),
         ("hinet", ["hinet.pt", "iir.pth"], "too many"),
         ("invmihnet", ["hinet.pt", "hinet.pt"], "was in the other file already"),
-        ("invmihnet", ["five.pth", "hinet.pt"], "those of no InvMIHNet"),
+        ("invmihnet", ["five.pth", "hinet.pt"], "do not belong to an InvMIHNet"),
         ("invmihnet", ["haar.pth", "hinet.pt"], "not the Haar transform"),
     ]:
         with pytest.raises(ValueError, match=message):
