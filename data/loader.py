@@ -4,6 +4,8 @@ Training item i depends on the seed and on i alone. So a run gives the same pict
 of workers, and one that was interrupted goes on exactly where it stopped, by starting at that item.
 """
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,9 +149,19 @@ def training_loader(
 
 
 def _start_worker(worker: int) -> None:
-    # Ctrl-C reaches all processes: the main one decides what becomes of it, and ends the workers.
+    # Ctrl-C, or a SIGTERM to the group, reaches all processes: the main one decides what becomes of it,
+    # and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Else Python would send them a SIGTERM, which they ignore, and wait for them for ever."""
+    for process in multiprocessing.active_children():
+        if getattr(process, "_target", None) is torch.utils.data._utils.worker._worker_loop:
+            process.kill()
 
 
 class EvaluationGroups(Dataset):
