@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from container.header import FINGERPRINT
 from data.files import replaced_at_once, sha256, write_beside
-from engine.log import EXPERIMENTS, logger
+from engine.log import EXPERIMENTS
 from errors import NotFinite, UserError
 from models import MODELS, HidingModel, KeyedMethod, build_model
 
@@ -353,17 +353,16 @@ def _keep_as(path: Path, kept: Path) -> None:
             shutil.copyfile(path, part)
 
 
-def load_newest(path: Path) -> dict:
-    """The state at `path`, or where that is damaged or gone, the one before it, which the log says."""
+def load_newest(path: Path) -> tuple[dict, str | None]:
+    """The state at `path` and None; or where it is damaged, the one before it and a line that says so."""
     previous = path.with_name(PREVIOUS)
     try:
-        return load_state(path)
+        return load_state(path), None
     except UserError as error:
         if not previous.exists():
             raise
         state = load_state(previous)
-        logger.warning(f"{error}; went on with the one before it, {previous.name}, of step {state['step']}")
-        return state
+        return state, f"{error}; went on with the one before it, {PREVIOUS}, of step {state['step']}"
 
 
 def load_state(path: Path) -> dict:

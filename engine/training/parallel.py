@@ -79,11 +79,9 @@ def random_states() -> dict:
 
 
 def restore_random(saved: dict, seed: int) -> None:
-    """Go on where this process was. One that was not there then begins anew, which the log says."""
+    """Go on where this process was. One that was not there then begins anew."""
     states = [saved["random"], *saved.get("random_others", [])]
     if processes.rank() < len(states):
         set_random_state(states[processes.rank()])
     else:
         seed_process(seed, saved["step"])
-    if len(states) != processes.size():
-        logger.info(f"resumed with another number of processes: {len(states)} -> {processes.size()}")

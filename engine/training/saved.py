@@ -11,6 +11,7 @@ from engine import processes
 from engine.checkpoint import load_newest, save_state, weights_file
 from engine.log import git_commit
 from engine.training.parallel import random_states, restore_random
+from engine.training.run_folder import changes
 from engine.training.trend import Trend
 from errors import UserError
 from options import dump
@@ -41,16 +42,27 @@ def save(run: "Trainer", name: str) -> None:
             write_beside(folder / f"{name}.safetensors", weights)
 
 
-def restore_from(run: "Trainer", file: Path) -> dict:
-    """Go on from a saved state, which the first process reads for all of them; the state."""
+def restore_from(run: "Trainer", file: Path) -> list[str]:
+    """Go on from a saved state, which the first process reads for all of them.
+
+    Returns lines for the log: what is not as it was when it was saved.
+    """
     saved: dict = {}
+    fallen_back = None
     with processes.together():
         if processes.is_first():
-            saved = load_newest(file)
+            saved, fallen_back = load_newest(file)
     saved = processes.from_first(saved)
     with processes.together():
         restore(run, saved, file)
-    return saved
+    lines = [] if fallen_back is None else [fallen_back]
+    for change in changes(saved["options"], dump(run.options)):
+        unused = " (not used: the run has begun)" if change.startswith("train.start_from:") else ""
+        lines.append(f"resumed with another {change}{unused}")
+    before = 1 + len(saved.get("random_others", []))
+    if before != processes.size():
+        lines.append(f"resumed with another number of processes: {before} -> {processes.size()}")
+    return lines
 
 
 def state_of(run: "Trainer") -> dict:

@@ -27,7 +27,7 @@ from engine.training.pace import Pace
 from engine.training.parallel import seed_process
 from engine.training.prepare import on_all, prepare
 from engine.training.profiling import profiled
-from engine.training.run_folder import changes, open_run, record_validation, started_by
+from engine.training.run_folder import open_run, record_validation, started_by
 from engine.training.saved import restore_from, save
 from engine.training.schedule import phase_at, position, rate_at
 from engine.training.step import CRITIC, NORM, TOTAL, Step
@@ -87,15 +87,16 @@ class Trainer:
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
         self.best_phase = 0  # in which that was
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
+        self.broken = 0  # pictures that could not be read, as far as was told
         self.trend = Trend()
         self.phase: int | None = None
         self.waiting: list[Waiting] = []
         self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
         self.lock = ExitStack()
         seed_process(options.seed)
-        saved = None
+        lines = [parts.started] if parts.started else []
         if resume:
-            saved = restore_from(self, self.run / "checkpoints" / "last.state")
+            lines += restore_from(self, self.run / "checkpoints" / "last.state")
         env = environment(self.device) | {"processes": processes.size(), "launch": processes.launch()}
         about = {"options.yml": dump(self.options), "env.json": json.dumps(env, indent=2) + "\n"}
         archived = None
@@ -107,12 +108,8 @@ class Trainer:
                 silence()
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived}")
-        if parts.started:
-            logger.info(parts.started)
-        if saved is not None:
-            for change in changes(saved["options"], dump(self.options)):
-                unused = " (not used: the run has begun)" if change.startswith("train.start_from:") else ""
-                logger.info(f"resumed with another {change}{unused}")
+        for line in lines:
+            logger.info(line)
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -285,6 +282,7 @@ class Trainer:
     def _log(self, board: Board) -> str:
         """Write the means of the steps since the last time; the loss, for the bar."""
         window, self.window = self.window, []
+        self._tell_broken()
         pace = self.pace.read()
         (waiting,) = processes.largest(pace.waiting)  # the others wait for the process that waited longest
         pace = pace._replace(waiting=waiting)
@@ -304,6 +302,15 @@ class Trainer:
         text = "  ".join(f"{name} {value:.3g}" for name, value in means.items())
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}  {pace}")
         return f"{means[TOTAL]:.3g}"
+
+    def _tell_broken(self) -> None:
+        """Name the latest picture that could not be read, and count all, when there are more of them."""
+        told = processes.gathered(self.groups.broken.read())
+        count = sum(number for number, _ in told)
+        if count > self.broken:
+            self.broken = count
+            latest = next(text for number, text in told if number)
+            logger.info(f"step {self.step}: {count} pictures could not be read and were left out: {latest}")
 
     def _validate(self, board: Board, groups: EvaluationGroups) -> None:
         try:
