@@ -158,7 +158,7 @@ def test_nan_and_a_spike_leave_no_trace(trainer):
 
 @pytest.mark.slow
 def test_a_hinet_that_explodes_without_the_guard_completes_with_it(trainer, monkeypatch):
-    network = {"type": "hinet", "blocks": 4, "growth": 8}
+    network = {"type": "hinet", "num_blocks": 4, "growth": 8}
     settings = dict(
         network=network,
         steps=400,
