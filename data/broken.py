@@ -1,6 +1,7 @@
 """Pictures that could not be read in training: counted over all loader processes, the latest one named."""
 
 import multiprocessing
+from typing import Any
 
 LONGEST = 400  # bytes of the text that is kept
 
@@ -10,7 +11,7 @@ class BrokenPictures:
 
     def __init__(self) -> None:
         self._count = multiprocessing.Value("q", 0)
-        self._text = multiprocessing.Array("c", LONGEST)
+        self._text: Any = multiprocessing.Array("c", LONGEST)  # typeshed does not know its `value`
 
     def add(self, text: str) -> None:
         """text: begins with the picture's path."""
