@@ -19,6 +19,7 @@ PARSER = Parser(
   python train.py -opt options/train/quickstart.yml
   python train.py -opt options/train/smilenet_25.yml --set data.train.folder=/data/DIV2K
   python train.py -opt options/train/smilenet_25.yml --resume
+  torchrun --nproc_per_node=8 train.py -opt options/train/smilenet_25.yml     # docs/scale.md
   tensorboard --logdir experiments
 
 Ctrl-C (or SIGTERM) finishes the step, saves and exits; --resume goes on to the same weights that
@@ -72,13 +73,15 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.profile < 0:
         raise UserError(f"--profile {arguments.profile}: expected a number of steps, 1 or more")
     options = load_train(arguments.opt, arguments.overrides)
-    from engine.training.trainer import Trainer  # after the options: a misspelt key is told at once
+    from engine import processes  # after the options: a misspelt key is told at once
+    from engine.training.trainer import Trainer
 
-    trainer = Trainer(options, arguments.experiments, resume=arguments.resume, profile=arguments.profile)
-    try:
-        trainer.fit()
-    finally:
-        trainer.close()
+    with processes.joined():
+        trainer = Trainer(options, arguments.experiments, resume=arguments.resume, profile=arguments.profile)
+        try:
+            trainer.fit()
+        finally:
+            trainer.close()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Picture files in and out, and lists of them. Pixels are RGB, uint8, (H,W,3), 0..255."""
 
+import multiprocessing
 import os
+import signal
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from PIL.PngImagePlugin import MAX_TEXT_CHUNK, PngImageFile
 from tqdm import tqdm
 
 from data.files import replaced_at_once
+from data.kept_lists import keep, read_kept
 from data.samples import sample_pictures
 from errors import UserError
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm")
 LOSSLESS_FORMATS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
+IGNORE_CTRL_C = (signal.SIGINT, signal.SIG_IGN)  # it reaches all processes; the main one ends the others
 ORIENTATION = 0x0112  # the Exif tag; values 5..8 swap height and width
 
 
@@ -190,19 +195,34 @@ def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def _list_folder(folder: Path) -> list[Path]:
-    found, seen = [], set()
+    names = read_kept(folder)
+    if names is None:
+        names = _walk(folder)
+    return [folder / name for name in names]
+
+
+def _walk(folder: Path) -> list[str]:
+    """Relative paths of the pictures, sorted; the list of a large folder is kept."""
+    found: list[str] = []
+    seen: set[str] = set()
+    times: dict[str, int] = {}
     # Links are followed, since data sets are often put together from them; `seen` ends a circle.
     for here, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         if os.path.realpath(here) in seen:
             folders.clear()
             continue
         seen.add(os.path.realpath(here))
+        times[os.path.abspath(here)] = os.stat(here).st_mtime_ns
         # In order, so that of two links to one folder the same one is taken everywhere.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(here, name) for name in files if _is_picture_name(name)]
+        below = os.path.relpath(here, folder)
+        start = "" if below == "." else Path(below).as_posix() + "/"
+        found += [start + name for name in files if _is_picture_name(name)]
     if not found:
         raise UserError(f"{folder}: no pictures in it (looked for {', '.join(PICTURE_SUFFIXES)})")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    found.sort()
+    keep(folder, times, found)
+    return found
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -246,24 +266,38 @@ def picture_format(path: str | Path) -> tuple[str, str]:
 
 
 def check_pictures(
-    paths: Iterable[str | Path], smallest: int | None = None, progress: bool = False
+    paths: Iterable[str | Path], smallest: int | None = None, progress: bool = False, workers: int = 1
 ) -> list[tuple[Path, str]]:
     """Decode every picture and return each bad one with its problem; empty where all are sound.
 
     smallest: if given, a short side below this is a problem too [px].
     progress: show a bar on stderr where that is a terminal.
+    workers: processes that decode; 1: this one does.
     """
-    problems = []
-    for path in tqdm(list(paths), "checking", unit="picture", disable=None if progress else True):
-        try:
-            height, width = read_picture(path).shape[:2]
-        except UserError as error:
-            problems.append((Path(path), str(error).removeprefix(f"{path}: ")))
-            continue
-        if smallest is not None and min(height, width) < smallest:
-            problem = f"{width}x{height} pixels, the short side is below {smallest}"
-            problems.append((Path(path), problem))
+    every = [Path(path) for path in paths]
+    check = partial(_problem, smallest=smallest)
+    with tqdm(total=len(every), desc="checking", unit="picture", disable=None if progress else True) as bar:
+        problems = []
+        with ExitStack() as stack:
+            found: Iterable[str | None] = map(check, every)
+            if workers > 1:
+                pool = stack.enter_context(multiprocessing.Pool(workers, signal.signal, IGNORE_CTRL_C))
+                found = pool.imap(check, every, chunksize=16)
+            for path, problem in zip(every, found, strict=True):
+                bar.update()
+                if problem is not None:
+                    problems.append((path, problem))
     return problems
+
+
+def _problem(path: Path, smallest: int | None) -> str | None:
+    try:
+        height, width = read_picture(path).shape[:2]
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if smallest is not None and min(height, width) < smallest:
+        return f"{width}x{height} pixels, the short side is below {smallest}"
+    return None
 
 
 def to_tensor(array: np.ndarray) -> "torch.Tensor":

@@ -4,6 +4,8 @@ Training item i depends on the seed and on i alone. So a run gives the same pict
 of workers, and one that was interrupted goes on exactly where it stopped, by starting at that item.
 """
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +15,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from data.broken import BrokenPictures
 from data.groups import Group
 from data.images import picture_size, read_picture, to_tensor
 from data.memory import SharedPictures, available_memory
+from data.packed import packed
 from data.transforms import (
     load_group,
     resize_picture,
@@ -25,7 +29,8 @@ from data.transforms import (
 )
 from errors import UserError
 
-CACHES = ("none", "ram")
+CACHES = ("none", "ram", "packed")
+BROKEN_IN_ROW = 20  # drawn one after the other: then it is not the pictures, the disk or the folder is gone
 LARGEST_CACHE = 0.6  # share of the available memory that cache="ram" may fill
 
 
@@ -33,6 +38,8 @@ class TrainingGroups(Dataset):
     """`length` groups of a cover and N secrets, all different pictures, each cropped at random.
 
     Item i: {"cover": (3,crop,crop) uint8, "secrets": (N,3,crop,crop) uint8}.
+    A picture that cannot be read when its turn comes is left out for another, drawn from the same numbers;
+    `broken` counts these and names the latest, over all workers.
 
     pictures: files; see `list_pictures`.
     crop: side of the square [px]. flip, rotate: see `training_transform`.
@@ -40,7 +47,8 @@ class TrainingGroups(Dataset):
     length: how many items there are: training steps times groups in a step.
     resize: short side before the crop, up or down [px]; None: the picture's own.
     small: pictures smaller than the crop: "error", "skip" or "enlarge".
-    cache: "ram" decodes every picture once, at the start; all workers share them.
+    cache: "ram" decodes every picture once, at the start; all workers share them. "packed" does so once for
+        all runs, into a file beside the pictures, see data/packed.py.
     grey: pictures are turned to grey, see `to_grey`.
     Raises UserError for pictures that are too small, too few or, with "ram", too many.
     """
@@ -72,7 +80,12 @@ class TrainingGroups(Dataset):
         from data.variation import training_transform  # only a training pays for what it loads
 
         self.vary = training_transform(crop, flip, rotate)
-        self.cached = self._read_all() if cache == "ram" else None
+        self.broken = BrokenPictures()
+        self.cached: Sequence[torch.Tensor] | None = None
+        if cache == "ram":
+            self.cached = self._read_all()
+        elif cache == "packed":
+            self.cached = packed(self.pictures, self._read, f"{crop} {resize} {small} {grey}")
 
     def __len__(self) -> int:
         return self.length
@@ -86,8 +99,23 @@ class TrainingGroups(Dataset):
         # back. `torch.manual_seed` would reseed the GPUs' generators too, and not put them back.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            cover, *secrets = (self.vary(self._picture(which)) for which in chosen)
+            taken = {int(which) for which in chosen}
+            cover, *secrets = (self.vary(self._readable(int(which), taken, rng)) for which in chosen)
         return {"cover": cover, "secrets": torch.stack(secrets)}
+
+    def _readable(self, which: int, taken: set[int], rng: np.random.Generator) -> torch.Tensor:
+        """Picture `which`, or where it cannot be read, another that is not in the group."""
+        for _ in range(BROKEN_IN_ROW):
+            try:
+                return self._picture(which)
+            except UserError as error:
+                self.broken.add(str(error))
+                last = error
+            if len(taken) == len(self.pictures):
+                break
+            which = int(rng.choice([k for k in range(len(self.pictures)) if k not in taken]))
+            taken.add(which)
+        raise UserError(f"no readable picture was found in place of broken ones; the last: {last}")
 
     def _picture(self, which: int) -> torch.Tensor:
         return self._read(self.pictures[which]) if self.cached is None else self.cached[which]
@@ -147,9 +175,19 @@ def training_loader(
 
 
 def _start_worker(worker: int) -> None:
-    # Ctrl-C reaches all processes: the main one decides what becomes of it, and ends the workers.
+    # Ctrl-C, or a SIGTERM to the group, reaches all processes: the main one decides what becomes of it,
+    # and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Else Python would send them a SIGTERM, which they ignore, and wait for them for ever."""
+    for process in multiprocessing.active_children():
+        if getattr(process, "_target", None) is torch.utils.data._utils.worker._worker_loop:
+            process.kill()
 
 
 class EvaluationGroups(Dataset):

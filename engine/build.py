@@ -17,6 +17,7 @@ from data.images import list_pictures, picture_size
 from data.loader import EvaluationGroups, TrainingGroups
 from data.presets import PRESETS
 from data.transforms import usable_pictures
+from engine import processes
 from engine.log import logger
 from errors import UserError
 from models import MODELS, HidingModel, build_model
@@ -41,9 +42,14 @@ SMALLEST_SCORED = 11  # px, the window of SSIM
 
 
 def choose_device(name: str) -> torch.device:
-    """auto: CUDA where there is one, else the CPU. Raises UserError for a device that is not there."""
+    """auto: CUDA where there is one, else the CPU. Raises UserError for a device that is not there.
+
+    Each process that torchrun starts on a machine gets a GPU of its own.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and (local := processes.local_rank()) is not None:
+        name = f"cuda:{local}"
     if not re.fullmatch("cpu|mps|cuda(:[0-9]+)?", name):
         raise UserError(f"device '{name}': expected auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)
@@ -51,7 +57,10 @@ def choose_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             raise UserError(f"device '{name}': no CUDA device was found; use auto or cpu")
         if (device.index or 0) >= torch.cuda.device_count():
-            raise UserError(f"device '{name}': there are {torch.cuda.device_count()} CUDA devices")
+            raise UserError(
+                f"device '{name}': there are {torch.cuda.device_count()} CUDA devices (torchrun: as many "
+                "processes on a machine as it has)"
+            )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps': not available on this machine; use auto or cpu")
     return device

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from container.header import FINGERPRINT
-from data.files import sha256, write_beside
+from data.files import replaced_at_once, sha256, write_beside
 from engine.log import EXPERIMENTS
 from errors import NotFinite, UserError
 from models import MODELS, HidingModel, KeyedMethod, build_model
 
 FORMAT = "2"
+PREVIOUS = "previous.state"  # the state before last.state
 SENDERS = ("modulus", "shaping")  # arguments that no weights depend on: the sender chooses, the stego says
 UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
 
@@ -328,11 +330,39 @@ def _check_expected(path: Path, method: str, arguments: dict, wanted: str, detai
 # --- the state that a run resumes from ----------------------------------------------------------
 
 
-def save_state(path: Path, state: dict) -> None:
-    """Write tensors, numbers, texts, lists and dicts; through memory, so that a full disk is an OSError."""
+def save_state(path: Path, state: dict, keep_previous: bool = False) -> None:
+    """Write tensors, numbers, texts, lists and dicts; through memory, so that a full disk is an OSError.
+
+    keep_previous: the state that is replaced stays beside it as previous.state.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_beside(path, buffer.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_at_once(path) as part:
+        part.write_bytes(buffer.getvalue())
+        if keep_previous and path.exists():  # only now: where the disk is full, both stay as they were
+            _keep_as(path, path.with_name(PREVIOUS))
+
+
+def _keep_as(path: Path, kept: Path) -> None:
+    """Give a file a second name, which stays when the first gets a new file."""
+    with replaced_at_once(kept) as part:
+        try:
+            os.link(path, part)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, part)
+
+
+def load_newest(path: Path) -> tuple[dict, str | None]:
+    """The state at `path` and None; or where it is damaged, the one before it and a line that says so."""
+    previous = path.with_name(PREVIOUS)
+    try:
+        return load_state(path), None
+    except UserError as error:
+        if not previous.exists():
+            raise
+        state = load_state(previous)
+        return state, f"{error}; went on with the one before it, {PREVIOUS}, of step {state['step']}"
 
 
 def load_state(path: Path) -> dict:

@@ -2,12 +2,22 @@
 
 import signal
 
+from engine import processes
+
 
 class StopRequest:
-    """While it is entered, the first SIGINT or SIGTERM sets `asked`; a second Ctrl-C interrupts at once."""
+    """While it is entered, the first SIGINT or SIGTERM is only noted; a second Ctrl-C interrupts at once.
+
+    Not so under torchrun, which passes on each signal that the whole group has got already.
+    """
 
     def __init__(self) -> None:
-        self.asked = ""
+        self.number = 0  # of the signal; 0: none
+
+    @property
+    def asked(self) -> str:
+        """The signal's name; empty where there was none."""
+        return signal.Signals(self.number).name if self.number else ""
 
     def __enter__(self) -> "StopRequest":
         self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -18,6 +28,6 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame) -> None:
-        if self.asked:
+        if self.number and processes.local_rank() is None:
             raise KeyboardInterrupt
-        self.asked = signal.Signals(number).name
+        self.number = number

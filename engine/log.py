@@ -38,6 +38,13 @@ def log_to(path: Path | None = None) -> None:
         logger.addHandler(file)
 
 
+def silence() -> None:
+    """Send the log nowhere: another process of the run writes it."""
+    close_log()
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+
+
 @contextmanager
 def failures_logged() -> Iterator[None]:
     """What ends the block goes to the log's file, not to the console, where `run_command` tells it.

@@ -125,7 +125,10 @@ class TrainPictures(Pictures):
     flip: bool = Field(True, description="mirror at random")
     rotate: bool = Field(True, description="turn by 0, 90, 180 or 270 degrees at random")
     workers: int = Field(2, ge=0, description="processes that read pictures; 0: the main one")
-    cache: Literal["none", "ram"] = Field("none", description="keep decoded pictures in memory")
+    cache: Literal["none", "ram", "packed"] = Field(
+        "none",
+        description="ram: keep decoded pictures in memory; packed: in one file beside them, made once",
+    )
 
 
 class GroupPictures(Pictures):

@@ -30,7 +30,7 @@ DIR is a folder (searched recursively), a .txt list, samples:train or samples:te
 
 examples:
   every file that cannot be read, or is smaller than 256 pixels:
-    python scripts/prepare_data.py --check datasets/COCO/train2017 --smallest 256
+    python scripts/prepare_data.py --check datasets/COCO/train2017 --smallest 256 --workers 8
   DIV2K as overlapping squares of 512 pixels, which load much faster in training:
     python scripts/prepare_data.py --cut datasets/DIV2K/DIV2K_train_HR \\
         --out datasets/DIV2K/train_512 --size 512 --step 256 --workers 4
@@ -41,7 +41,7 @@ examples:
 
 # Which options go with which mode; the others would have no effect there and are refused.
 OPTIONS = {
-    "check": {"smallest"},
+    "check": {"smallest", "workers"},
     "cut": {"out", "size", "step", "workers", "keep_small", "force"},
     "groups": {"out", "num_secrets", "count", "seed", "grouping", "stride", "force"},
 }
@@ -78,6 +78,8 @@ def make_parser() -> Parser:
 
     check_options = parser.add_argument_group("with --check")
     check_options.add_argument("--smallest", type=at_least(1), metavar="PX", help="a shorter side is bad too")
+    workers = parser.add_argument_group("with --check and --cut")
+    workers.add_argument("--workers", type=at_least(1), metavar="N", help="processes at work (default 1)")
     both = parser.add_argument_group("with --cut and --groups")
     both.add_argument("--out", metavar="PATH", help="the folder, or the .csv file, to write")
     both.add_argument("--force", action="store_true", help="replace what is there already")
@@ -85,9 +87,6 @@ def make_parser() -> Parser:
     cut_options = parser.add_argument_group("with --cut")
     cut_options.add_argument("--size", type=at_least(1), metavar="PX", help="side of a square")
     cut_options.add_argument("--step", type=at_least(1), metavar="PX", help="from one to the next")
-    cut_options.add_argument(
-        "--workers", type=at_least(1), metavar="N", help="processes that cut (default 1)"
-    )
     cut_options.add_argument(
         "--keep-small", action="store_true", help="keep pictures smaller than the square whole"
     )
@@ -133,7 +132,7 @@ def need(options: argparse.Namespace, mode: str, *names: str) -> None:
 def check(options: argparse.Namespace) -> int:
     """Print every bad picture, then the count."""
     pictures = list_pictures(options.check)
-    problems = check_pictures(pictures, options.smallest, progress=True)
+    problems = check_pictures(pictures, options.smallest, progress=True, workers=options.workers or 1)
     for path, problem in problems:
         print(f"{path}: {problem}")
     print(f"{len(pictures)} pictures checked, {len(problems)} bad")

@@ -1,6 +1,7 @@
 """What many tests need: a folder of small real pictures, and an option file of a tiny network."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,37 @@ def command(tmp_path):
         return subprocess.run(words, timeout=300, **settings)
 
     return run
+
+
+@pytest.fixture
+def torchrun(tmp_path):
+    """Start a command in several processes: torchrun("train.py", "-opt", file, processes=2)."""
+    started = []
+
+    def start(script, *arguments, processes=2, launcher=(), background=False):
+        words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        words += [f"--nproc_per_node={processes}", *launcher, ROOT / script, *arguments]
+        words += ["--experiments", tmp_path / "runs"]
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        if background:
+            return process
+        process.out, process.err = process.communicate(timeout=540)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from container.keys import repeatable_nonces
 from data.groups import write_groups
 from data.images import read_picture, to_array, to_tensor, write_picture
 from data.loader import EvaluationGroups
+from engine import processes
 from engine.checkpoint import deployed_size
 from engine.testing.figures import group_figure
-from engine.testing.results import Attacked, HiddenGroup, mean_finite, write_results
+from engine.testing.results import mean_finite, write_results
 from engine.testing.results_folder import replaced_folder
-from errors import UserError
+from engine.testing.scoring import Attacked, Elsewhere, HiddenGroup, score_groups
+from errors import NotFinite, UserError
 from metrics.image import psnr
 from models import HidingModel
 
@@ -29,28 +33,51 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
 
     Keyed methods draw their nonces from a seed here, so that the same weights have the same scores. uint8
     arrays stand in for the file: a PNG keeps them exactly (test.py goes through the file all the same).
+    The groups are shared out among the processes of the run; all must call it, and all get the means.
     """
-    with repeatable_nonces(seed=0):
-        return _validated(model, groups)
-
-
-def _validated(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
-    stego_scores, revealed_scores = [], []
-    for index in range(len(groups)):
-        item = groups[index]
-        cover, secrets = item["cover"], item["secrets"]
-        stego = model.hide(cover[None], secrets[None])
-        revealed = model.reveal(stego)[0]
-        stego_scores.append(psnr(to_array(cover), to_array(stego[0])))
-        pairs = zip(_arrays(secrets), _arrays(revealed), strict=True)
-        revealed_scores += [psnr(a, b) for a, b in pairs]
-        if index == 0:
-            pictures = to_array(cover), to_array(stego[0]), _arrays(secrets), _arrays(revealed)
-            figure = group_figure(*pictures, cols=model.figure_columns)
+    failure, scored = None, []
+    try:
+        scored = [
+            _validated(model, groups, k) for k in range(processes.rank(), len(groups), processes.size())
+        ]
+    except NotFinite as error:
+        failure = str(error)
+    told = processes.gathered((failure, scored))
+    if failures := [failure for failure, _ in told if failure is not None]:
+        raise NotFinite(failures[0])
+    # Interleaved, as they were shared out: in the order of the groups, for the same sum.
+    in_order = [one for _, some in told for one in some]
+    in_order.sort(key=lambda one: one.index)
+    assert in_order[0].figure is not None
     return {
-        "cover_stego": mean_finite(stego_scores)[0],
-        "secret_revealed": mean_finite(revealed_scores)[0],
-    }, figure
+        "cover_stego": mean_finite([one.stego for one in in_order])[0],
+        "secret_revealed": mean_finite([score for one in in_order for score in one.revealed])[0],
+    }, in_order[0].figure
+
+
+class _Validated(NamedTuple):
+    """A group's PSNR: of the stego, and of each revealed secret; a figure of the first group."""
+
+    index: int
+    stego: float
+    revealed: list[float]
+    figure: np.ndarray | None
+
+
+def _validated(model: HidingModel, groups: EvaluationGroups, index: int) -> _Validated:
+    item = groups[index]
+    cover, secrets = item["cover"], item["secrets"]
+    with repeatable_nonces(seed=index):
+        stego = model.hide(cover[None], secrets[None])
+    revealed = model.reveal(stego)[0]
+    pairs = zip(_arrays(secrets), _arrays(revealed), strict=True)
+    figure = None
+    if index == 0:
+        pictures = to_array(cover), to_array(stego[0]), _arrays(secrets), _arrays(revealed)
+        figure = group_figure(*pictures, cols=model.figure_columns)
+    return _Validated(
+        index, psnr(to_array(cover), to_array(stego[0])), [psnr(a, b) for a, b in pairs], figure
+    )
 
 
 def evaluate(
@@ -69,28 +96,40 @@ def evaluate(
     after each attack (its random choices from `seed` and the group's number). Writes groups.csv and what
     engine/testing/results.py tells of, and returns the metrics. All appears together at the end, in place
     of earlier results: a test that fails leaves those as they were. Files of others stay in the folder.
+    Under torchrun the groups are shared out, and the first process writes what all have found.
     """
+    hidden = _through_png(model, groups, attacks, seed, save_images)
+    if not processes.is_first():
+        score_groups(hidden, capacity)
+        return processes.from_first({})
     with replaced_folder(out) as new:
         write_groups(new / "groups.csv", groups.groups)
-        params = deployed_size(model)
-        hidden = _through_png(model, groups, attacks, seed)
-        return write_results(
-            new, hidden, {**summary, "params": params}, save_images, capacity, model.figure_columns
-        )
+        summary = {**summary, "params": deployed_size(model)}
+        metrics = write_results(new, hidden, summary, save_images, capacity, model.figure_columns)
+    return processes.from_first(metrics)
 
 
 def _through_png(
-    model: HidingModel, groups: EvaluationGroups, attacks: Sequence[Attack], seed: int
-) -> Iterator[HiddenGroup]:
+    model: HidingModel, groups: EvaluationGroups, attacks: Sequence[Attack], seed: int, save_images: int
+) -> Iterator[HiddenGroup | Elsewhere]:
+    """This process's share of the groups. The first takes all whose pictures it will keep, and reads the
+    others' too, for the checksum."""
+    rank, size = processes.rank(), processes.size()
+    mine = {k for k in range(len(groups)) if (0 if k < save_images else k % size) == rank}
+    read = [k for k in range(len(groups)) if rank == 0 or k in mine]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stego.png"
-        for index in tqdm(range(len(groups)), desc="test", unit="group"):
-            item = groups[index]
+        bar = tqdm(total=len(mine), desc="test", unit="group", disable=rank > 0)
+        for index, item in zip(read, _read_ahead(groups, read), strict=True):
             cover, secrets = item["cover"], item["secrets"]
+            if index not in mine:
+                yield Elsewhere(to_array(cover), _arrays(secrets))
+                continue
             stego, seconds_hide = _timed(model.hide, model.device, cover[None], secrets[None])
             write_picture(file, to_array(stego[0]))
             received = read_picture(file)
             revealed, seconds_reveal = _timed(model.reveal, model.device, to_tensor(received)[None])
+            bar.update()
             yield HiddenGroup(
                 index,
                 to_array(cover),
@@ -101,6 +140,19 @@ def _through_png(
                 seconds_reveal,
                 (_attacked(model, received, attack, seed + index) for attack in attacks),
             )
+        bar.close()
+
+
+def _read_ahead(groups: EvaluationGroups, indices: list[int]) -> Iterator[dict[str, Tensor]]:
+    """These groups; while one is worked on, a thread reads the next."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(groups.__getitem__, indices[0]) if indices else None
+        for following in [*indices[1:], None]:
+            if coming is None:
+                return
+            item = coming.result()
+            coming = None if following is None else reader.submit(groups.__getitem__, following)
+            yield item
 
 
 def _attacked(model: HidingModel, stego: np.ndarray, attack: Attack, seed: int) -> Attacked:

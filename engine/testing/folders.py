@@ -10,7 +10,7 @@ from tqdm import tqdm
 from data.images import read_picture
 from data.pairs import lossy_pictures, named_pairs
 from engine.log import logger
-from engine.testing.results import HiddenGroup
+from engine.testing.scoring import HiddenGroup
 from errors import UserError
 
 LISTED = 10  # of many mistakes, so many are told

@@ -1,68 +1,23 @@
 """From hidden and revealed groups to a results folder: scores, tables, pictures, all written at once."""
 
 import csv
-import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from container.codecs import PayloadCodec
 from data.files import write_beside
 from data.images import write_picture
 from engine.testing.figures import group_figure, histogram
 from engine.testing.protocol import PROTOCOL
 from engine.testing.report import DIGITS, KINDS, write_report
-from metrics.capacity import Codec, capacity_bound, cdt_db, cdt_efficiency, payload
-from metrics.image import FIELDS, psnr, score_pair
+from engine.testing.scoring import HiddenGroup, Scores, score_groups
+from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency
+from metrics.image import FIELDS
 from metrics.intervals import FEWEST, mean_interval
-
-
-@dataclass
-class Attacked:
-    """A stego after an attack: the attack in words, the picture, and what was revealed from it.
-
-    revealed: N pictures (H,W,3) uint8, or None where the method refused the damaged stego.
-    """
-
-    attack: str
-    stego: np.ndarray
-    revealed: list[np.ndarray] | None
-
-
-@dataclass
-class HiddenGroup:
-    """One group after hiding and revealing: pictures (H,W,3) uint8, lists of N, and the seconds it took.
-
-    secrets and revealed are empty where only covers and stegos are scored; seconds are None where
-    another program did the hiding. attacked may be a generator: it is taken once, one by one.
-    """
-
-    index: int
-    cover: np.ndarray
-    stego: np.ndarray
-    secrets: list[np.ndarray]
-    revealed: list[np.ndarray]
-    seconds_hide: float | None = None
-    seconds_reveal: float | None = None
-    attacked: Iterable[Attacked] = ()
-
-
-@dataclass
-class _Scores:
-    """What is kept of the groups seen so far: a row a pair, a row a pair and attack, seconds a group (None
-    where another program hid), and a checksum of all covers and secrets."""
-
-    pairs: list[dict] = field(default_factory=list)
-    attacks: dict[str, list[dict]] = field(default_factory=dict)
-    seconds: list[tuple[float, float]] = field(default_factory=list)
-    pictures: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
 
 def write_results(
@@ -82,13 +37,12 @@ def write_results(
     takes longer than all the rest.
     columns: in how many columns figures show the secrets; 0: as near to a square as can be.
     """
-    codec = PayloadCodec() if capacity else None  # before hours of work, not after
-    scores = _Scores()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for group in groups:
-            _score(group, scores, pool, codec)
-            if group.index < save_images:
-                _save_pictures(out, group, columns)
+    scores = score_groups(groups, capacity, lambda group: save_pictures(out, group, save_images, columns))
+    return write_scores(out, scores, summary)
+
+
+def write_scores(out: Path, scores: Scores, summary: dict) -> dict:
+    """The part of `write_results` that comes after the scoring."""
     rows = scores.pairs
     cover, revealed = (summarise(rows, kind) for kind in KINDS)
     assert cover is not None, "no groups"
@@ -97,10 +51,10 @@ def write_results(
         **summary,
         "groups": cover["pairs"],
         "num_secrets": revealed["pairs"] // cover["pairs"] if revealed else 0,
-        "pictures_sha256": scores.pictures.hexdigest(),
+        "pictures_sha256": scores.pictures_sha256,
         "cover_stego": cover,
         "secret_revealed": revealed,
-        **_capacity(rows, cover, revealed, codec.name if codec else None),
+        **_capacity(rows, cover, revealed, scores.codec),
         "attacks": [_summarise_attack(name, attacked) for name, attacked in scores.attacks.items()],
     }
     for k, name in enumerate(("seconds_hide", "seconds_reveal") if scores.seconds else ()):
@@ -117,35 +71,7 @@ def write_results(
     return metrics
 
 
-# --- scores -------------------------------------------------------------------------------------
-
-
-def _score(group: HiddenGroup, scores: _Scores, pool: ThreadPoolExecutor, codec: Codec | None) -> None:
-    for picture in (group.cover, *group.secrets):
-        scores.pictures.update(f"{picture.shape}".encode())
-        scores.pictures.update(picture.tobytes())
-    cover = {"group": group.index, "kind": "cover_stego", "secret": "", "payload_bpp": ""}
-    scores.pairs.append(cover | score_pair(group.cover, group.stego))
-    pixels = group.cover.shape[0] * group.cover.shape[1]
-
-    def one(k: int) -> dict:
-        found = score_pair(group.secrets[k], group.revealed[k])
-        row = {"group": group.index, "kind": "secret_revealed", "secret": k + 1, "payload_bpp": ""} | found
-        if codec is not None:
-            needed = payload(group.secrets[k], psnr(group.secrets[k], group.revealed[k]), codec)
-            row |= {"payload_bpp": needed.bits / pixels, "payload_from": needed.how}
-        return row
-
-    scores.pairs += pool.map(one, range(len(group.secrets)))
-    if group.seconds_hide is not None and group.seconds_reveal is not None:
-        scores.seconds.append((group.seconds_hide, group.seconds_reveal))
-    for attacked in group.attacked:
-        rows = scores.attacks.setdefault(attacked.attack, [])
-        about = {"group": group.index, "kind": "stego", "revealed": attacked.revealed is not None}
-        rows.append(about | {"psnr_rgb": psnr(group.stego, attacked.stego)})
-        if attacked.revealed is not None:
-            pairs = pool.map(score_pair, group.secrets, attacked.revealed)
-            rows += [{"group": group.index, "kind": "secret_revealed", **pair} for pair in pairs]
+# --- summaries ----------------------------------------------------------------------------------
 
 
 def summarise(rows: list[dict], kind: str) -> dict | None:
@@ -280,7 +206,10 @@ def _cell(value: float | str | None, digits: int) -> str:
 # --- files --------------------------------------------------------------------------------------
 
 
-def _save_pictures(out: Path, group: HiddenGroup, columns: int) -> None:
+def save_pictures(out: Path, group: HiddenGroup, save_images: int, columns: int) -> None:
+    """Write pictures/ and a figure of one of the first `save_images` groups; nothing of the others."""
+    if group.index >= save_images:
+        return
     name = f"{group.index:04d}"
     for kind in ("cover", "stego", "secret", "revealed"):
         (out / "pictures" / kind).mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ from pathlib import Path
 from channel.attacks import Attack
 from data.files import locked, write_beside
 from data.loader import EvaluationGroups
+from engine import processes
 from engine.build import build_attacks, choose_device, evaluation_groups, method_arguments, set_name
 from engine.checkpoint import load_model
-from engine.log import close_log, device_name, environment, failures_logged, log_to, logger
+from engine.log import close_log, device_name, environment, failures_logged, log_to, logger, silence
 from engine.precision import name_of, set_precision
 from engine.testing.evaluate import evaluate
 from engine.testing.results import table
@@ -30,6 +31,11 @@ def run_tests(
     precision: fp32, bf16 or fp16, in which the network hides, and reveals unless reveal_precision says
     otherwise. Weights and all data sets are checked before the first is scored.
     """
+    with processes.joined(), processes.together():
+        _run_tests(options, experiments, chosen, precision)
+
+
+def _run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None, precision: str) -> None:
     device = choose_device(options.device)
     attacks = build_attacks(options)
     expect = method_arguments(options, options.network) if options.network else None
@@ -51,6 +57,11 @@ def run_tests(
             known = ", ".join(set_name(p) for p in options.data.test)
             raise UserError(f"--datasets: no data set '{name}' in the file; it has: {known}")
 
+    if not processes.is_first():
+        silence()
+        for name, groups in sets.items():
+            _test(options, experiments / options.name / "results" / name, groups, model, weights, attacks)
+        return
     run = experiments / options.name
     run.mkdir(parents=True, exist_ok=True)
     with locked(run / "test.log", "another test of this name is running; wait for its end or change `name`"):
@@ -97,6 +108,8 @@ def _test(
     metrics = evaluate(
         model, groups, out, summary, options.save_images, options.capacity, attacks, options.seed
     )
+    if not processes.is_first():
+        return
     logger.info(table(metrics))
     logger.info(f"results: {_short(out / 'metrics.json')}")
     logger.info(f"report: {_short(out / 'report.html')}")

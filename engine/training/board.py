@@ -14,27 +14,33 @@ class Board:
 
     The writer works in a thread of its own, which dies with a traceback where the disk is full, and
     tells of it at a later call; here that is one OSError that names the folder.
+    folder: None: nothing is written, as in all processes of a run but the first.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path | None, step: int):
         self.folder = folder
+        self._writer: SummaryWriter | None = None
         self._hook, threading.excepthook = threading.excepthook, self._quiet
-        with self._plain_errors():
-            self._writer = SummaryWriter(str(folder), purge_step=step)
+        if folder is not None:
+            with self._plain_errors():
+                self._writer = SummaryWriter(str(folder), purge_step=step)
 
     def scalar(self, name: str, value: float, step: int) -> None:
-        with self._plain_errors():
-            self._writer.add_scalar(name, value, step)
+        if self._writer is not None:
+            with self._plain_errors():
+                self._writer.add_scalar(name, value, step)
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
         """picture: (H,W,3) uint8."""
-        with self._plain_errors():
-            self._writer.add_image(name, picture, step, dataformats="HWC")
+        if self._writer is not None:
+            with self._plain_errors():
+                self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         try:
-            with self._plain_errors():
-                self._writer.close()
+            if self._writer is not None:
+                with self._plain_errors():
+                    self._writer.close()
         finally:
             threading.excepthook = self._hook
 

@@ -46,6 +46,17 @@ def _make(run: Path, about: dict[str, str]) -> Path | None:
     return archived
 
 
+def started_by(run: Path, launch: tuple[str, int] | None) -> bool:
+    """Whether a run began under this very call of torchrun, which has started its processes again since.
+
+    launch: see engine/processes.py. A run of the same name that is older is not gone on with.
+    """
+    if launch is None or launch[1] == 0 or not any(run.glob("checkpoints/*.state")):
+        return False
+    before = json.loads((run / "env.json").read_text()).get("launch")
+    return before is not None and before[0] == launch[0]
+
+
 def changes(before: str, now: str) -> Iterator[str]:
     """What differs between two option files' texts: "train.lr: 0.001 -> 0.002", ..."""
     old, new = dotted(yaml.safe_load(before)), dotted(yaml.safe_load(now))

@@ -9,6 +9,7 @@ from torch import Tensor
 from channel.training import Drawn
 from engine.training.average import Average
 from engine.training.optimizers import Player, critic_player, method_player
+from engine.training.parallel import average_running_means, average_step
 from models import Hidden, HidingModel
 from models.losses import Objective, losses_of
 from options import Critic, Train
@@ -22,7 +23,8 @@ class Step:
     A step whose loss or gradient is not finite leaves no trace: weights, buffers, their running mean and the
     optimisers' state stay as they were. That is decided on the device; `bad_in_row`, `worst_in_row` and
     `skipped` (steps) are counted there too, so that the host reads them when it wants to and never has to
-    wait.
+    wait. With several processes each has a share of the batch; the means over all of them decide, so that all
+    take or skip a step alike.
 
     model: is trained; network: the same, perhaps compiled. half: the type inside the sub-networks, bfloat16
     or float16; None: float32. With float16 the loss is multiplied by a scale, so that small gradients do not
@@ -80,6 +82,7 @@ class Step:
             sums = {name: sums.get(name, 0) + value / self.passes for name, value in terms.items()}
             first += len(some)
         good = self._update(sums)
+        average_running_means(self.model)
         with torch.no_grad():
             # The forward pass has moved batch normalisation's means.
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
@@ -122,6 +125,7 @@ class Step:
         playing = [(self.method, "")]
         if self.critic is not None and f"{CRITIC}{TOTAL}" in terms:
             playing.append((self.critic, CRITIC))
+        average_step([player for player, _ in playing], terms)
         good = torch.ones((), dtype=torch.bool, device=self.model.device)
         finite = good
         for player, prefix in playing:

@@ -2,40 +2,37 @@
 
 import json
 import math
+import signal
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from data.files import write_beside
 from data.images import write_picture
 from data.loader import EvaluationGroups, training_loader
-from engine.build import build_training, choose_device, left_out
-from engine.checkpoint import (
-    load_state,
-    random_state,
-    save_state,
-    set_random_state,
-    start_from,
-    weights_file,
-)
+from engine import processes
+from engine.build import left_out
 from engine.interrupt import StopRequest
-from engine.log import close_log, environment, failures_logged, git_commit, log_to, logger
-from engine.precision import choose, name_of
+from engine.log import close_log, environment, failures_logged, log_to, logger, silence
+from engine.precision import name_of
 from engine.testing.evaluate import validate
 from engine.training.board import Board
 from engine.training.pace import Pace
+from engine.training.parallel import seed_process
+from engine.training.prepare import on_all, prepare
 from engine.training.profiling import profiled
-from engine.training.run_folder import changes, open_run, record_validation
+from engine.training.run_folder import open_run, record_validation, started_by
+from engine.training.saved import restore_from, save
+from engine.training.schedule import phase_at, position, rate_at
 from engine.training.step import CRITIC, NORM, TOTAL, Step
 from engine.training.trend import CALM, EXPLODED, Trend
-from errors import NotFinite, UserError
+from errors import NotFinite
 from models.losses import Objective
 from options import TrainOptions, dump
 
@@ -54,7 +51,8 @@ class Waiting(NamedTuple):
 class Trainer:
     """Trains a network as an option file says, in experiments/<name>/.
 
-    Everything that the weights depend on is a function of the options, the weights of `start_from` and
+    Under torchrun all processes train one network together (engine/processes.py). Everything that the
+    weights depend on is a function of the options, the number of processes, the weights of `start_from` and
     the step, or is in the saved state; so an interrupted run, resumed, ends with the same weights (on a
     CPU bit for bit). Not so with `train.minutes`: then the schedule and the end depend on how fast the
     machine is.
@@ -65,33 +63,20 @@ class Trainer:
     def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False, profile: int = 0):
         self.options, self.train = options, options.train
         self.run = experiments / options.name
+        resume = processes.from_first(resume or started_by(self.run, processes.launch()))
         # All that can be the user's mistake comes first, before anything is written.
-        self.device = choose_device(options.device)
-        if self.train.threads:
-            torch.set_num_threads(self.train.threads)
-        parts = build_training(options)
-        self.model, self.objectives = parts.model, parts.objectives
-        self.channels, self.groups, self.validation = parts.channels, parts.groups, parts.validation
-        started = None
-        if self.train.start_from and not resume:
-            try:
-                started = start_from(self.model, self.train.start_from, experiments)
-            except UserError as error:
-                raise options.error("train.start_from", str(error)) from error
-        try:
-            self.half = choose(self.train.precision, self.device)
-        except UserError as error:
-            raise options.error("train.precision", str(error)) from error
-        self.model.to(self.device).train()
-        for objective in self.objectives:
-            objective.to(self.device)
-        if self.train.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        if self.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # patches have one size, so the search pays
-        # On a GPU the kernels of a pass are recorded once and then started together (CUDA graphs).
-        mode = "reduce-overhead" if self.device.type == "cuda" else None
-        self.network = torch.compile(self.model, mode=mode) if self.train.compile else self.model
+        with processes.together():
+            parts = prepare(options, experiments, resume)
+        parts = on_all(parts, options.train.compile)
+        self.device, self.model, self.network, self.half = (
+            parts.device,
+            parts.model,
+            parts.network,
+            parts.half,
+        )
+        self.objectives, self.channels = parts.objectives, parts.channels
+        self.groups, self.validation = parts.groups, parts.validation
+        self.share = self.train.batch_size // processes.size()  # groups of a step that this process takes
         self.one_step = Step(self.model, self.network, self.train, options.critic, self.half)
         average = self.one_step.average
         self.result = average.model if average else self.model  # what is validated and kept for use
@@ -102,31 +87,29 @@ class Trainer:
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
         self.best_phase = 0  # in which that was
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
+        self.broken = 0  # pictures that could not be read, as far as was told
         self.trend = Trend()
         self.phase: int | None = None
         self.waiting: list[Waiting] = []
         self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
         self.lock = ExitStack()
-        torch.manual_seed(options.seed)
-        saved = None
+        seed_process(options.seed)
+        lines = [parts.started] if parts.started else []
         if resume:
-            state_file = self.run / "checkpoints" / "last.state"
-            saved = load_state(state_file)
-            self._restore(saved, state_file)
-        about = {
-            "options.yml": dump(self.options),
-            "env.json": json.dumps(environment(self.device), indent=2) + "\n",
-        }
-        self.lock, archived = open_run(self.run, about, resume)
-        log_to(self.run / "train.log")
+            lines += restore_from(self, self.run / "checkpoints" / "last.state")
+        env = environment(self.device) | {"processes": processes.size(), "launch": processes.launch()}
+        about = {"options.yml": dump(self.options), "env.json": json.dumps(env, indent=2) + "\n"}
+        archived = None
+        with processes.together():
+            if processes.is_first():
+                self.lock, archived = open_run(self.run, about, resume)
+                log_to(self.run / "train.log")
+            else:
+                silence()
         if archived:
             logger.info(f"the earlier run of this name was kept as {archived}")
-        if started:
-            logger.info(started)
-        if saved is not None:
-            for change in changes(saved["options"], dump(self.options)):
-                unused = " (not used: the run has begun)" if change.startswith("train.start_from:") else ""
-                logger.info(f"resumed with another {change}{unused}")
+        for line in lines:
+            logger.info(line)
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -135,10 +118,11 @@ class Trainer:
         with failures_logged(), StopRequest() as stop:
             try:
                 self._fit(stop)
-            except RuntimeError as error:
-                # A SIGTERM to all processes ends the data loaders, which torch raises amid a step:
+            except (RuntimeError, ConnectionError) as error:
+                # A SIGTERM to all processes may end the data loaders, or another process, amid a step:
                 # what is in memory then is no state to save, the last checkpoint is.
-                if not (stop.asked and "DataLoader worker" in str(error)):
+                lost = isinstance(error, ConnectionError) or "DataLoader worker" in str(error)
+                if not (stop.asked and lost):
                     raise
                 logger.info(
                     f"{stop.asked}: the data loaders ended too; --resume continues from the checkpoint"
@@ -148,23 +132,27 @@ class Trainer:
         self._announce()
         if self.step == 0:
             self._save("last")
-        board = Board(self.run / "tb", self.step)
+        first = processes.is_first()
+        board = Board(self.run / "tb" if first else None, self.step)
         total = None if self.train.minutes else self.train.steps
-        progress = tqdm(total=total, initial=self.step, unit="step", desc=self.options.name)
+        progress = tqdm(
+            total=total, initial=self.step, unit="step", desc=self.options.name, disable=not first
+        )
         started = time.monotonic() - self.seconds
-        traced = profiled(self.run / "profile", self.profile, self.device)
+        traced = profiled(self.run / "profile", self.profile if first else 0, self.device)
+        asked = 0  # the number of the signal that any process got, which all know from the same step on
         with closing(board), progress, logging_redirect_tqdm([logger]), traced as trace:
             self.pace.begin()
-            while not self.finished() and not stop.asked:
+            while not self.finished() and not asked:
                 for batch in self.pace.watched(self._batches()):
                     self._train_step(batch)
                     trace()
                     self.step += 1
-                    self.seconds = time.monotonic() - started
+                    asked, self.seconds = processes.largest(stop.number, time.monotonic() - started)
                     progress.update()
                     log, save = self._due(self.train.log_every), self._due(self.train.checkpoint_every)
                     look = self.validation is not None and self._due(self.train.validate_every)
-                    if log or save or look or stop.asked or self.finished():
+                    if log or save or look or asked or self.finished():
                         # Only here the device is asked how the steps since the last time went.
                         if self._diverged():
                             self._go_back()
@@ -181,12 +169,13 @@ class Trainer:
                         self._save("last")
                     if look or save:
                         self.pace.begin()  # which took time of its own
-                    if stop.asked or self.finished():
+                    if asked or self.finished():
                         break
-            if stop.asked or self.bad_in_row:
+            if asked or self.bad_in_row:
                 self._save("last")
         if not self.finished():
-            logger.info(f"{stop.asked}: saved at step {self.step} of {self.train.steps}; --resume continues")
+            name = signal.Signals(int(asked)).name
+            logger.info(f"{name}: saved at step {self.step} of {self.train.steps}; --resume continues")
         else:
             minutes = (time.monotonic() - started) / 60
             logger.info(f"finished: {self.step} steps, {minutes:.1f} minutes")
@@ -207,6 +196,7 @@ class Trainer:
         """One optimiser step. What it gave waits on the device until `_diverged` asks for it."""
         objective = self._enter_phase()
         channel = self.channels[self._phase()]
+        first = processes.rank() * self.share  # by which each picture of the step gets noise of its own
         terms, weights = self.one_step(
             batch["cover"].to(self.device, non_blocking=True),
             batch["secrets"].to(self.device, non_blocking=True),
@@ -214,7 +204,7 @@ class Trainer:
             self._position() / self.train.steps,
             self.learning_rate(),
             self.step,
-            None if channel is None else channel.drawn(self.options.seed, self.step),
+            None if channel is None else channel.drawn(self.options.seed, self.step, first),
         )
         self.waiting.append(Waiting(self.step, self._phase(), terms, weights))
         self.pace.groups += self.train.batch_size
@@ -246,36 +236,18 @@ class Trainer:
     def learning_rate(self) -> float:
         """The rate of the current step: a pure function of the step, the phase and the returns so far.
 
-        (And of the time, with `train.minutes`; the warm-up is always counted in steps.)
+        (And of the time, with `train.minutes`.)
         """
-        train, step = self.train, self._position()
-        rate = train.lr * self.lr_factor * train.phases[self._phase()].lr_scale
-        if self.step < train.warmup:
-            return rate * (self.step + 1) / train.warmup
-        if train.schedule == "halving":
-            return rate * 0.5 ** (step // train.halve_every)
-        if train.schedule == "cosine":
-            done = max(0, step - train.warmup) / max(1, train.steps - train.warmup)
-            return rate * (train.final_lr + (1 - train.final_lr) * (1 + math.cos(math.pi * done)) / 2)
-        return rate
+        return self.lr_factor * rate_at(self.train, self.step, self._position())
 
     def _position(self) -> int:
-        """The place in schedule and phases, in steps: the step, or where the time is further, that."""
-        if self.train.minutes is None:
-            return self.step
-        elapsed = int(self.seconds / (60 * self.train.minutes) * self.train.steps)
-        return min(max(self.step, elapsed), self.train.steps)
+        return position(self.train, self.step, self.seconds)
 
     def finished(self) -> bool:
         return self._position() >= self.train.steps
 
     def _phase(self) -> int:
-        position, end = self._position(), 0.0
-        for k, phase in enumerate(self.train.phases):
-            end += phase.share
-            if position < round(end * self.train.steps):
-                return k
-        return len(self.train.phases) - 1
+        return phase_at(self.train, self._position())
 
     def _enter_phase(self) -> Objective:
         """Freeze and thaw the parts that the current phase names; its objective."""
@@ -294,10 +266,12 @@ class Trainer:
     def _batches(self) -> DataLoader:
         return training_loader(
             self.groups,
-            self.train.batch_size,
+            self.share,
             start_step=self.step,
             workers=self.options.data.train.workers,
             pin_memory=self.device.type == "cuda",
+            rank=processes.rank(),
+            ranks=processes.size(),
         )
 
     def _due(self, every: int) -> bool:
@@ -308,7 +282,10 @@ class Trainer:
     def _log(self, board: Board) -> str:
         """Write the means of the steps since the last time; the loss, for the bar."""
         window, self.window = self.window, []
+        self._tell_broken()
         pace = self.pace.read()
+        (waiting,) = processes.largest(pace.waiting)  # the others wait for the process that waited longest
+        pace = pace._replace(waiting=waiting)
         if not window:
             return "none"
         means = {}
@@ -326,6 +303,15 @@ class Trainer:
         logger.info(f"step {self.step}: {text}  lr {self.learning_rate():.2e}  {pace}")
         return f"{means[TOTAL]:.3g}"
 
+    def _tell_broken(self) -> None:
+        """Name the latest picture that could not be read, and count all, when there are more of them."""
+        told = processes.gathered(self.groups.broken.read())
+        count = sum(number for number, _ in told)
+        if count > self.broken:
+            self.broken = count
+            latest = next(text for number, text in told if number)
+            logger.info(f"step {self.step}: {count} pictures could not be read and were left out: {latest}")
+
     def _validate(self, board: Board, groups: EvaluationGroups) -> None:
         try:
             scores, figure = validate(self.result, groups)
@@ -334,10 +320,12 @@ class Trainer:
             return
         for name, value in scores.items():
             board.scalar(f"validate/{name}_psnr_rgb", value, self.step)
-        record_validation(self.run, self.step, self.seconds, scores)
         board.picture("validate/group", figure, self.step)
-        (self.run / "images").mkdir(exist_ok=True)
-        write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)
+        with processes.together():
+            if processes.is_first():
+                record_validation(self.run, self.step, self.seconds, scores)
+                (self.run / "images").mkdir(exist_ok=True)
+                write_picture(self.run / "images" / f"step_{self.step:07d}.png", figure)
         stego, revealed = scores["cover_stego"], scores["secret_revealed"]
         quality = stego + revealed if math.isfinite(stego + revealed) else -math.inf
         phase = self.phase or 0
@@ -354,67 +342,7 @@ class Trainer:
             self._save("best")
 
     def _save(self, name: str) -> None:
-        """Write NAME.state, all that a run continues from, and NAME.safetensors, its weights for use.
-
-        The state holds the weights too, so that the two files cannot disagree after a crash between
-        their writing; --resume reads last.state and nothing else. Raises NotFinite for weights that are not,
-        and leaves both files as they were.
-        """
-        folder = self.run / "checkpoints"
-        weights = weights_file(  # made first: what is not finite is refused before anything is written
-            self.result,
-            step=self.step,
-            run=self.options.name,
-            git_commit=git_commit(),
-            options=json.dumps(self.options.model_dump(mode="json", by_alias=True)),
-        )
-        save_state(folder / f"{name}.state", self._state())
-        write_beside(folder / f"{name}.safetensors", weights)
-
-    def _state(self) -> dict:
-        return {
-            "seconds": self.seconds,
-            "step": self.step,  # the sampler's state too: batch k of a run is a function of k alone
-            "model": self.model.state_dict(),
-            "average": self.result.state_dict() if self.one_step.average else None,
-            "scaler": self.one_step.scaler.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers()],
-            "lr_factor": self.lr_factor,
-            "best": self.best,
-            "best_phase": self.best_phase,
-            "bad_in_row": self.bad_in_row,
-            "skipped": self.skipped,
-            "returns": self.returns,
-            "trend": self.trend.state(),
-            "random": random_state(),
-            "options": dump(self.options),
-            "git_commit": git_commit(),
-        }
-
-    def _restore(self, saved: dict, file: Path) -> None:
-        try:
-            self.model.load_state_dict(saved["model"])
-            if self.one_step.average:  # a state without one: the mean begins with the weights
-                self.result.load_state_dict(saved.get("average") or saved["model"])
-            if saved.get("scaler") and self.one_step.scaler.is_enabled():
-                self.one_step.scaler.load_state_dict(saved["scaler"])
-            for optimizer, state in zip(self._optimizers(), saved["optimizers"], strict=True):
-                # Only a fused Adam leaves out bad steps; states of earlier versions are of one that is not.
-                fused = {"fused": True} if isinstance(optimizer, Adam) else {}
-                groups = [group | fused for group in state["param_groups"]]
-                optimizer.load_state_dict(state | {"param_groups": groups})
-            self.step, self.best = saved["step"], saved["best"]
-            self.best_phase = saved.get("best_phase", 0)
-            # A return to a checkpoint gives no time back; states of earlier versions do not know theirs.
-            self.seconds = max(self.seconds, saved.get("seconds", 0.0))
-            self.lr_factor, self.returns = saved["lr_factor"], saved["returns"]
-            self._count_from(saved["bad_in_row"], saved["skipped"])
-            self.trend = Trend()
-            self.trend.restore(saved.get("trend", {}))
-            set_random_state(saved["random"])
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"{file}: the state of another network or version: {reason}") from error
+        save(self, name)
 
     def _optimizers(self) -> list[Optimizer]:
         return [optimizer for player in self.one_step.players for optimizer, _ in player.optimizers]
@@ -436,10 +364,11 @@ class Trainer:
         rise = self.trend.rise
         why = f"the loss is {math.exp(rise):.0f} times what it was" if rise > EXPLODED else ""
         file = self.run / "checkpoints" / "last.state"
-        self._restore(load_state(file), file)
+        restore_from(self, file)
         calm = file.with_name("best.state")
-        if self.trend.rise > CALM and calm.exists():  # the last was saved while the loss was rising
-            self._restore(load_state(calm), calm)
+        # Where the last was saved while the loss was rising.
+        if self.trend.rise > CALM and processes.from_first(calm.exists()):
+            restore_from(self, calm)
         # Counted on from here, not from the checkpoint: a second divergence must halve once more.
         self.returns, self.lr_factor = returns, lr_factor
         self.best, self.best_phase = best
@@ -453,9 +382,10 @@ class Trainer:
     def _announce(self) -> None:
         count = sum(p.numel() for p in self.model.parameters())
         limit = f" or {self.train.minutes:g} minutes" if self.train.minutes else ""
+        several = f" x {processes.size()} processes" if processes.size() > 1 else ""
         logger.info(
             f"{self.options.name}: {self.options.network.type}, {self.model.num_secrets} secrets, "
-            f"{count / 1e6:.2f} M parameters, {self.device}, {name_of(self.half)}, "
+            f"{count / 1e6:.2f} M parameters, {self.device}{several}, {name_of(self.half)}, "
             f"{len(self.groups.pictures)} training pictures, from step {self.step} of {self.train.steps}"
             f"{limit}"
         )

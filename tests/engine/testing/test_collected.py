@@ -10,7 +10,8 @@ from skimage.data import astronaut
 
 from engine.testing.collected import Run, collect, read_set, result_folders, without_paths, write_runs
 from engine.testing.protocol import PROTOCOL
-from engine.testing.results import HiddenGroup, write_results
+from engine.testing.results import write_results
+from engine.testing.scoring import HiddenGroup
 from metrics.intervals import mean_interval
 
 

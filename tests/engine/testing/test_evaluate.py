@@ -16,8 +16,9 @@ from data.images import list_pictures, read_picture, write_picture
 from data.loader import EvaluationGroups
 from engine.testing.evaluate import evaluate, validate
 from engine.testing.figures import group_figure
-from engine.testing.results import HiddenGroup, mean_finite, summarise, table, write_results
+from engine.testing.results import mean_finite, summarise, table, write_results
 from engine.testing.results_folder import WRITTEN
+from engine.testing.scoring import HiddenGroup
 from errors import UserError
 from metrics.capacity import capacity_bound, payload
 from metrics.image import FIELDS, psnr, residual
