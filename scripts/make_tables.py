@@ -35,6 +35,8 @@ With --pages: fill the tables of README.md and docs/ from docs/results/, each be
   <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
   <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each
   <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
+  <!-- table: detection SET NAME... -->                   AUC of each detector on the stegos called NAME
+  <!-- table: extraction SET NAME... -->                  what is read of secrets without the key
   <!-- end -->
 and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
 _seed_K, and may hold * and ?.""",

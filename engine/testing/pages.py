@@ -11,11 +11,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from data.files import replaced_at_once, write_beside
 from engine.testing.collected import read_set
+from engine.testing.detected import detection, extraction
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+OF_DETECTORS = {"detection": detection, "extraction": extraction}  # kinds of what detectors found
 OF_ROWS = {"comparison": comparison, "target": target, "survival": survival}  # kinds that take rows alone
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
 DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
@@ -53,6 +55,8 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     if len(words) < 3:
         raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
     kind, set_name, *names = words
+    if kind in OF_DETECTORS:
+        return OF_DETECTORS[kind](set_name, names, results)
     runs = {row[0].base: row for row in rows_of(read_set(set_name, results))}
     if kind == "differences":
         pairs = [tuple(name.split(":")) for name in names]

@@ -13,9 +13,10 @@ from scipy.integrate import trapezoid
 from data.images import read_picture
 from data.pairs import paired_pictures
 from data.samples import sample_pictures
-from engine.testing import steganalysis_cnn
-from engine.testing.steganalysis import analyse, split
-from engine.testing.steganalysis_cnn import Training
+from engine.testing.steganalysis import cnn
+from engine.testing.steganalysis.analysis import Settings, analyse
+from engine.testing.steganalysis.pairs import split
+from engine.testing.steganalysis.training import Training
 from metrics.steganalysis import rich
 from scripts.steganalysis import PARSER, main
 
@@ -102,7 +103,7 @@ def test_replaced_bits_are_found(command, folders, tmp_path):
 @pytest.mark.parametrize("detector", ["stegexpose", "rich"])
 def test_covers_are_not_found(folders, tmp_path, detector, stego):
     pairs = paired_pictures(folders / "cover", folders / stego)
-    found = analyse(pairs, detector, tmp_path, workers=1).summary
+    found = analyse(pairs, detector, tmp_path, Settings(workers=1)).summary
     low, high = found["auc_interval"]
     assert low <= 0.5 <= high
     if stego == "cover":
@@ -134,7 +135,7 @@ def test_hill_is_not_what_stegexpose_finds(folders, tmp_path):
         stegos[name] = np.stack(planes, axis=2).astype(np.uint8)
     save(tmp_path / "hill", stegos)
     pairs = paired_pictures(folders / "cover", tmp_path / "hill")
-    found = analyse(pairs, "stegexpose", tmp_path, workers=1).summary
+    found = analyse(pairs, "stegexpose", tmp_path, Settings(workers=1)).summary
     assert found["pairs_of_equal_files"] < 10
     assert found["auc"] < 0.75 and found["parts"]["sample_pairs"]["auc"] < 0.75
 
@@ -168,10 +169,7 @@ def test_xunet_learns_noise(folders, tmp_path):
         noisy_pairs(folders, tmp_path / "noisy", 8),
         "cnn",
         tmp_path,
-        training=Training(steps=60, batch=4, crop=64),
-        train_pairs=[8, 30],
-        device="cpu",
-        workers=1,
+        Settings(training=Training(steps=60, batch=4, crop=64), train_pairs=(8, 30), device="cpu", workers=1),
     ).summary
     assert found["auc"] > 0.9
     assert [point["train_pairs"] for point in found["by_train_pairs"]] == [8, 30]
@@ -184,9 +182,8 @@ def test_srnet_learns_noise(folders, tmp_path):
     """On 42 pairs, with seeds 0, 1 and 2: AUC 0.97, 0.99, 0.95. Half as many pairs were too few (0.83)."""
     pairs = noisy_pairs(folders, tmp_path / "noisy", 16)
     training = Training("srnet", steps=100, batch=4, crop=32)
-    found = analyse(
-        pairs, "cnn", tmp_path, training=training, train_share=0.7, device="cpu", workers=1
-    ).summary
+    settings = Settings(training=training, train_share=0.7, device="cpu", workers=1)
+    found = analyse(pairs, "cnn", tmp_path, settings).summary
     assert found["auc"] > 0.85 and found["test_pairs"] == 18
 
 
@@ -197,22 +194,20 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(folders, tmp_path,
     for name in ("pairs.csv", "pairs.png", "roc.csv"):
         assert (tmp_path / "whole" / name).is_file()
 
-    make_batch = steganalysis_cnn._batch
+    make_batch = cnn._batch
 
     def stop_in_the_second(pictures, training, step):
         if len(pictures) == 12 and step == 25:
             signal.raise_signal(signal.SIGINT)
         return make_batch(pictures, training, step)
 
-    monkeypatch.setattr(steganalysis_cnn, "_batch", stop_in_the_second)
+    monkeypatch.setattr(cnn, "_batch", stop_in_the_second)
     out = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
         call(folders, "cover", "stego", *words, *steps, "--out", out)
     assert not (out / "security.json").exists()
     taken = []
-    monkeypatch.setattr(
-        steganalysis_cnn, "_batch", lambda *given: taken.append(given[2]) or make_batch(*given)
-    )
+    monkeypatch.setattr(cnn, "_batch", lambda *given: taken.append(given[2]) or make_batch(*given))
     call(folders, "cover", "stego", *words, *steps, "--out", out)
     assert taken == list(range(26, 40))
     assert (out / "scores.csv").read_bytes() == (tmp_path / "whole/scores.csv").read_bytes()
