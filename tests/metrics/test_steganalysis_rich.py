@@ -59,3 +59,13 @@ def test_ensemble_learns_and_is_fixed_by_its_seed(monkeypatch):
     again = Ensemble.learn(cover[:20], stego[:20], seed=3)
     assert (again.scores(stego[20:]) == scores[1]).all()
     assert (again.learners, again.subspace) == (one.learners, one.subspace)
+
+
+def test_one_channel_is_that_channel():
+    picture = coffee()[:64, :64]
+    green = np.repeat(picture[..., 1:2], 3, axis=2)
+    assert (rich_features(picture, "spam", "green") == rich_features(green, "spam")).all()
+    luma = rich_features(picture, "spam", "luma")
+    assert not np.allclose(luma, rich_features(picture, "spam")) and luma.shape == (686,)
+    with pytest.raises(ValueError, match="crm is about all three channels"):
+        rich_features(picture, "crm", "green")

@@ -142,15 +142,22 @@ def test_hill_is_not_what_stegexpose_finds(folders, tmp_path):
 
 def test_split_by_picture(folders):
     pairs = paired_pictures(folders / "cover", folders / "stego")
-    digests = {cover: cover.stem for cover, _ in pairs}
+    digests = {path: f"{path.parent.name} {path.stem}" for pair in pairs for path in pair}
     learn, test = split(pairs, digests, 0.5, seed=0)
     assert len(learn) == len(test) == 30 and set(learn) | set(test) == set(pairs)
     assert split(list(reversed(pairs)), digests, 0.5, seed=0) == (learn, test)
     assert split(pairs, digests, 0.5, seed=1) != (learn, test)
     # One picture under many names: all its pairs are on one side.
-    digests = {cover: cover.stem.rsplit("_", 1)[0] for cover, _ in pairs}
-    learn, test = split(pairs, digests, 0.5, seed=0)
-    assert not {digests[c] for c, _ in learn} & {digests[c] for c, _ in test} and learn and test
+    scenes = digests | {cover: cover.stem.rsplit("_", 1)[0] for cover, _ in pairs}
+    learn, test = split(pairs, scenes, 0.5, seed=0)
+    assert not {scenes[c] for c, _ in learn} & {scenes[c] for c, _ in test} and learn and test
+    # The stego of one pair is the cover of the next: all hang together, and none is left to learn from.
+    chain = digests | {pairs[k][1]: digests[pairs[k + 1][0]] for k in range(len(pairs) - 1)}
+    assert split(pairs, chain, 0.5, seed=0)[0] == []
+    # What is hidden counts too, where it is given.
+    marks = {stego: [stego.stem.rsplit("_", 1)[0]] for _, stego in pairs}
+    learn, test = split(pairs, digests, 0.5, 0, marks)
+    assert not {marks[s][0] for _, s in learn} & {marks[s][0] for _, s in test} and learn and test
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -175,6 +182,54 @@ def test_xunet_learns_noise(folders, tmp_path):
     assert [point["train_pairs"] for point in found["by_train_pairs"]] == [8, 30]
     assert found["by_train_pairs"][1]["auc"] == found["auc"]
     assert (found["train_pairs"], found["test_pairs"]) == (30, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strength, steps", [(4, 150)])
+def test_ucnet_learns_noise(folders, tmp_path, strength, steps):
+    """On 42 pairs, what SRNet cannot see after as many steps: a quarter of its grey levels."""
+    pairs = noisy_pairs(folders, tmp_path / "noisy", strength)
+    training = Training("ucnet", steps=steps, batch=4, crop=32)
+    settings = Settings(training=training, train_share=0.7, device="cpu", workers=1)
+    found = analyse(pairs, "cnn", tmp_path, settings).summary
+    assert found["auc"] > 0.85 and found["test_pairs"] == 18
+
+
+def test_a_kept_detector_scores_as_before_and_meets_no_picture_again(folders, tmp_path, capsys):
+    words = ("--detector", "cnn", "--device", "cpu", "--crop", "32", "--batch", "2", "--steps", "5")
+    call(folders, "cover", "stego", *words, "--out", tmp_path / "o")
+    kept = tmp_path / "o/detector.safetensors"
+    again = ("--detector", "cnn", "--device", "cpu", "--trained", kept, "--out", tmp_path / "again")
+    call(folders, "cover", "stego", *again)
+    first, second = result(tmp_path / "o"), result(tmp_path / "again")
+    assert (second["train_pairs"], second["test_pairs"], second["trained_pairs"]) == (0, 30, 30)
+    assert second["auc"] == first["auc"] and second["network"] == "xunet"
+
+    def rows(out):
+        return set((out / "scores.csv").read_text().splitlines())
+
+    assert rows(tmp_path / "again") == rows(tmp_path / "o")
+    with pytest.raises(ValueError, match="a detector of the kind cnn, not ica"):
+        call(folders, "cover", "stego", "--detector", "ica", "--trained", kept, "--out", tmp_path / "x")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="not a detector that steganalysis.py kept"):
+        call(folders, "cover", "stego", *again)
+
+
+def test_pairs_that_share_a_file_are_told(folders, tmp_path, capsys):
+    covers = crops(0)
+    first = next(iter(covers))
+    save(tmp_path / "cover", covers | {f"again_{k}": covers[first] for k in range(40)})
+    rng = np.random.default_rng(1)
+    names = read_names(tmp_path / "cover")
+    save(tmp_path / "stego", {name: replaced(x, rng) for name, x in names.items()})
+    words = ("--detector", "rich", "--out", tmp_path / "o", "--train-share", "0.3")
+    with pytest.raises(ValueError, match=r"41 pairs \(.*\) share a picture, so they must all be on one side"):
+        call(tmp_path, "cover", "stego", "--train-share", "0.95", *words[:4])
+
+
+def read_names(folder):
+    return {path.stem: read_picture(path) for path in sorted(folder.iterdir())}
 
 
 @pytest.mark.slow
@@ -289,6 +344,16 @@ def test_jpeg_is_warned_of_and_excluded_pictures_are_left_out(folders, tmp_path,
     said = capsys.readouterr()
     assert "56 of 56 stegos are JPEG" in said.err and "4 of 60 pairs are in" in said.out
     assert result(tmp_path / "o")["pairs"] == 56
+
+
+def test_jpeg_stegos_of_a_method_that_does_not_survive_them(folders, tmp_path, capsys):
+    save(tmp_path / "jpeg", crops(0), ".jpg", quality=90)
+    words = ("--detector", "stegexpose", "--out", tmp_path / "o", "--weights")
+    with pytest.raises(ValueError, match="60 of 60 stegos are JPEG files .* destroy what codec_lsb hides"):
+        call(folders, "cover", tmp_path / "jpeg", *words, "codec_lsb")
+    assert not (tmp_path / "o").exists()
+    call(folders, "cover", tmp_path / "jpeg", *words, "codec_dct")
+    assert not capsys.readouterr().err.startswith("warning")
 
 
 def test_networks_need_no_package(monkeypatch, folders, tmp_path):
