@@ -26,7 +26,7 @@ from engine.log import EXPERIMENTS, ROOT
 from engine.testing.collected import without_paths
 from engine.testing.steganalysis.analysis import Settings, analyse
 from engine.testing.steganalysis.files import write_analysis
-from engine.testing.steganalysis.stegos import make_stegos, method_about, method_sender
+from engine.testing.steganalysis.stegos import checksum, make_stegos, method_about, method_sender
 from engine.testing.steganalysis.training import Training
 from errors import UserError
 from models.codec_lsb import CodecLSB
@@ -99,6 +99,7 @@ def measure(arguments: argparse.Namespace, points: list[dict]) -> None:
         if not 1 <= arguments.count <= len(files):
             raise UserError(f"--count {arguments.count}: there are {len(files)} pictures")
         files = files[: arguments.count]
+    check_alike(points, arguments, checksum(files))
     for payload in arguments.payloads:
         for shaping in arguments.shapings:
             model = CodecLSB(num_secrets=1, shaping=shaping, payload=payload, speed=SPEED)
@@ -107,7 +108,6 @@ def measure(arguments: argparse.Namespace, points: list[dict]) -> None:
             about = method_about(model, "codec_lsb", passphrase=False)
             about = make_stegos(files, 1, folder, method_sender(model), about, arguments.size)
             for detector in arguments.detectors:
-                check_alike(points, about, arguments)
                 if any(key(point) == (payload, shaping, detector) for point in points):
                     continue
                 points.append(without_paths(found(arguments, folder, detector) | {"stegos": about}))
@@ -132,18 +132,18 @@ def found(arguments: argparse.Namespace, folder: Path, detector: str) -> dict:
     return analysis.summary
 
 
-def check_alike(points: list[dict], about: dict, arguments: argparse.Namespace) -> None:
-    """Raises UserError where the points that are kept are of other pictures, or another split."""
+def check_alike(points: list[dict], arguments: argparse.Namespace, pictures: str) -> None:
+    """Raises UserError where the points that are kept are of other pictures, or of another split."""
     for point in points:
-        for what in ("pictures_sha256", "size", "modulus"):
-            if point["stegos"][what] != about[what]:
-                raise UserError(
-                    f"{arguments.data}: its points are of other stegos ({what} differs); take another"
-                )
-        if point["seed"] != arguments.seed or point.get("steps", arguments.steps) != arguments.steps:
-            raise UserError(
-                f"{arguments.data}: its points have another --seed or --steps; take another --data"
-            )
+        stegos = point["stegos"]
+        differing = {
+            "the pictures": stegos["pictures_sha256"] != pictures,
+            "--size": stegos["size"] != arguments.size,
+            "--seed": point["seed"] != arguments.seed,
+            "--steps": point.get("steps", arguments.steps) != arguments.steps,
+        }
+        if found := [what for what, differs in differing.items() if differs]:
+            raise UserError(f"{arguments.data}: of its points {', '.join(found)} differ; take another --data")
 
 
 def key(point: dict) -> tuple[float, int, str]:

@@ -88,8 +88,8 @@ def make_stegos(
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two pictures are called {double}; stegos are named after their covers")
-    prints = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
-    about = {**about, "secrets": num_secrets, "size": size, "pictures": len(files), "pictures_sha256": prints}
+    about = {**about, "secrets": num_secrets, "size": size, "pictures": len(files)}
+    about["pictures_sha256"] = checksum(files)
     about = json.loads(json.dumps(about))
     _check_folder(out, about)
     write_beside(out / ABOUT, _json(about))
@@ -115,6 +115,11 @@ def make_stegos(
     about["psnr_interval"] = mean_interval(quality, list(range(len(quality))))
     write_beside(out / ABOUT, _json(about))
     return about
+
+
+def checksum(files: list[Path]) -> str:
+    """Of the content of these files, in this order."""
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
 def _check_folder(out: Path, about: dict) -> None:

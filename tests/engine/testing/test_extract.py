@@ -42,15 +42,16 @@ def tried(weights, pictures, out, key=None, **changes):
     return pairs, secrets, model
 
 
+@pytest.mark.slow
 def test_open_bits_are_read_by_both(pictures, tmp_path):
     """4-bit LSB: the low bits are the secret: weights read all, a network soon more than nothing."""
     pairs, secrets, model = tried("lsb", pictures, tmp_path / "lsb")
-    training = Training(steps=60, batch=4, crop=48, lr=3e-3)
+    training = Training(steps=300, batch=4, crop=48, lr=3e-3)
     found = extract(pairs, secrets, model, tmp_path / "o", training, device="cpu", workers=1)
     of = found.summary
     assert of["weights"]["psnr"] > 30 and of["weights"]["opened"] == of["test_pairs"] == 12
     assert of["weights"]["gain"] > 15 and of["weights"]["gain_interval"][0] > 10
-    assert of["unet"]["gain_interval"][0] > 0.3, of
+    assert of["unet"]["gain"] > 3 and of["unet"]["gain_interval"][0] > 1
     write_extraction(found, tmp_path / "o")
     kept = json.loads((tmp_path / "o/extraction.json").read_text())
     assert kept["unet"] == of["unet"] and kept["places"] == 1
