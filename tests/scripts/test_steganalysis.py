@@ -187,7 +187,7 @@ def test_xunet_learns_noise(folders, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("strength, steps", [(4, 150)])
 def test_ucnet_learns_noise(folders, tmp_path, strength, steps):
-    """On 42 pairs, what SRNet cannot see after as many steps: a quarter of its grey levels."""
+    """On 42 pairs: changes of 4 grey levels, a quarter of those in the test of SRNet."""
     pairs = noisy_pairs(folders, tmp_path / "noisy", strength)
     training = Training("ucnet", steps=steps, batch=4, crop=32)
     settings = Settings(training=training, train_share=0.7, device="cpu", workers=1)
