@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
 from engine.testing.collected import RESULTS, collect, result_folders, write_runs
+from engine.testing.detected import keep_detection
+from errors import UserError
 
 PARSER = Parser(
     "collect.py",
@@ -22,7 +24,8 @@ command, commit, seed, machine, and the training's validations. Absolute paths b
 `python scripts/make_tables.py --pages` puts them into the pages.""",
     epilog="""examples:
   python scripts/collect.py --set imagenet650 experiments/compare
-  python scripts/collect.py --set imagenet650 experiments/smilenet_l_4/results/test""",
+  python scripts/collect.py --set imagenet650 experiments/smilenet_l_4/results/test
+  python scripts/collect.py --set imagenet650 --detection experiments/security/smilenet_l_4/*""",
 )
 PARSER.add_argument(
     "folders",
@@ -38,7 +41,22 @@ PARSER.add_argument(
 )
 
 
+PARSER.add_argument(
+    "--detection",
+    action="store_true",
+    help="the folders are .../NAME/DETECTOR, where scripts/steganalysis.py wrote: keep what was found of the "
+    "stegos called NAME, and the trained detector",
+)
+
+
 def main(arguments: argparse.Namespace) -> None:
+    if arguments.detection:
+        if arguments.set is None:
+            raise UserError("--detection needs --set NAME")
+        for folder in arguments.folders:
+            for file in keep_detection(folder, arguments.set, arguments.results, arguments.replace):
+                print(file)
+        return
     folders = [folder for place in arguments.folders for folder in result_folders(place)]
     runs = [collect(folder, arguments.set) for folder in folders]
     for file in write_runs(runs, arguments.results, arguments.replace):

@@ -37,6 +37,8 @@ With --pages: fill the tables of README.md and docs/ from docs/results/, each be
   <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each
   <!-- table: benchmark SET NAME -->                      what benchmark.py network --json has written
   <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
+  <!-- table: detection SET NAME... -->                   AUC of each detector on the stegos called NAME
+  <!-- table: extraction SET NAME... -->                  what is read of secrets without the key
   <!-- end -->
 and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
 _seed_K, and may hold * and ?. SET may be several sets, separated by commas.""",

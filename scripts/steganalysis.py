@@ -13,13 +13,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import list_pictures
-from data.pairs import lossy_pictures, paired_pictures
+from data.pairs import lossy_pictures, named_pairs, paired_pictures
+from engine.build import choose_device
+from engine.checkpoint import load_model
 from engine.command import Parser, run_command
-from engine.testing.steganalysis import DETECTORS, analyse, without, write_analysis
-from engine.testing.steganalysis_cnn import Training
+from engine.log import EXPERIMENTS
+from engine.testing.steganalysis.analysis import Settings, analyse
+from engine.testing.steganalysis.extract import extract
+from engine.testing.steganalysis.files import write_analysis, write_extraction
+from engine.testing.steganalysis.pairs import DETECTORS, Pairs, without
+from engine.testing.steganalysis.stegos import made_of, survives_jpeg
+from engine.testing.steganalysis.training import Training
 from errors import UserError
 from metrics.steganalysis.cnn import NETWORKS
-from metrics.steganalysis.rich import FEATURES
+from metrics.steganalysis.rich import CHANNELS, FEATURES
+from models import HidingModel
 
 EXAMPLES = """\
 COVER and STEGO are folders of anybody's pictures; pairs have the same name in both, the suffix aside.
@@ -32,14 +40,22 @@ examples:
   how many pairs does a network need to find it?
     python scripts/steganalysis.py --cover covers --stego stegos --detector cnn --network srnet \\
         --pairs 10,20,50,100 --out security_srnet
-stegexpose and rich need extra packages: pip install -e '.[steganalysis]'
+  is it found by eight numbers of each picture, as networks' stegos are?
+    python scripts/steganalysis.py --cover covers --stego stegos --detector ica --out security_ica
+  can the secrets be read without the passphrase?
+    python scripts/steganalysis.py --cover tried/cover --stego tried/stego --detector extract \\
+        --secret tried/secret_1 --weights smilenet_l_4 --out extracted
+scripts/make_stegos.py makes such folders. stegexpose, rich and ica need extra packages:
+  pip install -e '.[steganalysis]'
 """
 
 # Which options go with which detector; the others would have no effect there and are refused.
 OPTIONS = {
     "stegexpose": set(),
-    "rich": {"features", "train_share", "cache"},
-    "cnn": {"network", "train_share", "pairs", "steps", "batch", "crop", "lr", "device"},
+    "rich": {"features", "channel", "train_share", "cache", "trained"},
+    "ica": {"train_share", "cache", "trained"},
+    "cnn": {"network", "train_share", "pairs", "steps", "batch", "crop", "lr", "device", "trained"},
+    "extract": {"secret", "train_share", "steps", "batch", "crop", "lr", "device"},
 }
 
 
@@ -55,28 +71,77 @@ def main(options: argparse.Namespace) -> None:
         left = without(pairs, list_pictures(options.exclude))
         print(f"{len(pairs) - len(left)} of {len(pairs)} pairs are in {options.exclude} and left out")
         pairs = left
-    if lossy := lossy_pictures(stego for _, stego in pairs):
-        print(
-            f"warning: {len(lossy)} of {len(pairs)} stegos are JPEG files ({lossy[0].name}, ...): lossy, "
-            "what was hidden in the pixels is gone, and what is measured is the compression",
-            file=sys.stderr,
-        )
+    model = None
+    if options.weights is not None:
+        model, _ = load_model(options.weights, choose_device(options.device or "auto"), options.experiments)
+    check_jpeg(pairs, model, options.weights)
     chosen = {key: getattr(options, key) for key in ("network", "steps", "batch", "crop", "lr")}
-    analysis = analyse(
-        pairs,
-        options.detector,
-        options.cache or options.out,
+    training = Training(
+        **{key: value for key, value in chosen.items() if value is not None}, seed=options.seed
+    )
+    share = 0.5 if options.train_share is None else options.train_share
+    about = {"cover": options.cover, "stego": options.stego, "stegos": made_of(pairs)}
+    if options.detector == "extract":
+        read_without_the_key(options, pairs, model, training, share, about)
+        return
+    settings = Settings(
         seed=options.seed,
-        train_share=0.5 if options.train_share is None else options.train_share,
+        train_share=share,
         features=options.features or "spam",
-        training=Training(**{key: value for key, value in chosen.items() if value is not None}),
+        channel=options.channel or "all",
+        training=training,
         train_pairs=options.pairs,
         device=options.device or "auto",
         workers=options.workers,
+        trained=options.trained,
     )
-    analysis.summary |= {"cover": options.cover, "stego": options.stego}
+    analysis = analyse(pairs, options.detector, options.cache or options.out, settings)
+    analysis.summary |= about
     write_analysis(analysis, options.out)
     report(analysis.summary, options.out)
+
+
+def check_jpeg(pairs: Pairs, model: HidingModel | None, weights: str | None) -> None:
+    """Refuse JPEG stegos of a method that does not survive JPEG; where the method is not known, warn."""
+    lossy = lossy_pictures(stego for _, stego in pairs)
+    if not lossy or (model is not None and survives_jpeg(model)):
+        return
+    what = f"{len(lossy)} of {len(pairs)} stegos are JPEG files ({lossy[0].name}, ...)"
+    if model is not None:
+        raise UserError(f"{what}, which destroy what {weights} hides: give the stegos as it wrote them")
+    print(
+        f"warning: {what}: lossy, "
+        "what was hidden in the pixels is gone, and what is measured is the compression",
+        file=sys.stderr,
+    )
+
+
+def read_without_the_key(
+    options: argparse.Namespace,
+    pairs: Pairs,
+    model: HidingModel | None,
+    training: Training,
+    share: float,
+    about: dict,
+) -> None:
+    if model is None or not options.secret:
+        raise UserError(
+            "--detector extract needs --weights NAME and --secret DIR, the secrets by their stegos' names"
+        )
+    matched = [dict(named_pairs(options.stego, folder).values()) for folder in options.secret]
+    secrets = {stego: [of[stego] for of in matched] for _, stego in pairs}
+    device = options.device or "auto"
+    found = extract(pairs, secrets, model, options.out, training, share, device, options.workers)
+    found.summary |= about | {"weights_name": options.weights}
+    write_extraction(found, options.out)
+    of = found.summary
+    print(f"{of['train_pairs']} stegos learned, {of['test_pairs']} tested: PSNR to the secrets (dB, RGB)")
+    print(f"  flat mean colour         {of['flat']['psnr']:.2f}")
+    for name, words in (("weights", f"by {options.weights}, no key"), ("unet", "by a U-Net on pairs")):
+        low, high = of[name]["gain_interval"]
+        print(f"  {words:24} {of[name]['psnr']:.2f}, {of[name]['gain']:+.2f} ({low:+.2f}..{high:+.2f})")
+    print(f"  stegos that open without a passphrase: {of['weights']['opened']} of {of['test_pairs']}")
+    print(f"results: {options.out / 'extraction.json'}")
 
 
 def refuse_foreign_options(options: argparse.Namespace) -> None:
@@ -90,6 +155,10 @@ def report(summary: dict, out: Path) -> None:
     if summary["pairs_of_equal_files"]:
         print(
             f"{summary['pairs_of_equal_files']} of {summary['pairs']} stegos are the very file of their cover"
+        )
+    if summary["pairs_that_share_files"]:
+        print(
+            f"{summary['pairs_that_share_files']} pairs share a file with another one; these stay on one side"
         )
     learned = f"{summary['train_pairs']} pairs learned, " if summary["train_pairs"] else ""
     print(f"{learned}{summary['test_pairs']} tested{'':12}AUC  95 % interval    P_E  accuracy")
@@ -135,11 +204,11 @@ def positive(text: str) -> float:
     return value
 
 
-def counts(text: str) -> list[int]:
+def counts(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"'{text}': expected whole numbers with commas between, as 10,20,50")
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)
 
 
 PARSER = Parser("steganalysis.py", description=__doc__.split("\n\n")[0], epilog=EXAMPLES)
@@ -158,14 +227,44 @@ PARSER.add_argument(
     help="folder or .txt list of pictures to leave out: those that trained the hiding",
 )
 PARSER.add_argument("--workers", type=at_least(1), metavar="N", help="processes (default: one a core)")
-LEARNING = PARSER.add_argument_group("with --detector rich and cnn")
+PARSER.add_argument(
+    "--weights",
+    metavar="NAME",
+    help="what made the stegos, as for hide.py; JPEG stegos of what does not survive JPEG are then refused",
+)
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
+)
+LEARNING = PARSER.add_argument_group("with --detector rich, ica, cnn and extract")
 LEARNING.add_argument(
     "--train-share", type=share, metavar="X", help="of the pairs that is learned (default 0.5)"
 )
+LEARNING.add_argument(
+    "--trained",
+    type=Path,
+    metavar="FILE",
+    help="rich, ica, cnn: learn nothing, take this detector.npz or detector.safetensors, and test all pairs "
+    "that it did not learn from",
+)
+LEARNING.add_argument(
+    "--cache", type=Path, metavar="DIR", help="rich, ica: where features are kept (default: --out)"
+)
+EXTRACT = PARSER.add_argument_group("with --detector extract")
+EXTRACT.add_argument(
+    "--secret",
+    nargs="+",
+    metavar="DIR",
+    help="what is hidden, named as the stegos; of several places one folder each",
+)
 RICH = PARSER.add_argument_group("with --detector rich")
 RICH.add_argument("--features", choices=list(FEATURES), help="default spam, the fastest")
-RICH.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: --out)")
-CNN = PARSER.add_argument_group("with --detector cnn")
+RICH.add_argument(
+    "--channel",
+    choices=CHANNELS,
+    help="spam, srm: look at all three channels and average (default), or at one of them or the luma alone, "
+    "in a third of the time",
+)
+CNN = PARSER.add_argument_group("with --detector cnn, and all but the first two with extract")
 CNN.add_argument("--network", choices=list(NETWORKS), help=f"default {Training.network}")
 CNN.add_argument(
     "--pairs", type=counts, metavar="N,N,...", help="train anew with so many pairs each (default: all)"

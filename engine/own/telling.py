@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.detection import expected
 from engine.own.hiding import HiddenFile
 from engine.own.surviving import survived, trained_for
 from models import HidingModel, KeyedMethod
@@ -23,6 +24,8 @@ def hidden(model: HidingModel, done: HiddenFile, fit: str) -> Iterator[str]:
     if (changed := changes(model)) is not None:
         yield f"changes:   {changed}"
     yield f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)"
+    if (found := expected(model, done.psnr)) is not None:
+        yield f"detection: {found}"
     yield from survived(model, done)
     if attacks := trained_for(model):
         yield f"trained to survive: {attacks} (this stego was not tried: --dry-attack tries)"

@@ -12,11 +12,13 @@ from PIL.PngImagePlugin import PngInfo
 from data.files import replaced_at_once, write_beside
 from engine.benchmark import kept_table
 from engine.testing.collected import read_set
+from engine.testing.detected import detection, extraction
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+OF_DETECTORS = {"detection": detection, "extraction": extraction}  # kinds of what detectors found
 # The kinds of table that take rows alone.
 OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
@@ -55,6 +57,8 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     if len(words) < 3:
         raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
     kind, set_name, *names = words
+    if kind in OF_DETECTORS:
+        return OF_DETECTORS[kind](set_name, names, results)
     if kind == "benchmark":
         return [line for name in names for line in kept_table(results / set_name / f"{name}.json")]
     there = [run for name in set_name.split(",") for run in read_set(name, results)]

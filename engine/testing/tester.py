@@ -32,10 +32,12 @@ def run_tests(
     otherwise. Weights and all data sets are checked before the first is scored.
     """
     with processes.joined(), processes.together():
-        _run_tests(options, experiments, chosen, precision)
+        _run_tests(options, experiments, chosen, (precision, reveal_precision))
 
 
-def _run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None, precision: str) -> None:
+def _run_tests(
+    options: TestOptions, experiments: Path, chosen: list[str] | None, precisions: tuple[str, str | None]
+) -> None:
     device = choose_device(options.device)
     attacks = build_attacks(options)
     expect = method_arguments(options, options.network) if options.network else None
@@ -43,7 +45,7 @@ def _run_tests(options: TestOptions, experiments: Path, chosen: list[str] | None
         model, weights = load_model(options.weights, device, experiments, expect)
     except UserError as error:
         raise options.error("weights", str(error)) from error
-    set_precision(model, precision, reveal_precision)
+    set_precision(model, *precisions)
     sets = {}
     for k, pictures in enumerate(options.data.test):
         name = set_name(pictures)

@@ -1,5 +1,6 @@
 """Networks that learn to tell stegos from covers: picture in, two logits out (cover, stego)."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,7 +71,7 @@ class SRNet(nn.Module):
             nn.ReLU(),
             _normed(64, 16, 3),
             nn.ReLU(),
-            *(_Residual() for _ in range(5)),
+            *(_Residual(16) for _ in range(5)),
         )
         self.pooled = nn.Sequential(*(_Halving(a, b) for a, b in ((16, 16), (16, 64), (64, 128), (128, 256))))
         self.last = nn.Sequential(_normed(256, 512, 3), nn.ReLU(), _normed(512, 512, 3))
@@ -86,11 +87,11 @@ class SRNet(nn.Module):
 
 
 class _Residual(nn.Module):
-    """SRNet's layer type 2: 16 channels in and out, the same size."""
+    """SRNet's layer type 2: the same channels and size in and out."""
 
-    def __init__(self):
+    def __init__(self, width: int):
         super().__init__()
-        self.change = nn.Sequential(_normed(16, 16, 3), nn.ReLU(), _normed(16, 16, 3))
+        self.change = nn.Sequential(_normed(width, width, 3), nn.ReLU(), _normed(width, width, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.change(x)
@@ -113,4 +114,65 @@ def _normed(a: int, b: int, size: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(a, b, size, padding=size // 2, bias=False), nn.BatchNorm2d(b))
 
 
-NETWORKS = {"xunet": XuNet, "srnet": SRNet}
+def srm_filters() -> np.ndarray:
+    """The 30 linear filters of the spatial rich model (Fridrich, Kodovsky, 2012), (30,5,5) float32.
+
+    8 differences of the first order, 4 of the second, 8 of the third, the square 3x3 with its 4 halves, and
+    the square 5x5 (KV) with its 4 halves; each is divided by the weight of its centre. All sum to 0.
+    """
+    around = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+
+    def line(direction: tuple[int, int], weights: dict[int, float]) -> np.ndarray:
+        kernel = np.zeros((5, 5))
+        for step, weight in weights.items():
+            kernel[2 + step * direction[0], 2 + step * direction[1]] = weight
+        return kernel
+
+    def with_halves(square: np.ndarray) -> list[np.ndarray]:
+        upper = square.copy()
+        upper[3:] = 0
+        return [square, *(np.rot90(upper, k) for k in range(4))]
+
+    first = [line(d, {0: -1, 1: 1}) for d in around]
+    second = [line(d, {-1: 1 / 2, 0: -1, 1: 1 / 2}) for d in around[:4]]
+    third = [line(d, {-1: 1 / 3, 0: -1, 1: 1, 2: -1 / 3}) for d in around]
+    kb = np.pad(np.array(((-1, 2, -1), (2, -4, 2), (-1, 2, -1))) / 4, 1)
+    kernels = [*first, *second, *third, *with_halves(kb), *with_halves(np.array(KV) / 12)]
+    return np.stack(kernels).astype(np.float32)
+
+
+class UCNet(nn.Module):
+    """A colour detector after K. Wei, W. Luo, S. Tan, J. Huang, "Universal deep network for steganalysis of
+    color image based on channel representation", IEEE Trans. Information Forensics and Security, 2022.
+
+        x -> 30 SRM filters on each colour, cut off at +-5: 90 maps that keep the colours apart
+          -> layer (32) -> residual layer (32) -> 3 residual layers, each halves the size (64, 128, 256)
+          -> global mean -> linear -> logits
+
+    Like the published network it filters each colour by itself and lets the layers after that compare them.
+    Smaller than it: without the 32 Gabor filters and without groups; the layers are SRNet's.
+    """
+
+    kernels: Tensor
+    LIMIT = 5.0
+
+    def __init__(self, channels: int = 3):
+        super().__init__()
+        kernels = torch.from_numpy(srm_filters())[:, None].repeat(channels, 1, 1, 1)
+        self.register_buffer("kernels", kernels, persistent=False)
+        self.channels = channels
+        self.body = nn.Sequential(
+            _normed(30 * channels, 32, 3),
+            nn.ReLU(),
+            _Residual(32),
+            *(_Halving(a, b) for a, b in ((32, 64), (64, 128), (128, 256))),
+        )
+        self.classify = nn.Linear(256, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) grey levels 0..255 -> (B,2)"""
+        x = F.conv2d(x, self.kernels, padding=2, groups=self.channels)  # (B,30*C,H,W)
+        return self.classify(self.body(x.clamp(-self.LIMIT, self.LIMIT)).mean((2, 3)))
+
+
+NETWORKS = {"xunet": XuNet, "srnet": SRNet, "ucnet": UCNet}

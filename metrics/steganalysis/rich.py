@@ -1,7 +1,9 @@
 """Rich-model features of a picture, and the ensemble that learns to tell covers from stegos by them."""
 
 import numpy as np
+from PIL import Image
 
+from errors import UserError
 from metrics.steganalysis.library import sealwatch
 from metrics.steganalysis.lsb import channels
 
@@ -12,25 +14,44 @@ FEATURES = {
     "crm": (5404, "colour rich model: co-occurrences across channels (Goljan, Fridrich, Cogranne, 2014)"),
 }
 
+PLANES = {"red": 0, "green": 1, "blue": 2}
+CHANNELS = ("all", *PLANES, "luma")  # what SPAM and SRM look at
+
 LEARNERS = 200  # at most; with few pairs the out-of-bag error never settles, and more gain nothing
 
 
-def rich_features(picture: np.ndarray, features: str) -> np.ndarray:
+def rich_features(picture: np.ndarray, features: str, channel: str = "all") -> np.ndarray:
     """(H,W,3) uint8 -> (D,) float32 of FEATURES, as sealwatch computes them.
 
-    SPAM and SRM look at one channel; the frequencies of the three channels are averaged (as Goljan,
+    SPAM and SRM look at one channel. "all": the frequencies of the three channels are averaged (as Goljan,
     Fridrich and Cogranne do for the SRM part of their colour features), so that a colour picture has
-    the dimensions of a grey one. CRM is what a picture's channels tell of each other, with the
-    truncation of 3 that gives the published 5,404 dimensions; it needs colour.
+    the dimensions of a grey one. "green" (or red, blue): of this channel alone, in a third of the time.
+    "luma": of the BT.601 luma, rounded, as Pillow makes grey. CRM is what a picture's channels tell of each
+    other, with the truncation of 3 that gives the published 5,404 dimensions; it needs colour and all
+    channels, and another `channel` is a UserError.
     """
     library = sealwatch()
     if features == "crm":
+        if channel != "all":
+            raise UserError(
+                f"crm is about all three channels together; channel {channel} goes with spam or srm"
+            )
         extracted = library.crm.extract(picture, Tc=3)
         return _vector(extracted)
     extract = {"spam": library.spam.extract, "srm": library.srm.extract}[features]
-    planes = channels(picture)
+    planes = seen(picture, channel)
     each = [_vector(extract(np.ascontiguousarray(planes[..., c]))) for c in range(planes.shape[2])]
     return np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def seen(picture: np.ndarray, channel: str) -> np.ndarray:
+    """(H,W,3) uint8 -> (H,W,C): what is looked at by one of CHANNELS."""
+    if channel == "all":
+        return channels(picture)
+    if channel == "luma":
+        return np.asarray(Image.fromarray(picture).convert("L"))[..., None]
+    place = PLANES[channel]
+    return picture[..., place : place + 1]
 
 
 def _vector(submodels: dict[str, np.ndarray]) -> np.ndarray:
@@ -46,10 +67,16 @@ class Ensemble:
     Trans. Information Forensics and Security 7(2), 2012. The number of learners and the dimension of
     their subspaces are found by the out-of-bag error.
 
-    cover, stego: (N,D) features of N pairs. The same seed gives the same ensemble.
+    arrays: weights (L,d) and borders (L,) of L learners, subspaces (L,d) of d features each.
     """
 
-    def __init__(self, cover: np.ndarray, stego: np.ndarray, seed: int = 0):
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+        self.learners, self.subspace = arrays["weights"].shape
+
+    @classmethod
+    def learn(cls, cover: np.ndarray, stego: np.ndarray, seed: int = 0) -> "Ensemble":
+        """From features (N,D) of N pairs. The same seed gives the same ensemble."""
         trainer = sealwatch().ensemble_classifier.FldEnsembleTrainer(
             np.ascontiguousarray(cover),
             np.ascontiguousarray(stego),
@@ -57,10 +84,18 @@ class Ensemble:
             verbose=0,
             max_num_base_learners=LEARNERS,
         )
-        self._classifier, _ = trainer.train()
-        self.learners = int(self._classifier.num_base_learners)
-        self.subspace = int(self._classifier.d_sub)
+        learners = trainer.train()[0].base_learners
+        return cls(
+            {
+                "weights": np.stack([one.learner.w for one in learners]),
+                "borders": np.array([one.learner.b for one in learners]),
+                "subspaces": np.stack([one.subspace for one in learners]).astype(np.int32),
+            }
+        )
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """(N,D) -> (N,), the vote: -1 (all learners say cover) to 1 (all say stego); above 0 is a stego."""
-        return self._classifier.predict_confidence(features.astype(np.float64))
+        of, features = self.arrays, features.astype(np.float64)
+        each = zip(of["subspaces"], of["weights"], of["borders"], strict=True)
+        votes = [np.sign(features[:, places] @ weights - border) for places, weights, border in each]
+        return np.mean(votes, axis=0)

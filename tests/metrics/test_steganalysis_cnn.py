@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from metrics.steganalysis.cnn import NETWORKS, SRNet, XuNet
+from metrics.steganalysis.cnn import NETWORKS, SRNet, UCNet, XuNet, srm_filters
+from metrics.steganalysis.unet import UNet
 
 
 def parameters(network) -> int:
@@ -50,3 +51,30 @@ def test_xunet_does_not_see_brightness_or_gradients():
     assert torch.allclose(flat, seen["x"][..., 2:-2, 2:-2], atol=1e-3)
     assert flat.abs().max() > 1
     assert "kernel" not in network.state_dict()
+
+
+def test_thirty_filters_see_no_flat_areas_and_are_all_different():
+    kernels = srm_filters()
+    assert kernels.shape == (30, 5, 5)
+    assert abs(kernels.sum((1, 2))).max() < 1e-6
+    assert (abs(kernels).max((1, 2)) == 1).all()  # the weight of the centre
+    assert len({kernel.tobytes() for kernel in kernels}) == 30
+
+
+def test_ucnet_filters_each_colour_by_itself():
+    network = UCNet().eval()
+    seen = {}
+    network.body.register_forward_hook(lambda module, inputs, output: seen.update(x=inputs[0]))
+    x = torch.zeros(1, 3, 40, 40)
+    x[:, 1] = torch.randint(0, 256, (40, 40)).float()
+    network(x)
+    maps = seen["x"].reshape(3, 30, 40, 40)
+    assert maps[1].abs().max() == UCNet.LIMIT and not maps[0].any() and not maps[2].any()
+
+
+def test_unet_starts_as_the_flat_colour_and_takes_any_size():
+    colour = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    network = UNet(2, colour).eval()
+    read = network(torch.rand(2, 3, 45, 31))
+    assert read.shape == (2, 6, 45, 31)
+    assert torch.equal(read, colour[None, :, None, None].expand_as(read))

@@ -52,10 +52,20 @@ def test_ensemble_learns_and_is_fixed_by_its_seed(monkeypatch):
     cover = np.stack([rich_features(c, "spam") for c in crops])
     noisy = [np.clip(c + rng.choice([-3, 0, 3], c.shape), 0, 255).astype(np.uint8) for c in crops]
     stego = np.stack([rich_features(c, "spam") for c in noisy])
-    one = Ensemble(cover[:20], stego[:20], seed=3)
+    one = Ensemble.learn(cover[:20], stego[:20], seed=3)
     scores = one.scores(cover[20:]), one.scores(stego[20:])
     assert len(crops) == 60 and auc(*scores) > 0.9
     assert all((abs(side) <= 1).all() for side in scores)
-    again = Ensemble(cover[:20], stego[:20], seed=3)
+    again = Ensemble.learn(cover[:20], stego[:20], seed=3)
     assert (again.scores(stego[20:]) == scores[1]).all()
     assert (again.learners, again.subspace) == (one.learners, one.subspace)
+
+
+def test_one_channel_is_that_channel():
+    picture = coffee()[:64, :64]
+    green = np.repeat(picture[..., 1:2], 3, axis=2)
+    assert (rich_features(picture, "spam", "green") == rich_features(green, "spam")).all()
+    luma = rich_features(picture, "spam", "luma")
+    assert not np.allclose(luma, rich_features(picture, "spam")) and luma.shape == (686,)
+    with pytest.raises(ValueError, match="crm is about all three channels"):
+        rich_features(picture, "crm", "green")

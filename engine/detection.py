@@ -1,0 +1,61 @@
+"""What detectors were measured to find, as data: docs/results/detection/ and docs/results/detection.json."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.checkpoint import fingerprint
+from engine.log import ROOT
+from models import HidingModel
+
+RESULTS = ROOT / "docs" / "results"
+NEAR = 1.5  # dB: half the step from one payload to its double
+
+
+def label(found: dict) -> str:
+    """What a detector is called in tables, from its security.json: "spam", "srm green", "xunet", "ica"."""
+    channel = found.get("channel", "all")
+    name = found.get("features") or found.get("network") or found["detector"]
+    return name if channel == "all" else f"{name} {channel}"
+
+
+def measured(results: Path = RESULTS) -> Iterator[dict]:
+    """Every security.json that is kept: those of the sets, then the points of plot_detection.py."""
+    for file in sorted((results / "detection").glob("*/*/*.json")):
+        found = json.loads(file.read_text())
+        if "auc" in found:
+            yield found
+    points = results / "detection.json"
+    if points.exists():
+        yield from json.loads(points.read_text())["points"]
+
+
+def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | None:
+    """What to expect of a detector, by the measured stegos that are most like this one; None without.
+
+    psnr: of the stego [dB, RGB]. Alike are stegos of the same method, weights, modulus and shaping, whose
+    mean PSNR is within 1.5 dB. Of these the nearest count, and of the detectors that were tried on them the
+    one with the largest AUC.
+    """
+    own = {
+        "method": model.method,
+        "fingerprint": fingerprint(model).hex() if model.trainable else "",
+        "modulus": getattr(model, "modulus", None),
+        "shaping": getattr(model, "shaping", None),
+    }
+    alike = [
+        found
+        for found in measured(results)
+        if (of := found.get("stegos")) and all(of.get(key) == value for key, value in own.items())
+    ]
+    near = [(abs(found["stegos"]["psnr"] - psnr), found) for found in alike]
+    least = min((distance for distance, _ in near), default=NEAR + 1)
+    if least > NEAR:
+        return None
+    best = max((found for distance, found in near if distance == least), key=lambda found: found["auc"])
+    learned = best.get("trained_pairs", best["train_pairs"])
+    after = f" after learning from {learned} pairs" if learned else ""
+    return (
+        f"AUC {best['auc']:.2f} is to be expected, 0.5 is chance: so well {label(best)} told such stegos, "
+        f"of {best['stegos']['psnr']:.1f} dB, from their covers{after} (docs/steganalysis.md)"
+    )

@@ -1,0 +1,116 @@
+"""What detectors found, kept as data, and the tables that are made from it."""
+
+import json
+from pathlib import Path
+
+from data.files import write_beside
+from engine.detection import label
+from engine.testing.collected import without_paths
+from engine.testing.published import markdown
+from engine.testing.steganalysis.kept import NAMES
+from errors import UserError
+
+LARGEST = 4_000_000  # bytes of a detector's file that is kept
+ORDER = ("stegexpose", "spam", "srm", "crm", "ica", "xunet", "srnet", "ucnet")
+WRITTEN = ("security.json", "extraction.json")
+
+
+def keep_detection(folder: Path, set_name: str, results: Path, replace: bool = False) -> list[Path]:
+    """Keep what stands in .../NAME/DETECTOR as results/detection/SET/NAME/<label>.json, with the detector.
+
+    Returns the files. A detector's file of more than 4 MB is left out: seed and pairs make it again. Raises
+    UserError where there are no results, or others are kept under that name (unless `replace`).
+    """
+    there = [folder / name for name in WRITTEN if (folder / name).is_file()]
+    if len(there) != 1:
+        raise UserError(
+            f"{folder}: expected one of {' and '.join(WRITTEN)}, as scripts/steganalysis.py writes it"
+        )
+    found = without_paths(json.loads(there[0].read_text()))
+    name = "extract" if found["detector"] == "extract" else label(found).replace(" ", "_")
+    stem = results / "detection" / set_name / folder.resolve().parent.name / name
+    file = stem.with_name(f"{name}.json")
+    text = json.dumps(found, indent=1) + "\n"
+    if file.exists() and file.read_text() != text and not replace:
+        raise UserError(f"{file}: holds other results of that name; --replace takes these instead")
+    written = []
+    for detector in NAMES:
+        kept, new = stem.with_name(name + Path(detector).suffix), folder / detector
+        kept.unlink(missing_ok=True)
+        if new.exists() and new.stat().st_size <= LARGEST:
+            write_beside(kept, new.read_bytes())
+            written.append(kept)
+    write_beside(file, text.encode())
+    return [file, *written]
+
+
+def detection(set_name: str, names: list[str], results: Path) -> list[str]:
+    """A table of AUC with its interval and P_E: a row for each name, a column for each detector."""
+    found = {name: _read(set_name, name, results, "auc") for name in names}
+    rows = {name: of for name, of in found.items() if of}
+    columns = sorted({c for of in rows.values() for c in of}, key=lambda c: (_place(c), c))
+    lines = []
+    if rows:
+        cells = [[f"`{name}`", _stego(of), *(_cell(of.get(c)) for c in columns)] for name, of in rows.items()]
+        lines = markdown(["stegos", "PSNR", *columns], cells)
+    return _noted(lines, [name for name, of in found.items() if not of])
+
+
+def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
+    """A table of what is read without a key: dB of PSNR, and the gain over the flat mean colour."""
+    rows, missing = [], []
+    for name in names:
+        of = _read(set_name, name, results, "flat").get("extract")
+        if of is None:
+            missing.append(name)
+            continue
+        keyed = "yes" if (of.get("stegos") or {}).get("passphrase") else "no"
+        opened = f"{of['weights']['opened']} of {of['test_pairs']}"
+        read = [f"{of[by]['psnr']:.2f} ({_gain(of[by])})" for by in ("weights", "unet")]
+        learned = f"{of['train_pairs']}, {of['steps']} steps"
+        rows.append([f"`{name}`", keyed, f"{of['flat']['psnr']:.2f}", read[0], opened, read[1], learned])
+    header = [
+        "stegos",
+        "passphrase",
+        "flat colour",
+        "the weights, no key",
+        "open",
+        "U-Net",
+        "it learned from",
+    ]
+    return _noted(markdown(header, rows) if rows else [], missing)
+
+
+def _read(set_name: str, name: str, results: Path, key: str) -> dict[str, dict]:
+    """{label: what a detector found} of the stegos called `name`; only results that have `key`."""
+    files = sorted((results / "detection" / set_name / name).glob("*.json"))
+    every = [json.loads(file.read_text()) for file in files]
+    return {"extract" if key == "flat" else label(found): found for found in every if key in found}
+
+
+def _place(column: str) -> int:
+    name = column.split()[0]
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def _stego(of: dict[str, dict]) -> str:
+    values = [found["stegos"]["psnr"] for found in of.values() if (found.get("stegos") or {}).get("psnr")]
+    return f"{values[0]:.2f} dB" if values else "-"
+
+
+def _cell(found: dict | None) -> str:
+    if found is None:
+        return "-"
+    low, high = found["auc_interval"]
+    pairs = f"{found['train_pairs']}+{found['test_pairs']}"
+    return f"{found['auc']:.3f} ({low:.2f} to {high:.2f}), P_E {found['p_e']:.3f}; {pairs}"
+
+
+def _gain(found: dict) -> str:
+    low, high = found["gain_interval"]
+    return f"{found['gain']:+.2f}, {low:+.2f} to {high:+.2f}"
+
+
+def _noted(lines: list[str], missing: list[str]) -> list[str]:
+    note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
+    return [*lines, *([""] if lines and note else []), *note]
