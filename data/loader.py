@@ -184,9 +184,13 @@ def _start_worker(worker: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    """Else Python would send them a SIGTERM, which they ignore, and wait for them for ever."""
+    """Else Python would send them a SIGTERM, which they ignore, and wait for them for ever.
+
+    Loaders are daemons: Python ends all daemons at its exit. torch would raise an error for each that ends.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():
-        if getattr(process, "_target", None) is torch.utils.data._utils.worker._worker_loop:
+        if process.daemon:
             process.kill()
 
 

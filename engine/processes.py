@@ -97,9 +97,8 @@ def _connect(backend: str) -> None:
         if dist.is_initialized():
             dist.destroy_process_group()
         time.sleep(1 + k)
-    raise ConnectionError(
-        f"the {count} processes could not reach each other: {one_line(failure)}"
-    ) from failure
+    why = "another process failed to connect" if failure is None else one_line(failure)
+    raise ConnectionError(f"the {count} processes could not reach each other: {why}") from failure
 
 
 # --- what is known together ------------------------------------------------------------------------

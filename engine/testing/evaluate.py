@@ -47,7 +47,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
         raise NotFinite(failures[0])
     # Interleaved, as they were shared out: in the order of the groups, for the same sum.
     in_order = [one for _, some in told for one in some]
-    in_order.sort(key=lambda one: one.index)
+    in_order.sort(key=lambda one: one.number)
     assert in_order[0].figure is not None
     return {
         "cover_stego": mean_finite([one.stego for one in in_order])[0],
@@ -58,7 +58,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
 class _Validated(NamedTuple):
     """A group's PSNR: of the stego, and of each revealed secret; a figure of the first group."""
 
-    index: int
+    number: int
     stego: float
     revealed: list[float]
     figure: np.ndarray | None

@@ -14,7 +14,7 @@ from data.images import write_picture
 from engine.testing.figures import group_figure, histogram
 from engine.testing.protocol import PROTOCOL
 from engine.testing.report import DIGITS, KINDS, write_report
-from engine.testing.scoring import HiddenGroup, Scores, score_groups
+from engine.testing.scoring import Elsewhere, HiddenGroup, Scores, score_groups
 from metrics.capacity import capacity_bound, cdt_db, cdt_efficiency
 from metrics.image import FIELDS
 from metrics.intervals import FEWEST, mean_interval
@@ -22,7 +22,7 @@ from metrics.intervals import FEWEST, mean_interval
 
 def write_results(
     out: Path,
-    groups: Iterable[HiddenGroup],
+    groups: Iterable[HiddenGroup | Elsewhere],
     summary: dict,
     save_images: int = 4,
     capacity: bool = True,

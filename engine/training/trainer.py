@@ -148,7 +148,8 @@ class Trainer:
                     self._train_step(batch)
                     trace()
                     self.step += 1
-                    asked, self.seconds = processes.largest(stop.number, time.monotonic() - started)
+                    number, self.seconds = processes.largest(stop.number, time.monotonic() - started)
+                    asked = int(number)
                     progress.update()
                     log, save = self._due(self.train.log_every), self._due(self.train.checkpoint_every)
                     look = self.validation is not None and self._due(self.train.validate_every)
