@@ -162,11 +162,11 @@ def test_a_hinet_that_explodes_without_the_guard_completes_with_it(trainer, monk
     settings = dict(
         network=network,
         steps=400,
-        lr=0.03,
+        lr=0.003,
         grad_clip=0,
         schedule="constant",
-        checkpoint_every=20,
-        validate_every=1000,
+        checkpoint_every=25,
+        validate_every=25,
         log_every=10,
     )
     guarded = trainer(name="guarded", **settings)
