@@ -258,14 +258,16 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 def check_overwritten(arguments: argparse.Namespace, secrets: list[Path]) -> None:
     """Raises UserError where --look or --out would replace what is read, or each other."""
-    inputs = [Path(arguments.cover), *secrets, *filter(None, (arguments.keyfile, arguments.passphrase_file))]
-    read = {path.resolve() for path in inputs}
+    keys = filter(None, (arguments.keyfile, arguments.passphrase_file))
+    read = {path.resolve(): "is read for the key" for path in keys}
+    read |= {path.resolve(): "that is a secret" for path in secrets}
+    read[Path(arguments.cover).resolve()] = "that is the cover"
     if arguments.out is not None:
-        if arguments.out.resolve() in read:
-            raise UserError(f"{arguments.out}: is read for hiding; give the stego another name")
-        read.add(arguments.out.resolve())
-    if arguments.look is not None and arguments.look.resolve() in read:
-        raise UserError(f"{arguments.look}: is the stego, or is read for hiding; give --look another name")
+        if why := read.get(arguments.out.resolve()):
+            raise UserError(f"{arguments.out}: {why}; give the stego another name")
+        read[arguments.out.resolve()] = "that is the stego"
+    if arguments.look is not None and (why := read.get(arguments.look.resolve())):
+        raise UserError(f"{arguments.look}: {why}; give --look another name")
 
 
 def planned(arguments: argparse.Namespace) -> None:

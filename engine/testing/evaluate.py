@@ -117,9 +117,9 @@ def _through_png(
     rank, size = processes.rank(), processes.size()
     mine = {k for k in range(len(groups)) if (0 if k < save_images else k % size) == rank}
     read = [k for k in range(len(groups)) if rank == 0 or k in mine]
-    with tempfile.TemporaryDirectory() as folder:
+    bar = tqdm(total=len(mine), desc="test", unit="group", disable=rank > 0)
+    with tempfile.TemporaryDirectory() as folder, bar:
         file = Path(folder) / "stego.png"
-        bar = tqdm(total=len(mine), desc="test", unit="group", disable=rank > 0)
         for index, item in zip(read, _read_ahead(groups, read), strict=True):
             cover, secrets = item["cover"], item["secrets"]
             if index not in mine:
@@ -140,7 +140,6 @@ def _through_png(
                 seconds_reveal,
                 (_attacked(model, received, attack, seed + index) for attack in attacks),
             )
-        bar.close()
 
 
 def _read_ahead(groups: EvaluationGroups, indices: list[int]) -> Iterator[dict[str, Tensor]]:

@@ -15,7 +15,8 @@ from skimage.data import astronaut
 
 from engine.testing.protocol import PROTOCOL
 from engine.testing.report import write_report
-from engine.testing.results import Attacked, HiddenGroup, write_results
+from engine.testing.results import write_results
+from engine.testing.scoring import Attacked, HiddenGroup
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "img", "br"}
