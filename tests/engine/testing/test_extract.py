@@ -42,10 +42,28 @@ def tried(weights, pictures, out, key=None, **changes):
     return pairs, secrets, model
 
 
+def in_flat_covers(pictures, out):
+    """4-bit LSB in covers of one colour each, so that the secret is the only detail of a stego."""
+    model, _ = load_model("lsb")
+    pairs, secrets = [], {}
+    for k, picture in enumerate(pictures):
+        secret = torch.from_numpy(read_picture(picture)).permute(2, 0, 1)
+        colour = torch.tensor([16 * (k % 8 + 4), 16 * (k // 8 + 6), 128], dtype=torch.uint8)
+        cover = colour[:, None, None].expand_as(secret).contiguous()
+        stego = model.hide(cover[None], secret[None, None])[0]
+        files = [out / kind / f"{k:02d}.png" for kind in ("cover", "stego")]
+        for file, content in zip(files, (cover, stego), strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content.permute(1, 2, 0).numpy()).save(file)
+        pairs.append(tuple(files))
+        secrets[files[1]] = [picture]
+    return pairs, secrets, model
+
+
 @pytest.mark.slow
 def test_open_bits_are_read_by_both(pictures, tmp_path):
-    """4-bit LSB: the low bits are the secret: weights read all, a network soon more than nothing."""
-    pairs, secrets, model = tried("lsb", pictures, tmp_path / "lsb")
+    """The low bits are the secret: the method reads all of it, and a network learns to read much of it."""
+    pairs, secrets, model = in_flat_covers(pictures, tmp_path / "lsb")
     training = Training(steps=300, batch=4, crop=48, lr=3e-3)
     found = extract(pairs, secrets, model, tmp_path / "o", training, device="cpu", workers=1)
     of = found.summary
