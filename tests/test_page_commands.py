@@ -73,6 +73,8 @@ ADDED = {
     "python scripts/plot_shaping.py": "--count 1 --size 32",
     "python scripts/plot_attacks.py": "--groups 1 --size 96 --stride 2",
     "python scripts/steganalysis.py --cover COVERS --stego STEGOS --detector cnn": "--crop 32 --steps 2",
+    "python scripts/steganalysis.py --cover tried/keyed/cover": "--crop 32 --steps 2",
+    "python scripts/make_stegos.py": "--count 16",
 }
 PHOTOS = (data.astronaut, data.chelsea, data.coffee, data.rocket)
 
