@@ -33,6 +33,7 @@ NOT_RUN = {
     "python scripts/plot_capacity.py": "39 searches a picture; tests/scripts/test_plot_capacity.py",
     "python scripts/benchmark.py network -opt options/train/invmihnet_4.yml": "needs the authors' code",
     "python test.py -opt options/test/codec_dct_1_attacks.yml --set name=dct_webp80": "like that for JPEG",
+    "python test.py -opt options/test/smilenet_4_nano.yml --precision bf16": "needs a device that has bf16",
     "python scripts/collect.py --replace": "needs the results of hours; tests/scripts/test_collect.py",
     "python test.py -opt options/test/smilenet_l_9_nano.yml": "like the one for 4 secrets, which is run",
     "python test.py -opt options/test/smilenet_l_16_nano.yml": "like the one for 4 secrets, which is run",
