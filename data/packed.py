@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class PackedPictures(Sequence[torch.Tensor]):
         self.starts = np.concatenate(([0], np.cumsum(3 * self.sizes.prod(axis=1))))
         if self.starts[-1] != ends:
             raise UserError(f"{file}: not a whole packed cache; delete it, it is made again")
-        self.content = content
+        with warnings.catch_warnings():  # of memory that cannot be written: nobody writes to it here
+            warnings.simplefilter("ignore", UserWarning)
+            self.values = torch.from_numpy(content)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -40,17 +43,7 @@ class PackedPictures(Sequence[torch.Tensor]):
     def __getitem__(self, k):
         height, width = self.sizes[k]
         # A view, not a copy: a patch that is cut from it reads its own rows alone.
-        values = self.content[self.starts[k] : self.starts[k + 1]].reshape(3, height, width)
-        return _shared(values)
-
-
-def _shared(values: np.ndarray) -> torch.Tensor:
-    """A tensor of the same memory. torch warns of memory that cannot be written, which nobody does here."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(values)
+        return self.values[self.starts[k] : self.starts[k + 1]].view(3, height, width)
 
 
 def packed(pictures: Sequence[Path], read: Callable[[Path], torch.Tensor], how: str) -> PackedPictures:
