@@ -53,16 +53,28 @@ def restore_from(run: "Trainer", file: Path) -> list[str]:
         if processes.is_first():
             saved, fallen_back = load_newest(file)
     saved = processes.from_first(saved)
+    changed = list(changes(saved["options"], dump(run.options)))
     with processes.together():
+        refuse_another_network(changed, file)
         restore(run, saved, file)
     lines = [] if fallen_back is None else [fallen_back]
-    for change in changes(saved["options"], dump(run.options)):
+    for change in changed:
         unused = " (not used: the run has begun)" if change.startswith("train.start_from:") else ""
         lines.append(f"resumed with another {change}{unused}")
     before = 1 + len(saved.get("random_others", []))
     if before != processes.size():
         lines.append(f"resumed with another number of processes: {before} -> {processes.size()}")
     return lines
+
+
+def refuse_another_network(changed: list[str], file: Path) -> None:
+    """Raise UserError, which lists the differences, if an option of the network is not what it was."""
+    other = [change for change in changed if change.startswith("network.")]
+    if other:
+        raise UserError(
+            f"{file}: the state of another network: {'; '.join(other)}. "
+            "Put these options back, or start a new run without --resume"
+        )
 
 
 def state_of(run: "Trainer") -> dict:

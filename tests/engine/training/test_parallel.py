@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from engine.checkpoint import load_state
+from engine.log import ROOT
 
 
 def losses(run: Path) -> dict[str, list[float]]:
@@ -121,3 +123,55 @@ def test_a_batch_that_the_processes_do_not_divide(torchrun, train_file, tmp_path
     assert len(told) == 1
     assert "train.batch_size: 2 groups cannot be shared out equally among 2 processes x 2 passes" in told[0]
     assert told[0].endswith("nearest: 4")
+
+
+# Runs train.py, but process 1 dies when torchrun starts it for the first time.
+DIES_AT_START = """
+import os, runpy, signal, sys
+if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_at_start(torchrun, train_file, tmp_path):
+    """Without restarts the run ends with a failure and nothing is left waiting; with one it trains."""
+    program = tmp_path / "dies.py"
+    program.write_text(DIES_AT_START)
+    words = (program, ROOT / "train.py", "-opt", train_file(**SETTINGS))
+    started = time.monotonic()
+    once = torchrun(*words)
+    assert once.returncode == 1 and "exitcode  : -9" in once.err
+    assert time.monotonic() - started < 120, "process 0 waited for one that was gone"
+    assert not (tmp_path / "runs/tiny").exists()
+    again = torchrun(*words, launcher=["--max-restarts=1"])
+    assert again.returncode == 0, again.err
+    assert load_state(tmp_path / "runs/tiny/checkpoints/last.state")["step"] == SETTINGS["steps"]
+
+
+@pytest.mark.slow
+def test_a_picture_that_breaks_is_named_by_the_first_process(torchrun, train_file, pictures, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(pictures, own)
+    settings = dict(SETTINGS, steps=100000, validate_every=100000, checkpoint_every=20)
+    file = train_file(**settings)
+    process = torchrun(
+        "train.py",
+        "-opt",
+        file,
+        "--set",
+        f"data.train.folder={own}",
+        "--set",
+        "train.minutes=1",
+        background=True,
+    )
+    wait_for_step(tmp_path / "runs/tiny/checkpoints/last.state", 20, process)
+    broken = sorted(own.glob("*.png"))[0]
+    broken.write_bytes(b"broken")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    log = (tmp_path / "runs/tiny/train.log").read_text()
+    assert f"could not be read and were left out: {broken}" in log

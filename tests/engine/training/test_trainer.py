@@ -414,10 +414,12 @@ def test_resume_without_a_run(trainer, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_resume_with_another_network(trainer):
+def test_resume_with_another_network_lists_the_differences(trainer):
     trainer().fit()
-    with pytest.raises(ValueError, match="state of another network"):
-        trainer(resume=True, overrides=["network.growth=8"])
+    with pytest.raises(ValueError, match="state of another network") as refused:
+        trainer(resume=True, overrides=["network.growth=8", "network.sis_blocks=0"])
+    assert "network.growth: " in str(refused.value) and " -> 8" in str(refused.value)
+    assert "network.sis_blocks: " in str(refused.value) and " -> 0" in str(refused.value)
 
 
 def test_a_refused_resume_changes_nothing(trainer, tmp_path):
