@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import MAX_TEXT_CHUNK, PngImageFile
 from tqdm import tqdm
 
 from data.files import replaced_at_once
-from data.kept_lists import keep, read_kept
+from data.kept_lists import keep, kept_sizes, read_kept
 from data.samples import sample_pictures
 from errors import UserError
 
@@ -58,6 +58,11 @@ def picture_size(path: str | Path) -> tuple[int, int]:
         if picture.format != "TIFF" and _orientation(picture) >= 5:
             height, width = width, height
     return height, width
+
+
+def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """(height, width) of each picture, as `picture_size` gives it; those of a large folder are kept."""
+    return kept_sizes(paths, picture_size)
 
 
 @contextmanager

@@ -1,13 +1,21 @@
-"""Lists of large folders, kept: a folder of a million files is walked once, not at every start."""
+"""What is kept of large folders: the list of their pictures and the pictures' sizes.
+
+So a folder of a million files is walked, and the pictures' headers are read, once and not at every start.
+"""
 
 import hashlib
+import io
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
 
 from data.files import write_beside
 
-FEWEST = 10_000  # pictures of a folder whose list is kept
+FEWEST = 10_000  # pictures; of fewer, neither list nor sizes are kept
 
 
 def read_kept(folder: Path) -> list[str] | None:
@@ -16,7 +24,8 @@ def read_kept(folder: Path) -> list[str] | None:
     A folder's time changes when a file comes, goes or is renamed in it.
     """
     try:
-        kept = json.loads(_place(folder).read_text(encoding="utf-8"))
+        place = _place(os.path.abspath(folder), "list", "json")
+        kept = json.loads(place.read_text(encoding="utf-8"))
         unchanged = all(os.stat(here).st_mtime_ns == time for here, time in kept["folders"].items())
         return kept["files"] if unchanged else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -28,13 +37,57 @@ def keep(folder: Path, folders: dict[str, int], files: list[str]) -> None:
     if len(files) < FEWEST:
         return
     try:
-        text = json.dumps({"folders": folders, "files": files})
-        write_beside(_place(folder), text.encode())
+        text = json.dumps({"folders": folders, "files": files}).encode()
+    except ValueError:
+        return  # names that are not text: the next start walks the folder again
+    _write(_place(os.path.abspath(folder), "list", "json"), text)
+
+
+def kept_sizes(pictures: Sequence[Path], read: Callable[[Path], tuple[int, int]]) -> list[tuple[int, int]]:
+    """(height, width) [px] of each picture; `read` is asked only for files that have changed since.
+
+    The kept file: (count,3) int64, each row the time of a picture's file (st_mtime_ns), height and width.
+    """
+    if len(pictures) < FEWEST:
+        return [read(picture) for picture in pictures]
+    place = _place("\n".join(map(os.path.abspath, pictures)), "sizes", "npy")
+    rows = np.full((len(pictures), 3), -1, np.int64)
+    try:
+        kept = np.load(place, allow_pickle=False)
+        if kept.shape == rows.shape and kept.dtype == rows.dtype:
+            rows = kept
+    except (OSError, ValueError, EOFError):
+        pass  # none was kept, or it cannot be used: all headers are read
+    changed = False
+    bar = tqdm(pictures, "reading sizes", unit="picture", disable=None, leave=False)
+    for row, picture in zip(rows, bar, strict=True):
+        time = _changed_at(picture)
+        if row[0] != time:
+            row[:] = (time, *read(picture))
+            changed = True
+    if changed:
+        content = io.BytesIO()
+        np.save(content, rows)
+        _write(place, content.getvalue())
+    return [(int(height), int(width)) for _, height, width in rows]
+
+
+def _changed_at(picture: Path) -> int:
+    """When a file was written last [ns]; 0 if it is gone, of which `read` will tell."""
+    try:
+        return os.stat(picture).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _write(place: Path, content: bytes) -> None:
+    try:
+        write_beside(place, content)
     except (OSError, ValueError):
-        pass  # no home, a full disk, or names that are no text: the next start walks the folder again
+        pass  # no home or a full disk: the next start reads the folder again
 
 
-def _place(folder: Path) -> Path:
+def _place(what: str, kind: str, suffix: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    mark = hashlib.sha256(os.path.abspath(folder).encode(errors="surrogateescape")).hexdigest()[:24]
-    return cache / "image-hiding" / f"list_{mark}.json"
+    mark = hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest()[:24]
+    return cache / "image-hiding" / f"{kind}_{mark}.{suffix}"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from data.broken import BrokenPictures
 from data.groups import Group
-from data.images import picture_size, read_picture, to_tensor
+from data.images import picture_sizes, read_picture, to_tensor
 from data.memory import SharedPictures, available_memory
 from data.packed import packed
 from data.transforms import (
@@ -126,7 +126,7 @@ class TrainingGroups(Dataset):
 
     def _read_all(self) -> SharedPictures:
         sizes = [
-            resized_size(*picture_size(path), self.crop, self.resize, self.small) for path in self.pictures
+            resized_size(*size, self.crop, self.resize, self.small) for size in picture_sizes(self.pictures)
         ]
         needed, available = sum(3 * height * width for height, width in sizes), available_memory()
         if available is not None and needed > LARGEST_CACHE * available:

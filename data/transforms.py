@@ -1,6 +1,6 @@
 """Bringing pictures to one size. Everything stays uint8."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +8,18 @@ import torch
 from PIL import Image
 
 from data.groups import Group
-from data.images import picture_size, read_picture, to_array, to_tensor
+from data.images import picture_size, picture_sizes, read_picture, to_array, to_tensor
 from errors import UserError
 
 SMALL = ("error", "skip", "enlarge")
 
 
-def drop_small(pictures: Iterable[Path], smallest: int) -> tuple[list[Path], list[Path]]:
+def drop_small(pictures: Sequence[Path], smallest: int) -> tuple[list[Path], list[Path]]:
     """(kept, dropped): dropped are those whose short side is below `smallest` [px]."""
     kept: list[Path] = []
     dropped: list[Path] = []
-    for picture in pictures:
-        (dropped if min(picture_size(picture)) < smallest else kept).append(picture)
+    for picture, size in zip(pictures, picture_sizes(pictures), strict=True):
+        (dropped if min(size) < smallest else kept).append(picture)
     return kept, dropped
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data import kept_lists
-from data.images import check_pictures, list_pictures, write_picture
+from data import images, kept_lists
+from data.images import check_pictures, list_pictures, picture_sizes, write_picture
 from data.loader import BROKEN_IN_ROW, TrainingGroups, training_loader
 
 
@@ -42,6 +42,25 @@ def test_a_large_folder_is_walked_once(folder, tmp_path, monkeypatch):
     assert len(list_pictures(folder)) == 9 and len(walked) == 2
     next((tmp_path / "cache/image-hiding").iterdir()).write_text("{")  # damaged: walked again
     assert len(list_pictures(folder)) == 9 and len(walked) == 3
+
+
+def test_sizes_of_a_large_folder_are_read_once(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_lists, "FEWEST", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    read = []
+    real = images.picture_size
+    monkeypatch.setattr(images, "picture_size", lambda path: read.append(path) or real(path))
+    pictures = list_pictures(folder)
+    assert picture_sizes(pictures) == [(40, 48)] * 8 == picture_sizes(pictures) and len(read) == 8
+    write_picture(pictures[3], np.zeros((20, 30, 3), np.uint8))  # one has changed
+    os.utime(pictures[3], ns=(1, 10**9))
+    assert picture_sizes(pictures)[2:5] == [(40, 48), (20, 30), (40, 48)] and len(read) == 9
+    (kept,) = (tmp_path / "cache/image-hiding").glob("sizes_*.npy")
+    kept.write_bytes(b"damaged")
+    assert picture_sizes(pictures)[3] == (20, 30) and len(read) == 17
+    pictures[5].unlink()
+    with pytest.raises(ValueError, match=f"^{pictures[5]}: No such file"):
+        picture_sizes(pictures)
 
 
 def test_packed_changes_nothing_and_is_made_once(folder, monkeypatch):
