@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from engine.checkpoint import fingerprint
 from engine.log import ROOT
 from models import HidingModel
 
 RESULTS = ROOT / "docs" / "results"
+UNCHANGED = 65.0  # dB: one value in fifty changed by one level, which no detector notices
 NEAR = 1.5  # dB: half the step from one payload to its double
 
 
@@ -59,3 +63,18 @@ def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | 
         f"AUC {best['auc']:.2f} is to be expected, 0.5 is chance: so well {label(best)} told such stegos, "
         f"of {best['stegos']['psnr']:.1f} dB, from their covers{after} (docs/steganalysis.md)"
     )
+
+
+@cache
+def likely_auc(psnr: float, results: Path = RESULTS) -> float:
+    """The AUC to be expected of a detector that learns, by the stego's PSNR [dB, RGB] alone.
+
+    It lies between those of the measured stegos of more and of less noise, whatever their method; of each the
+    best detector counts.
+    """
+    best: dict[float, float] = {UNCHANGED: 0.5}
+    for found in measured(results):
+        if found["train_pairs"] and (of := found.get("stegos")):
+            best[of["psnr"]] = max(found["auc"], best.get(of["psnr"], 0.5))
+    noise, aucs = zip(*sorted((-psnr, auc) for psnr, auc in best.items()), strict=True)
+    return float(np.interp(-psnr, noise, np.maximum.accumulate(aucs)))

@@ -14,6 +14,7 @@ from container.payload import File
 from container.rate import LARGE, TooLittleRoom, expected_errors, fitted_payload
 from data.images import to_array, to_tensor
 from data.transforms import fit_secret
+from engine.detection import likely_auc
 from engine.own.decoy import halves
 from errors import UserError
 from models import HidingModel
@@ -25,9 +26,6 @@ TILE = 128  # px, side of the squares that are taken of a larger secret
 CROP, CROPS = 256, 2  # px and how many: what networks are tried on
 GAUGED = 4  # how many secrets say what slow coding is worth: 0.1 dB for some pictures, 2 for others
 SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
-
-# The measured AUC of SPAM features on stegos of this mean squared error (docs/steganalysis.md).
-DETECTED = ((0.25, 0.75), (0.5, 0.97), (12.0, 0.99))
 
 
 @dataclass(frozen=True)
@@ -149,14 +147,16 @@ def in_samples(
     """
     if decoy is None:
         error, room, coded = _in_part(model, cover, load)
-        return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), coded.seconds)
+        return Row(
+            options, _psnr(error), coded.secrets, coded.used, room, likely_auc(_psnr(error)), coded.seconds
+        )
     # Chance chooses the half. The lower one is the smaller.
     upper, lower = halves(cover)
     other_error, _, other = _in_part(model, upper, decoy)
     error, room, coded = _in_part(model, lower, load)
     error = (error * lower.size + other_error * upper.size) / cover.size
     seconds = coded.seconds + other.seconds
-    return Row(options, _psnr(error), coded.secrets, coded.used, room, _auc(error), seconds)
+    return Row(options, _psnr(error), coded.secrets, coded.used, room, likely_auc(_psnr(error)), seconds)
 
 
 def _in_part(model: CodecLSB, cover: np.ndarray, load: Load) -> tuple[float, int, _Coded]:
@@ -182,7 +182,15 @@ def in_dct(model: CodecDCT, options: str, cover: np.ndarray, sizes: list[tuple[i
     coded = _coded(model, load, rung.room - TAG)
     trials = 2 * surveying * max(1.0, cover.size / 3e5)
     error = 255**2 / 10 ** (rung.psnr / 10)
-    return Row(options, rung.psnr, coded.secrets, coded.used, rung.room, _auc(error), coded.seconds + trials)
+    return Row(
+        options,
+        rung.psnr,
+        coded.secrets,
+        coded.used,
+        rung.room,
+        likely_auc(_psnr(error)),
+        coded.seconds + trials,
+    )
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -217,7 +225,7 @@ def by_network(
     seconds = (time.perf_counter() - start) / 2 * height * width / tried
     error = float(np.mean(stego_errors))
     revealed = float(np.mean([_psnr(float(np.mean(errors))) for errors in secret_errors]))
-    return Row(options, _psnr(error), revealed, None, None, _auc(error), seconds)
+    return Row(options, _psnr(error), revealed, None, None, likely_auc(_psnr(error)), seconds)
 
 
 def _error(a: np.ndarray, b: np.ndarray) -> float:
@@ -226,9 +234,3 @@ def _error(a: np.ndarray, b: np.ndarray) -> float:
 
 def _psnr(error: float) -> float:
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
-def _auc(error: float) -> float:
-    """What a detector that learns reaches, about, on stegos of this mean squared error."""
-    errors, aucs = zip(*((0.02, 0.5), *DETECTED), strict=True)
-    return float(np.interp(np.log(max(error, 1e-9)), np.log(errors), aucs))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from engine.detection import expected, label
+from engine.detection import expected, label, likely_auc
 from engine.testing.detected import keep_detection
 from engine.testing.pages import filled
 from models import build_model
@@ -88,3 +88,15 @@ def test_what_is_expected_comes_from_stegos_like_this_one(keep, tmp_path):
     model.shaping = 0
     assert expected(model, 38.0, results) is None
     assert expected(build_model("lsb"), 38.0, results) is None
+
+
+def test_what_is_likely_lies_between_the_measured_stegos(keep, tmp_path):
+    results = tmp_path / "results"
+    keep("a", "spam", found(0.7, 50.0))
+    keep("b", "spam", found(0.9, 40.0))
+    keep("b", "crm", found(0.95, 40.0, features="crm"))
+    keep("c", "spam", found(0.8, 35.0))  # more noise is not harder to find
+    keep("d", "stegexpose", found(0.99, 60.0, train_pairs=0))  # this one learned nothing
+    psnrs = (float("inf"), 65.0, 50.0, 45.0, 40.0, 36.0, 30.0)
+    likely = [likely_auc(psnr, results) for psnr in psnrs]
+    assert likely == pytest.approx([0.5, 0.5, 0.7, 0.825, 0.95, 0.95, 0.95])
