@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PARSER = Parser(
     prog="reveal.py",
     description="Reveal what hide.py hid. You need the stego file and, if a network hid the pictures, its "
-    "weights. Pictures are written as secret_01.png and so on, at the stego's size. Methods with a key "
-    "restore each picture's own size; networks enlarge to do so. codec_lsb and codec_dct also keep names and other "
-    "files.",
+    "weights. Pictures are written as secret_01.png and so on. Methods with a key restore each picture's own "
+    "size, networks by resizing; other methods write pictures at the stego's size. codec_lsb and codec_dct "
+    "also keep names and other files.",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed

@@ -162,8 +162,8 @@ def test_the_sender_chooses_the_shaping_and_the_payload(run, here):
     ):
         refused(hide(run, *words, out="z.png"), message)
     lsb = dict(weights="lsb", out="z.png", secrets=("cat.jpg",))
-    refused(hide(run, "--shaping", "8", **lsb), "a shaping: these weights of 'lsb' have none")
-    refused(hide(run, "--payload", "1", **lsb), "a payload: these weights of 'lsb' have none")
+    refused(hide(run, "--shaping", "8", **lsb), "shaping: these weights of 'lsb' have no such setting")
+    refused(hide(run, "--payload", "1", **lsb), "payload: these weights of 'lsb' have no such setting")
 
 
 def test_what_was_revealed_of_a_changed_stego_is_not_vouched_for(run, here):
@@ -198,7 +198,7 @@ def test_mistakes(run, here):
     assert os.listdir("out") == ["secret_01.png"]
     refused(
         hide(run, "--modulus", "8", weights="lsb", out="z.png", secrets=("cat.jpg",)),
-        "a modulus: these weights of 'lsb' have none",
+        "modulus: these weights of 'lsb' have no such setting",
     )
     refused(hide(run, "--modulus", "99", out="z.png"), "modulus: must be a whole number of grey levels")
     refused(hide(run, weights="no", out="z.png"), "without weights: lsb, codec_lsb")

@@ -157,7 +157,7 @@ def test_a_name_never_leads_out_of_the_folder(here):
 
 
 def test_the_cover_is_not_its_own_secret(here):
-    with pytest.raises(ValueError, match="cover.png: is the cover itself"):
+    with pytest.raises(ValueError, match="cover.png: this secret is the cover itself"):
         hide_files(build_model("codec_lsb"), "cover.png", ["./cover.png"], "s.png")
 
 

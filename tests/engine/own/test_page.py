@@ -64,7 +64,7 @@ def test_every_strength_of_the_form():
         ("beach.png", [], "choose a cover and at least one secret"),
         ("text.png", ["cat.png"], "text.png: not a picture"),
         ("beach.png", ["text.png"], "text.png: not a picture"),
-        ("beach.png", ["beach.png"], "beach.png: is the cover itself"),
+        ("beach.png", ["beach.png"], "beach.png: this secret is the cover itself"),
         ("beach.png", ["cat.png"] * 256, "256 secrets, 255 are the most"),
     ],
 )
