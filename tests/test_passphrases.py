@@ -259,7 +259,7 @@ def test_a_passphrase_that_is_typed_is_not_shown(here):
 def test_no_terminal(command, here):
     words = ["--weights", "codec_lsb", "--cover", "cover.png", "--secrets", "cat.jpg", "--out", "s.png"]
     done = command("hide.py", *words, "--passphrase", preexec=os.setsid)
-    refused(done, "--passphrase asks at a terminal, and there is none; use --passphrase-file")
+    refused(done, "--passphrase asks at a terminal, but there is none; use --passphrase-file")
 
 
 def test_python_door(here):
