@@ -1,4 +1,4 @@
-"""Hide a person's own pictures and files in a cover file."""
+"""Hide the user's own pictures and files in a cover file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
