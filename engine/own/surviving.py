@@ -47,7 +47,7 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
     report = model.report
     if done.psnr < report.good:
         yield (
-            f"warning:   the stego is below {report.good:g} dB, because nothing better survives on this cover "
+            f"warning:   the stego is below {report.good:g} dB; nothing better survives on this cover "
             "(a larger cover, fewer secrets or a milder --survive would help)"
         )
     scores = [f"{score:.2f} dB (RGB)" for score in done.revealed] + ["byte for byte"] * len(
