@@ -195,7 +195,7 @@ def main(arguments: argparse.Namespace) -> None:
     check_outputs(arguments)
     wish = wished(arguments)
     model, about = load_model(wish.chosen, choose_device(arguments.device), arguments.experiments)
-    wish.set_on(model)  # before asking for a passphrase
+    wish.set_on(model)  # refuses wrong options before asking for a passphrase
     model.progress = sys.stderr.isatty()
     wanted = chosen(arguments.secrets, arguments.exact, takes_files(model))
     if wish.decoy is not None and not wish.passphrase:

@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
         found = revealed(model, arguments.stego, key, arguments.damaged)
         for line in contents(found):
             print(line)
-        told(found.empty, found.damaged, "they are mid-grey")
+        told(found.empty, found.damaged, "only --all writes them")
         return
     if arguments.stego.is_dir():
         album(arguments, model, key)
@@ -105,7 +105,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def asked_model(arguments: argparse.Namespace) -> "tuple[HidingModel, Key]":
-    """Return the model that hid the secrets, and the key. Ask for the key only if the method has one."""
+    """Return the model that hid the secrets, and the key.
+
+    With --weights, asks for the key only after checking that the method has one. Without --weights, the key
+    comes first, because it may be needed to read which weights the stego names.
+    """
     from engine.build import choose_device
     from engine.checkpoint import load_model, weights_that_hid
     from engine.own.album import first_that_opens
@@ -140,7 +144,10 @@ def album(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> No
 
 
 def told(empty: list[int], damaged: bool, kept: str) -> None:
-    """Print a line if some places look empty, and one if the stego is damaged."""
+    """Print a line if some places look empty, and one if the stego is damaged.
+
+    kept: what happens to the empty places.
+    """
     if empty:
         print(f"empty places (mid-grey): {', '.join(map(str, empty))}; {kept}")
     if damaged:

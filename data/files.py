@@ -37,9 +37,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
-            with suppress(
-                OSError
-            ):  # Windows does not delete an open file; a lock file left over locks nothing
+            with suppress(OSError):  # Windows does not delete an open file; the file left over locks nothing
                 os.unlink(lock.lock_file)
         lock.release()
 

@@ -14,7 +14,7 @@ SPLITS = {
     "train": (
         "astronaut.png",
         "motorcycle_left.png",
-        "motorcycle_right.png",  # the same scene from 19 cm further, so both views are in one split
+        "motorcycle_right.png",  # the same scene from a camera 19 cm away, so both views are in one split
         "retina.jpg",
         # Grey photographs add the texture that the colour pictures lack.
         "brick.png",

@@ -193,7 +193,7 @@ def test_mistakes(run, here):
         "methods with a key are: smilenet_l, codec_lsb",
     )
     assert hide(run, weights="lsb", secrets=("cat.jpg",)).returncode == 0
-    refused(reveal(run, "--damaged", weights="lsb"), "to reveal damaged: these weights of 'lsb' have no key")
+    refused(reveal(run, "--damaged", weights="lsb"), "--damaged: these weights of 'lsb' have no key")
     assert reveal(run, weights="lsb").returncode == 0
     assert os.listdir("out") == ["secret_01.png"]
     refused(

@@ -16,7 +16,7 @@ from engine.own.secrets import Secrets
 from errors import UserError
 from models import HidingModel, KeyedMethod
 
-MARK = 8  # bytes
+MARK = 8  # bytes of the random mark that an album's stegos share
 
 
 def hide_album(

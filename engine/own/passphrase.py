@@ -13,7 +13,7 @@ from errors import UserError
 if TYPE_CHECKING:
     from container.keys import Key
 
-STRONG = 3  # the lowest strong score of zxcvbn's 0 to 4: at least 10^8 guesses
+STRONG = 3  # zxcvbn's scores of 0 to 4 count as strong from here on: at least 10^8 guesses
 LONGEST_JUDGED = 72  # characters; zxcvbn takes no more, and that many are strong unless they repeat
 
 
