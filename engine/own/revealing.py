@@ -220,7 +220,7 @@ def takes_lossy(model: HidingModel) -> bool:
 
 
 def read_stego(path: str | Path) -> np.ndarray:
-    """Read a lossless stego file as (H,W,3) uint8. Raises UserError for a format or mode of no such file."""
+    """Read a lossless stego file as (H,W,3) uint8. Raises UserError for another format or mode."""
     if not _is_lossless(path):
         kind, mode = picture_format(path)
         raise UserError(
