@@ -1,15 +1,15 @@
-"""The Python door: torch.hub.load(CHECKOUT, ENTRY, source="local").
+"""The entry points for Python: torch.hub.load(CHECKOUT, ENTRY, source="local").
 
     net = torch.hub.load(".", "load", "quickstart", source="local")
     stego = net.hide(cover, secrets)      # uint8 (B,3,H,W) and (B,n,3,H,W) -> uint8 (B,3,H,W)
     secrets = net.reveal(stego)           # uint8 (B,N,3,H,W)
 
-and for files, what hide.py and reveal.py do:
+These do for files what hide.py and reveal.py do:
 
     torch.hub.load(".", "hide", "quickstart", "c.jpg", ["a.png", "b.png"], "stego.png", source="local")
     torch.hub.load(".", "reveal", "quickstart", "stego.png", "revealed", source="local")
 
-"codec_lsb" and "lsb" need no weights: their name stands for them.
+"codec_lsb", "codec_dct" and "lsb" have no weights: use the name itself.
 """
 
 from errors import UserError
@@ -33,7 +33,10 @@ dependencies = [
 
 
 def load(weights: str, device: str = "auto"):
-    """The network of a weights file, a run of experiments/ or a name in experiments/pretrained/."""
+    """Load a network: from a weights file, a run in experiments/ or a name in experiments/pretrained/.
+
+    device: auto, cpu, cuda, cuda:N or mps. Raises UserError if there are no such weights or no such device.
+    """
     from engine.build import choose_device
     from engine.checkpoint import load_model
 
@@ -41,14 +44,17 @@ def load(weights: str, device: str = "auto"):
 
 
 def smilenet(**arguments):
-    """A SMILENet with fresh weights; arguments as in models.smilenet.SMILENet (rows=5, cols=5, ...)."""
+    """Build a SMILENet with fresh weights. Arguments: see models.smilenet.SMILENet (rows=5, cols=5, ...)."""
     from models import build_model
 
     return build_model("smilenet", **arguments)
 
 
 def smilenet_25(weights: str | None = None, device: str = "auto"):
-    """SMILENet for 25 secrets: fresh ones, or those that `weights` names."""
+    """Return a SMILENet for 25 secrets, with fresh weights or those that `weights` names.
+
+    Raises UserError if the weights are not for 25 secrets.
+    """
     if weights is None:
         return smilenet(rows=5, cols=5)
     model = load(weights, device)
@@ -71,9 +77,10 @@ def hide(
     payload: float | None = None,
     exact: bool = False,
 ):
-    """Hide picture files, as hide.py does: -> engine.own.hiding.HiddenFile (path, PSNR, places).
+    """Hide files as hide.py does. Returns an engine.own.hiding.HiddenFile (path, PSNR, what was hidden).
 
-    weights None: codec_lsb. modulus, shaping, payload and exact are hide.py's options.
+    weights: a name or a file; None takes codec_lsb. The other arguments are hide.py's options. Raises
+    UserError as hide.py does.
     """
     from container.keys import Key
     from engine.build import choose_device
@@ -96,9 +103,10 @@ def reveal(
     passphrase: str | None = None,
     damaged_ok: bool = False,
 ):
-    """Reveal to a folder, as reveal.py does: -> engine.own.revealing.RevealedFiles.
+    """Reveal into a folder as reveal.py does. Returns an engine.own.revealing.RevealedFiles.
 
-    weights None: those that the stego names, where it was hidden with a key.
+    weights: a name or a file; None takes the weights that the stego names, which needs a method with a key.
+    The other arguments are reveal.py's options. Raises UserError as reveal.py does.
     """
     from container.keys import Key
     from engine.checkpoint import weights_that_hid

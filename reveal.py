@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 PARSER = Parser(
     prog="reveal.py",
-    description="Reveal what hide.py hid, from the stego file and, where a network hid it, its weights. "
-    "Pictures are written as secret_01.png and so on, at the stego's size. Methods with a key give them back "
-    "at their own size, networks by enlarging; codec_lsb and codec_dct keep names and other files too.",
+    description="Reveal what hide.py hid. You need the stego file and, if a network hid the pictures, its "
+    "weights. Pictures are written as secret_01.png and so on. Methods with a key restore each picture's own "
+    "size, networks by resizing; other methods write pictures at the stego's size. codec_lsb and codec_dct "
+    "also keep names and other files.",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
@@ -29,49 +30,50 @@ PARSER = Parser(
 PARSER.add_argument(
     "--weights",
     metavar="NAME_OR_FILE",
-    help="the weights that the pictures were hidden with: a name, a .safetensors file, or a method without "
-    "weights (codec_lsb, codec_dct, lsb). Default: those that the stego names, if it was hidden with a key",
+    help="the weights that hid the pictures: a name, a .safetensors file, or a method without weights "
+    "(codec_lsb, codec_dct, lsb). Default: the weights that the stego names, if the method has a key",
 )
 PARSER.add_argument(
     "--stego",
     required=True,
     type=Path,
     metavar="FILE",
-    help="the file that hide.py wrote, or the folder of an album's files",
+    help="the file that hide.py wrote, or the folder that holds an album's stegos",
 )
-PARSER.add_argument("--out", type=Path, metavar="DIR", help="folder for what is revealed")
-PARSER.add_argument("--list", action="store_true", help="say what is hidden, and write nothing")
+PARSER.add_argument("--out", type=Path, metavar="DIR", help="the folder for the revealed files")
+PARSER.add_argument("--list", action="store_true", help="list what is hidden, and write nothing")
 PARSER.add_argument(
-    "--all", action="store_true", help="write the empty (mid-grey) places too (methods without a key)"
+    "--all", action="store_true", help="also write the empty (mid-grey) places (methods without a key)"
 )
 add_passphrase(PARSER)
 PARSER.add_argument(
     "--damaged",
     action="store_true",
-    help="reveal what can be revealed of a stego that was changed after hiding (methods with a key)",
+    help="reveal as much as possible of a stego that was changed after hiding (methods with a key)",
 )
-PARSER.add_argument("--force", action="store_true", help="replace pictures that exist")
+PARSER.add_argument("--force", action="store_true", help="replace files that exist")
 PARSER.add_argument(
     "--precision",
     choices=("fp32", "bf16", "fp16"),
     default="fp32",
-    help="arithmetic of a network; below fp32 it is faster and a little less exact, and the device must have "
-    "it (default: %(default)s)",
+    help="a network's arithmetic. bf16 and fp16 are faster and a little less exact, and the device must "
+    "support them (default: %(default)s)",
 )
 PARSER.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps")
 PARSER.add_argument(
-    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="the folder that holds the runs"
 )
 
 
 def main(arguments: argparse.Namespace) -> None:
+    """Reveal or list what a stego, or the stegos of an album, hold."""
     from engine.own.revealing import contents, reveal_files, revealed
     from engine.precision import set_precision
 
     if arguments.out is None and not arguments.list:
-        raise UserError("--out: say into which folder to reveal; or --list to see what is there")
+        raise UserError("--out: name a folder to reveal into, or use --list to see what is hidden")
     if arguments.list and arguments.stego.is_dir():
-        raise UserError(f"{arguments.stego}: a folder; --list is for one stego")
+        raise UserError(f"{arguments.stego}: a folder; --list needs a single stego")
     model, key = asked_model(arguments)
     set_precision(model, arguments.precision)
     model.progress = sys.stderr.isatty()
@@ -79,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
         found = revealed(model, arguments.stego, key, arguments.damaged)
         for line in contents(found):
             print(line)
-        told(found.empty, found.damaged, "they are mid-grey")
+        told(found.empty, found.damaged, "only --all writes them")
         return
     if arguments.stego.is_dir():
         album(arguments, model, key)
@@ -95,15 +97,19 @@ def main(arguments: argparse.Namespace) -> None:
     )
     for path in done.written:
         print(path)
-    kept = "written all the same" if arguments.all else "not written (--all writes them)"
+    kept = "written because of --all" if arguments.all else "not written (--all writes them)"
     told(done.empty, done.damaged, kept)
     if done.album is not None:
-        print(f"one of {len(done.album.names)} stegos of an album: --stego FOLDER reveals them together")
+        print(f"one of the {len(done.album.names)} stegos of an album; --stego FOLDER reveals them together")
     print(f"{len(done.written)} file{'s' * (len(done.written) != 1)} in {arguments.out}")
 
 
 def asked_model(arguments: argparse.Namespace) -> "tuple[HidingModel, Key]":
-    """What hid, and the key: asked for once it is clear that the method has one."""
+    """Return the model that hid the secrets, and the key.
+
+    With --weights, asks for the key only after checking that the method has one. Without --weights, the key
+    comes first, because it may be needed to read which weights the stego names.
+    """
     from engine.build import choose_device
     from engine.checkpoint import load_model, weights_that_hid
     from engine.own.album import first_that_opens
@@ -113,7 +119,7 @@ def asked_model(arguments: argparse.Namespace) -> "tuple[HidingModel, Key]":
     device = choose_device(arguments.device)
     if arguments.weights:
         model, _ = load_model(arguments.weights, device, arguments.experiments)
-        check_keyed(model, passphrase=has_key(arguments), damaged_ok=arguments.damaged)  # before asking
+        check_keyed(model, passphrase=has_key(arguments), damaged_ok=arguments.damaged)
         return model, asked_key(arguments, twice=False)
     key = asked_key(arguments, twice=False)
     hider = (
@@ -123,14 +129,14 @@ def asked_model(arguments: argparse.Namespace) -> "tuple[HidingModel, Key]":
 
 
 def album(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> None:
-    """Reveal the stegos of a folder. Raises UserError where some are missing, once the others are written."""
+    """Reveal the stegos of a folder. Raises UserError if some are missing, after writing the others."""
     from engine.own.album import reveal_album
 
     done = reveal_album(model, arguments.stego, arguments.out, arguments.force, key, arguments.damaged)
     for path in done.written:
         print(path)
     for line in done.others:
-        print(f"passed over: {line}")
+        print(f"skipped: {line}")
     told([], done.damaged, "")
     print(f"{len(done.written)} file{'s' * (len(done.written) != 1)} in {arguments.out}")
     if done.missing:
@@ -138,11 +144,14 @@ def album(arguments: argparse.Namespace, model: "HidingModel", key: "Key") -> No
 
 
 def told(empty: list[int], damaged: bool, kept: str) -> None:
-    """Say what is to be known of places that look empty, and of damage."""
+    """Print a line if some places look empty, and one if the stego is damaged.
+
+    kept: what happens to the empty places.
+    """
     if empty:
         print(f"empty places (mid-grey): {', '.join(map(str, empty))}; {kept}")
     if damaged:
-        print("the stego was changed after hiding: nothing vouches for what was revealed")
+        print("the stego was changed after hiding: what was revealed may be wrong")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that are whole at any time, written beside their place and then renamed; and one writer at a time."""
+"""Write files atomically (under another name, then renamed), and let only one process write at a time."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from errors import UserError
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -21,10 +21,11 @@ def sha256(path: str | Path) -> str:
 def locked(path: Path, refusal: str) -> Iterator[None]:
     """Be the only process that writes at `path`, a file or a folder, until the block ends.
 
-    The lock is a file beside `path`, so that a folder can be renamed under it. It ends with the process,
-    however that ends: forked data loaders, which outlive a killed run for seconds, do not hold it (filelock
-    closes it in them). The process that holds it may take it again.
-    refusal: what the UserError says of `path` where another process holds the lock.
+    The lock is a file beside `path`, so that a locked folder can be renamed. It ends with the process, even
+    if the process is killed. Forked data loaders can outlive a killed run by seconds, but do not hold the
+    lock, because filelock closes it in them. The process that holds the lock may take it again.
+
+    refusal: what the UserError says about `path` if another process holds the lock.
     """
     place = path.resolve()
     lock = FileLock(place.with_name(f".{place.name}.lock"), is_singleton=True, thread_local=False)
@@ -36,43 +37,43 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
-            with suppress(OSError):  # Windows keeps a file that is open; what is left holds nothing
+            with suppress(OSError):  # Windows does not delete an open file; the file left over locks nothing
                 os.unlink(lock.lock_file)
         lock.release()
 
 
 @contextmanager
 def replaced_at_once(path: str | Path) -> Iterator[Path]:
-    """Yield a name beside `path` to write to; at the end it is renamed to `path`.
+    """Yield the name of a file beside `path` to write to, and rename that file to `path` at the end.
 
-    If the writing fails or is interrupted, an old file at `path` stays as it was and nothing else
-    is left. Raises UserError where the folder is missing or may not be written to, OSError with
-    the path where the disk is full.
+    If the writing fails or is interrupted, an old file at `path` stays as it was and nothing else is left.
+    Raises UserError if the folder is missing or may not be written to, and OSError with the path if the file
+    cannot be written, such as on a full disk.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
-        raise UserError(f"{path}: is a folder, a file is to be written there")
-    # A short name of its own: one made from the path's would be too long where that is nearly so.
+        raise UserError(f"{path}: a folder; expected a file name")
+    # A short hash, because the path's own name with a suffix could be too long for the file system.
     mark = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:12]
     part = path.with_name(f".{os.getpid()}.{mark}.part")
     try:
         yield part
-        with open(part, "rb+") as file:  # on the disk before the name: a crash must not leave it empty
+        with open(part, "rb+") as file:  # sync before renaming, or a crash could leave an empty file
             os.fsync(file.fileno())
         os.replace(part, path)
     except PermissionError as error:
         raise UserError(f"{path}: no permission to write there") from error
-    except OSError as error:  # Pillow's and torch's own errors do not say which file
-        kept = "; the one that is there is kept" if path.exists() else ""
+    except OSError as error:  # errors of Pillow and torch do not name the file
+        kept = "; the old file is kept" if path.exists() else ""
         raise OSError(f"{path}: could not be written ({error.strerror or error}){kept}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def write_beside(path: Path, content: bytes) -> None:
-    """Write a file so that `path` is at any time the old one or the new one, whole; its folder is made."""
+    """Write a file atomically: `path` is always the whole old file or the whole new one. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_at_once(path) as part:
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Groups: one cover and the N secrets that are hidden in it, as lists that never change."""
+"""Groups: one cover and the N secrets to hide in it, as fixed lists."""
 
 import csv
 import os
@@ -17,7 +17,7 @@ GROUPINGS = ("random", "sorted")
 
 @dataclass(frozen=True)
 class Group:
-    """The picture files of one hiding: all different."""
+    """The picture files of one cover and its secrets, all different."""
 
     cover: Path
     secrets: tuple[Path, ...]
@@ -31,15 +31,15 @@ def make_groups(
     grouping: str = "random",
     stride: int | None = None,
 ) -> list[Group]:
-    """Group pictures, in the same way wherever they lie and in whatever order they come.
+    """Group pictures; the result depends neither on their order nor on the folder they are in.
 
-    "random": shuffled by `seed`, then cut into groups of 1 cover + N secrets that share no
-        picture. If `count` asks for more groups than that gives, the pictures are shuffled again.
-    "sorted": group g is the K = N+1 pictures from g*stride on, sorted by path, the cover first.
+    "random": shuffle the pictures with `seed`, then cut them into groups of 1 cover + N secrets that share no
+        picture. If `count` asks for more groups than this gives, shuffle the pictures again.
+    "sorted": sort the pictures by path; group g is the N+1 pictures from g*stride on, the cover first.
 
-    count: how many groups; None: as many as one pass over the pictures gives.
-    stride: for "sorted" only [pictures]; None: N+1, so that no picture is used twice.
-    Raises UserError where there are too few pictures or an argument is out of range.
+    count: how many groups; None gives as many as one pass over the pictures gives.
+    stride: for "sorted" only [pictures]; None means N+1, so that no picture is used twice.
+    Raises UserError if there are too few pictures or an argument is out of range.
     """
     pictures = list(dict.fromkeys(Path(picture) for picture in pictures))
     if grouping not in GROUPINGS:
@@ -53,7 +53,7 @@ def make_groups(
     if len(pictures) < size:
         raise UserError(
             f"a group needs 1 cover + {num_secrets} secrets = {size} pictures, "
-            f"{_common_folder(pictures)} has {len(pictures)}"
+            f"but {_common_folder(pictures)} has {len(pictures)}"
         )
     if grouping == "sorted":
         return _sorted_groups(pictures, size, count, stride or size)
@@ -67,8 +67,8 @@ def _common_folder(pictures: list[Path]) -> str:
 
 
 def _random_groups(pictures: list[Path], size: int, count: int, seed: int) -> list[Group]:
-    # By file name first and then the folders outwards: two machines agree on this order even where
-    # the pictures come from several folders that lie elsewhere on each.
+    # Sort by file name first, then by the folders from the inside out. So two machines agree on the order
+    # even if the pictures come from several folders that are in different places on each machine.
     pictures = sorted(pictures, key=lambda path: path.parts[::-1])
     rng = np.random.default_rng(seed)
     groups: list[Group] = []
@@ -86,18 +86,17 @@ def _sorted_groups(pictures: list[Path], size: int, count: int | None, stride: i
     if count is not None and count > possible:
         raise UserError(
             f"count {count}: sorted with stride {stride}, the {len(pictures)} pictures of "
-            f"{_common_folder(pictures)} give {possible} groups of {size}"
+            f"{_common_folder(pictures)} only give {possible} groups of {size}"
         )
     starts = range(0, (count or possible) * stride, stride)
     return [Group(pictures[s], tuple(pictures[s + 1 : s + size])) for s in starts]
 
 
 def write_groups(path: str | Path, groups: list[Group]) -> None:
-    """Write a CSV file with the header `cover,secret_1,...`, one group a line.
+    """Write a CSV file with the header `cover,secret_1,...` and one group per line.
 
-    Paths are relative to the file's folder, with forward slashes: the file may move together with
-    the pictures. All groups have the same number of secrets. Raises UserError as
-    `replaced_at_once` does.
+    Paths are relative to the file's folder, with forward slashes, so the file can move together with the
+    pictures. All groups must have the same number of secrets. Raises UserError as `replaced_at_once`.
     """
     path = Path(path)
     assert groups and len({len(group.secrets) for group in groups}) == 1
@@ -120,11 +119,11 @@ def _written(file: Path, picture: Path) -> str:
 
 
 def read_groups(path: str | Path, num_secrets: int | None = None) -> list[Group]:
-    """Read what `write_groups` wrote, or a person did.
+    """Read a groups file that `write_groups` or a person wrote.
 
-    num_secrets: the number of secrets that is expected; None: what the header says.
-    Raises UserError with file and line for a wrong header, a wrong number of pictures, a picture
-    that is missing, or one that is twice in a group.
+    num_secrets: the expected number of secrets; None accepts what the header says.
+    Raises UserError with file and line for a wrong header, a wrong number of pictures, a missing picture, or
+    a picture that is in a group twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -140,7 +139,7 @@ def read_groups(path: str | Path, num_secrets: int | None = None) -> list[Group]
     if len(header) < 2 or header != _header(len(header) - 1):
         raise UserError(f"{path}, line 1: expected the header cover,secret_1,secret_2,...")
     if num_secrets not in (None, len(header) - 1):
-        raise UserError(f"{path}, line 1: groups of {len(header) - 1} secrets, {num_secrets} are expected")
+        raise UserError(f"{path}, line 1: groups of {len(header) - 1} secrets; expected {num_secrets}")
     if len(rows) == 1:
         raise UserError(f"{path}: no groups in it")
     return [_read_row(path, line, row, len(header)) for line, row in rows[1:]]
@@ -148,11 +147,11 @@ def read_groups(path: str | Path, num_secrets: int | None = None) -> list[Group]
 
 def _read_row(path: Path, line: int, row: list[str], size: int) -> Group:
     if len(row) != size:
-        raise UserError(f"{path}, line {line}: {len(row)} pictures, the header names {size}")
+        raise UserError(f"{path}, line {line}: {len(row)} pictures, but the header names {size}")
     pictures = [beside(path, entry) for entry in row]
     for picture in pictures:
         if not picture.is_file():
             raise UserError(f"{path}, line {line}: no such picture: {picture}")
         if pictures.count(picture) > 1:
-            raise UserError(f"{path}, line {line}: twice in one group: {picture}")
+            raise UserError(f"{path}, line {line}: this picture is twice in the group: {picture}")
     return Group(pictures[0], tuple(pictures[1:]))

@@ -1,4 +1,4 @@
-"""Picture files in and out, and lists of them. Pixels are RGB, uint8, (H,W,3), 0..255."""
+"""Read, write, list and check picture files. Pixels are RGB, uint8, (H,W,3), 0..255."""
 
 import multiprocessing
 import os
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".pgm", ".ppm")
 LOSSLESS_FORMATS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 
-IGNORE_CTRL_C = (signal.SIGINT, signal.SIG_IGN)  # it reaches all processes; the main one ends the others
+IGNORE_CTRL_C = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the main one ends the others
 ORIENTATION = 0x0112  # the Exif tag; values 5..8 swap height and width
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Read a picture file in the one way that this project has.
+    """Read a picture file as RGB. The whole project reads pictures with this function.
 
-    The Exif orientation is applied. A palette is expanded, grey is replicated, CMYK is converted;
-    transparency is composited over white. Of 16 bits the upper 8 are kept. Of an animation the
-    first frame is taken. Colour profiles are ignored: the numbers in the file are the picture.
+    It applies the Exif orientation, expands a palette, replicates grey, converts CMYK, and composites
+    transparency over white. It keeps the upper 8 of 16 bits and the first frame of an animation. It ignores
+    colour profiles: the numbers in the file are the picture.
 
     path: a file of any format that Pillow reads.
     Returns (H,W,3) uint8 RGB, 0..255.
-    Raises UserError, one line that starts with the path, where the file is missing, not a picture,
-    cut short, damaged, or has pixels without an agreed white (float, 32-bit integer).
+    Raises UserError, one line that starts with the path, if the file is missing, not a picture, cut short or
+    damaged, or if its pixels have no agreed white (float, 32-bit integer).
     """
     with _opened(path) as picture:
         upright = ImageOps.exif_transpose(picture)
@@ -48,13 +48,13 @@ def read_picture(path: str | Path) -> np.ndarray:
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) in pixels, as `read_picture` would return it, without decoding the pixels.
+    """Return (height, width) [px] of what `read_picture` returns, without decoding the pixels.
 
-    Raises UserError as `read_picture` does, but knows nothing of damage behind the header.
+    Raises UserError as `read_picture`, but does not notice damage after the header.
     """
     with _opened(path) as picture:
         width, height = picture.size
-        # Pillow has swapped a TIFF's size already.
+        # Pillow already swaps the size of a TIFF.
         if picture.format != "TIFF" and _orientation(picture) >= 5:
             height, width = width, height
     return height, width
@@ -67,15 +67,15 @@ def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Yield Pillow's picture; whatever fails until it is closed is a UserError with the path."""
+    """Yield Pillow's picture. Any failure until it is closed becomes a UserError with the path."""
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: a folder, not a picture")
-    if path.exists() and not path.is_file():  # of a pipe nothing might ever come
+    if path.exists() and not path.is_file():  # reading a pipe might wait forever
         raise UserError(f"{path}: not a file")
     try:
-        # By an open file, not by name: a named TIFF without compression is mapped into memory, and
-        # Pillow (13.0) then gets height and width wrong where the orientation swaps them.
+        # Pass an open file, not a name. Pillow (13.0) maps a named TIFF without compression into memory, and
+        # then gets height and width wrong if the orientation swaps them.
         with open(path, "rb") as file, Image.open(file) as picture:
             yield picture
     except Image.UnidentifiedImageError as error:
@@ -84,7 +84,7 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise UserError(f"{path}: {problem}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path}: too large for Pillow: {_one_line(error)}") from error
-    except Exception as error:  # decoders meet damaged bytes with nearly every type of exception
+    except Exception as error:  # decoders raise nearly every type of exception on damaged bytes
         if isinstance(error, OSError) and error.strerror:
             raise UserError(f"{path}: {error.strerror}") from error
         raise UserError(f"{path}: damaged or cut short ({_one_line(error)})") from error
@@ -95,15 +95,15 @@ def _one_line(error: Exception) -> str:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The Exif orientation, 1..8; 1 where there is none."""
-    # Pillow decodes a whole PNG to look for Exif behind the pixels: do so only where there is some.
+    """Return the Exif orientation, 1..8; 1 if there is none."""
+    # To find Exif after the pixels, Pillow decodes a whole PNG. Avoid this if the PNG has no Exif.
     if isinstance(picture, PngImageFile) and not _png_has_exif(picture.fp):
         return 1
     return picture.getexif().get(ORIENTATION, 1)
 
 
 def _png_has_exif(file) -> bool:
-    """Whether a chunk of this PNG may hold an orientation; the file's position is kept."""
+    """Say whether a chunk of this PNG may hold an orientation. Keeps the file's position."""
     position = file.tell()
     file.seek(8)
     found = False
@@ -120,8 +120,8 @@ def _png_has_exif(file) -> bool:
 
 
 def _to_rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
-    """Any mode of Pillow -> (H,W,3) uint8."""
-    if picture.mode.startswith("I;16"):  # grey; Pillow itself cuts 16-bit colour to the upper 8
+    """Convert a picture of any Pillow mode to (H,W,3) uint8."""
+    if picture.mode.startswith("I;16"):  # grey; Pillow itself keeps the upper 8 bits of 16-bit colour
         grey = (np.asarray(picture) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.mode in ("I", "F"):
@@ -137,10 +137,11 @@ def _to_rgb(picture: Image.Image, path: str | Path) -> np.ndarray:
 
 
 def icc_profile(path: str | Path) -> bytes | None:
-    """The file's ICC profile of RGB colours, as it stands there; None where it has none, or a huge one.
+    """Return the file's ICC profile for RGB, unchanged; None if it has none, or one too large for a PNG.
 
-    It says what colours the numbers mean: without it, a wide-gamut picture is shown too pale. Profiles of
-    grey or CMYK do not fit the RGB that `read_picture` returns. Raises UserError as `picture_size` does.
+    The profile says what colours the numbers mean. Without it, viewers show a wide-gamut picture too pale.
+    Profiles for grey or CMYK do not fit the RGB that `read_picture` returns. Raises UserError as
+    `picture_size`.
     """
     with _opened(path) as picture:
         profile = picture.info.get("icc_profile") or b""
@@ -149,20 +150,20 @@ def icc_profile(path: str | Path) -> bytes | None:
 
 
 def write_picture(path: str | Path, array: np.ndarray, icc_profile: bytes | None = None) -> None:
-    """Write a picture so that `read_picture` gives back every value; no metadata but the profile.
+    """Write a picture so that `read_picture` returns every value unchanged; no metadata but the profile.
 
-    path: ends in .png, .bmp, .tif or .tiff; its folder exists. An old file of that name is
-        replaced in one step: there is never half a picture under this name.
+    path: ends in .png, .bmp, .tif or .tiff, in a folder that exists. Replaces an old file in one step, so
+        there is never half a picture under this name.
     array: (H,W,3) uint8 RGB.
-    icc_profile: see `icc_profile`; PNG and TIFF carry it, BMP does not.
-    Raises UserError for another format, shape or type, or where the folder is missing.
+    icc_profile: see the function `icc_profile`; PNG and TIFF carry it, BMP does not.
+    Raises UserError for another format, shape or type, and if the folder is missing.
     """
     path = Path(path)
     file_format = LOSSLESS_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise UserError(
             f"{path}: only lossless files keep what is hidden, lossy ones (JPEG, WebP) destroy it; "
-            f"name it {', '.join(LOSSLESS_FORMATS)}"
+            f"choose a name that ends in {', '.join(LOSSLESS_FORMATS)}"
         )
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"{path}: expected an array (H,W,3) of uint8, got {array.shape} of {array.dtype}")
@@ -171,14 +172,14 @@ def write_picture(path: str | Path, array: np.ndarray, icc_profile: bytes | None
 
 
 def list_pictures(source: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The picture files that `source` names.
+    """List the picture files that `source` names.
 
-    source: one of these, or a list of them (each picture is then taken once):
-        a folder: all in it and below, sorted by relative path; hidden files and folders are not;
-        a .txt file: one path a line, relative to the list's folder, in its order; # is a comment;
+    source: one of these, or a list of them (which takes each picture only once):
+        a folder: all pictures in it and below, sorted by relative path, without hidden files and folders;
+        a .txt file: one path per line, relative to the list's folder, in its order; # starts a comment line;
         one picture file;
         `samples:train` or `samples:test`, see `data.samples`.
-    Raises UserError with the path where something is missing or a folder or list is empty.
+    Raises UserError with the path if something is missing or if a folder or list is empty.
     """
     if not isinstance(source, str | Path):
         found = [path for part in source for path in list_pictures(part)]
@@ -207,18 +208,18 @@ def _list_folder(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> list[str]:
-    """Relative paths of the pictures, sorted; the list of a large folder is kept."""
+    """Return the relative paths of the pictures, sorted, and keep the list if the folder is large."""
     found: list[str] = []
     seen: set[str] = set()
     times: dict[str, int] = {}
-    # Links are followed, since data sets are often put together from them; `seen` ends a circle.
+    # Follow links, since data sets are often made of them; `seen` stops at a cycle.
     for here, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
         if os.path.realpath(here) in seen:
             folders.clear()
             continue
         seen.add(os.path.realpath(here))
         times[os.path.abspath(here)] = os.stat(here).st_mtime_ns
-        # In order, so that of two links to one folder the same one is taken everywhere.
+        # Sort, so that of two links to the same folder every machine takes the same one.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(here, folder)
         start = "" if below == "." else Path(below).as_posix() + "/"
@@ -255,17 +256,17 @@ def _list_file(path: Path) -> list[Path]:
             raise UserError(f"{path}, line {number}: no such picture: {picture}")
         found.append(picture)
     if not found:
-        raise UserError(f"{path}: no pictures in it (one path a line)")
+        raise UserError(f"{path}: no pictures in it (expected one path per line)")
     return list(dict.fromkeys(found))
 
 
 def beside(file: Path, entry: str) -> Path:
-    """The path that `entry`, written in `file`, means: relative to that file's folder."""
+    """Return the path that `entry`, a line in `file`, means: it is relative to that file's folder."""
     return Path(os.path.normpath(file.parent / entry))
 
 
 def picture_format(path: str | Path) -> tuple[str, str]:
-    """(format, mode) as Pillow calls them, such as ("PNG", "RGB"), from the content, not the suffix."""
+    """Return Pillow's (format, mode), such as ("PNG", "RGB"), from the content, not the suffix."""
     with _opened(path) as picture:
         return str(picture.format), picture.mode
 
@@ -273,11 +274,11 @@ def picture_format(path: str | Path) -> tuple[str, str]:
 def check_pictures(
     paths: Iterable[str | Path], smallest: int | None = None, progress: bool = False, workers: int = 1
 ) -> list[tuple[Path, str]]:
-    """Decode every picture and return each bad one with its problem; empty where all are sound.
+    """Decode every picture and return each bad one with its problem; the list is empty if all are fine.
 
-    smallest: if given, a short side below this is a problem too [px].
-    progress: show a bar on stderr where that is a terminal.
-    workers: processes that decode; 1: this one does.
+    smallest: if given, a short side below this is also a problem [px].
+    progress: show a progress bar if stderr is a terminal.
+    workers: the number of processes that decode; with 1, this process does.
     """
     every = [Path(path) for path in paths]
     check = partial(_problem, smallest=smallest)
@@ -306,14 +307,12 @@ def _problem(path: Path, smallest: int | None) -> str | None:
 
 
 def to_tensor(array: np.ndarray) -> "torch.Tensor":
-    """(H,W,3) uint8 array -> (3,H,W) uint8 tensor, the same values, its own memory."""
-    # Here, not at the top: torch takes seconds to import, which commands that only look at files
-    # need not wait for.
-    import torch
+    """Copy an array (H,W,3) uint8 into a tensor (3,H,W) uint8 with the same values."""
+    import torch  # imported here, so that commands that only look at files do not wait for it
 
     return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
 def to_array(tensor: "torch.Tensor") -> np.ndarray:
-    """(3,H,W) uint8 tensor on any device -> (H,W,3) uint8 array, the same values."""
+    """Convert a tensor (3,H,W) uint8 on any device to an array (H,W,3) uint8 with the same values."""
     return np.ascontiguousarray(tensor.detach().cpu().numpy().transpose(1, 2, 0))

@@ -1,6 +1,6 @@
-"""What is kept of large folders: the list of their pictures and the pictures' sizes.
+"""Keep the list of a large folder and the sizes of its pictures.
 
-So a folder of a million files is walked, and the pictures' headers are read, once and not at every start.
+So a folder of a million files is walked, and the headers of its pictures are read, only once.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from data.files import write_beside
 
-FEWEST = 10_000  # pictures; of fewer, neither list nor sizes are kept
+FEWEST = 10_000  # pictures; nothing is kept of shorter lists
 
 
 def read_kept(folder: Path) -> list[str] | None:
-    """The relative paths that `keep` got, where no folder below has changed since; else None.
+    """Return the relative paths that `keep` stored; None if there are none or a folder changed since then.
 
-    A folder's time changes when a file comes, goes or is renamed in it.
+    A folder's modification time changes when a file in it is added, removed or renamed.
     """
     try:
         place = _place(os.path.abspath(folder), "list", "json")
@@ -29,11 +29,15 @@ def read_kept(folder: Path) -> list[str] | None:
         unchanged = all(os.stat(here).st_mtime_ns == time for here, time in kept["folders"].items())
         return kept["files"] if unchanged else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # none was kept, or it cannot be used: the folder is walked
+        return None  # there is no kept list, or it cannot be used
 
 
 def keep(folder: Path, folders: dict[str, int], files: list[str]) -> None:
-    """folders: each that was walked, with its time (st_mtime_ns) before that. files: relative paths."""
+    """Store the list of a folder if it is long.
+
+    folders: each folder that was walked, with its modification time (st_mtime_ns) before the walk. files: the
+    relative paths of the pictures.
+    """
     if len(files) < FEWEST:
         return
     try:
@@ -44,9 +48,9 @@ def keep(folder: Path, folders: dict[str, int], files: list[str]) -> None:
 
 
 def kept_sizes(pictures: Sequence[Path], read: Callable[[Path], tuple[int, int]]) -> list[tuple[int, int]]:
-    """(height, width) [px] of each picture; `read` is asked only for files that have changed since.
+    """Return (height, width) [px] of each picture; `read` only reads the files that changed since the last time.
 
-    The kept file: (count,3) int64, each row the time of a picture's file (st_mtime_ns), height and width.
+    The kept file is (count,3) int64. Each row holds a file's modification time (st_mtime_ns), height and width.
     """
     if len(pictures) < FEWEST:
         return [read(picture) for picture in pictures]
@@ -73,7 +77,7 @@ def kept_sizes(pictures: Sequence[Path], read: Callable[[Path], tuple[int, int]]
 
 
 def _changed_at(picture: Path) -> int:
-    """When a file was written last [ns]; 0 if it is gone, of which `read` will tell."""
+    """Return the modification time of a file [ns]; 0 if it is gone, which `read` will report."""
     try:
         return os.stat(picture).st_mtime_ns
     except OSError:
@@ -84,7 +88,7 @@ def _write(place: Path, content: bytes) -> None:
     try:
         write_beside(place, content)
     except (OSError, ValueError):
-        pass  # no home or a full disk: the next start reads the folder again
+        pass  # no home folder or a full disk: the next start reads the folder again
 
 
 def _place(what: str, kind: str, suffix: str) -> Path:

@@ -1,7 +1,7 @@
 """Groups as tensors: drawn at random in training, fixed in validation and test.
 
-Training item i depends on the seed and on i alone. So a run gives the same pictures with any number
-of workers, and one that was interrupted goes on exactly where it stopped, by starting at that item.
+Training item i only depends on the seed and on i. So a run sees the same pictures with any number of workers,
+and an interrupted run continues exactly where it stopped, by starting at that item.
 """
 
 import atexit
@@ -30,7 +30,7 @@ from data.transforms import (
 from errors import UserError
 
 CACHES = ("none", "ram", "packed")
-BROKEN_IN_ROW = 20  # drawn one after the other: then it is not the pictures, the disk or the folder is gone
+BROKEN_IN_ROW = 20  # after so many in a row, not single pictures are broken: the disk or the folder is gone
 LARGEST_CACHE = 0.6  # share of the available memory that cache="ram" may fill
 
 
@@ -38,18 +38,19 @@ class TrainingGroups(Dataset):
     """`length` groups of a cover and N secrets, all different pictures, each cropped at random.
 
     Item i: {"cover": (3,crop,crop) uint8, "secrets": (N,3,crop,crop) uint8}.
-    A picture that cannot be read when its turn comes is left out for another, drawn from the same numbers;
-    `broken` counts these and names the latest, over all workers.
+    If a picture cannot be read, another one takes its place, drawn from the same random numbers. `broken`
+    counts such pictures over all workers and names the latest.
 
     pictures: files; see `list_pictures`.
     crop: side of the square [px]. flip, rotate: see `training_transform`.
     seed: 0 or more.
-    length: how many items there are: training steps times groups in a step.
-    resize: short side before the crop, up or down [px]; None: the picture's own.
-    small: pictures smaller than the crop: "error", "skip" or "enlarge".
-    cache: "ram" decodes every picture once, at the start; all workers share them. "packed" does so once for
-        all runs, into a file beside the pictures, see data/packed.py.
-    grey: pictures are turned to grey, see `to_grey`.
+    length: the number of items: training steps times groups per step.
+    resize: resize the short side to this before the crop [px]; None keeps the picture's size.
+    small: what to do with pictures that are smaller than the crop: "error", "skip" or "enlarge".
+    cache: "none" decodes a picture each time it is drawn. "ram" decodes every picture once at the start, and
+        all workers share them. "packed" decodes them once for all runs into a file beside the pictures; see
+        data/packed.py.
+    grey: turn pictures to grey, see `to_grey`.
     Raises UserError for pictures that are too small, too few or, with "ram", too many.
     """
 
@@ -73,11 +74,11 @@ class TrainingGroups(Dataset):
         if len(self.pictures) < num_secrets + 1:
             raise UserError(
                 f"a group needs 1 cover + {num_secrets} secrets = {num_secrets + 1} pictures, "
-                f"there are {len(self.pictures)} to train on"
+                f"but there are {len(self.pictures)} to train on"
             )
         self.num_secrets, self.seed, self.length = num_secrets, seed, length
         self.crop, self.resize, self.small, self.grey = crop, resize, small, grey
-        from data.variation import training_transform  # only a training pays for what it loads
+        from data.variation import training_transform  # slow to import, and only needed for training
 
         self.vary = training_transform(crop, flip, rotate)
         self.broken = BrokenPictures()
@@ -91,12 +92,12 @@ class TrainingGroups(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        if not 0 <= index < self.length:  # without this, `for item in dataset` would never end
+        if not 0 <= index < self.length:  # `for item in dataset` needs the IndexError to end
             raise IndexError(f"item {index} of {self.length}")
         rng = np.random.default_rng([self.seed, index])
         chosen = rng.choice(len(self.pictures), self.num_secrets + 1, replace=False)
-        # The transforms draw from torch's global generator: seed it for this item, then put it
-        # back. `torch.manual_seed` would reseed the GPUs' generators too, and not put them back.
+        # The transforms draw from torch's global generator. Seed it for this item, then restore it.
+        # `torch.manual_seed` would also reseed the GPUs' generators, and they would not be restored.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             taken = {int(which) for which in chosen}
@@ -104,7 +105,7 @@ class TrainingGroups(Dataset):
         return {"cover": cover, "secrets": torch.stack(secrets)}
 
     def _readable(self, which: int, taken: set[int], rng: np.random.Generator) -> torch.Tensor:
-        """Picture `which`, or where it cannot be read, another that is not in the group."""
+        """Read picture `which`, or if it cannot be read, another one that is not in the group."""
         for _ in range(BROKEN_IN_ROW):
             try:
                 return self._picture(which)
@@ -115,7 +116,7 @@ class TrainingGroups(Dataset):
                 break
             which = int(rng.choice([k for k in range(len(self.pictures)) if k not in taken]))
             taken.add(which)
-        raise UserError(f"no readable picture was found in place of broken ones; the last: {last}")
+        raise UserError(f"no readable picture was found in place of broken ones; the last one: {last}")
 
     def _picture(self, which: int) -> torch.Tensor:
         return self._read(self.pictures[which]) if self.cached is None else self.cached[which]
@@ -149,14 +150,15 @@ def training_loader(
     rank: int = 0,
     ranks: int = 1,
 ) -> DataLoader:
-    """The batches of the steps from `start_step` on; its length is the number of these steps.
+    """Load the batches of all steps from `start_step` on; the loader's length is the number of these steps.
 
-    Step k takes the items k*B to (k+1)*B - 1, where B = batch_size * ranks; of these, the process
-    `rank` of `ranks` takes every ranks-th. An incomplete last step is left out.
+    Step k takes the items k*B to (k+1)*B - 1, where B = batch_size * ranks. Of these, process `rank` takes
+    every ranks-th item. An incomplete last step is left out.
 
-    batch_size: groups in a step, in each process.
-    workers: processes that read pictures; 0: this one does.
-    Returns cover (batch_size,3,H,W) and secrets (batch_size,N,3,H,W), uint8, in a dict.
+    batch_size: groups per step in each process.
+    workers: the number of processes that read pictures; with 0, this process does.
+    rank, ranks: the number of this process, from 0, and how many there are.
+    Each batch is a dict: cover (batch_size,3,H,W) and secrets (batch_size,N,3,H,W), uint8.
     """
     step_items = batch_size * ranks
     end = len(dataset) // step_items * step_items
@@ -168,15 +170,15 @@ def training_loader(
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
-        # A generator of its own: the loader would draw from the global one at each start, and a run
-        # that was resumed would part from one that was not.
+        # A separate generator, because the loader would draw from the global one at each start. A resumed run
+        # would then differ from an uninterrupted one.
         generator=torch.Generator(),
     )
 
 
 def _start_worker(worker: int) -> None:
-    # Ctrl-C, or a SIGTERM to the group, reaches all processes: the main one decides what becomes of it,
-    # and ends the workers.
+    # Ctrl-C, or a SIGTERM to the process group, reaches all processes. The main one decides what to do, and
+    # ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -184,9 +186,11 @@ def _start_worker(worker: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    """Else Python would send them a SIGTERM, which they ignore, and wait for them for ever.
+    """Kill the loader's workers when Python exits.
 
-    Loaders are daemons: Python ends all daemons at its exit. torch would raise an error for each that ends.
+    The workers are daemons. At its exit Python sends daemons a SIGTERM and waits for them, but the workers
+    ignore SIGTERM, so Python would wait forever. SIGCHLD is reset because torch would raise an error for each
+    worker that ends.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():
@@ -198,10 +202,11 @@ class EvaluationGroups(Dataset):
     """Fixed groups for validation and test.
 
     Item g: {"cover": (3,H,W) uint8, "secrets": (N,3,H,W) uint8}; see `load_group` for the sizes.
-    Without a crop they differ from group to group, so that only batches of one can be made.
+    Without a crop, sizes differ between groups, so a batch can only hold one group.
 
-    Raises UserError where a picture is smaller than the crop, unless small is "enlarge": a picture
-    cannot be left out of a group that is made already (see `usable_pictures`).
+    crop, resize, small, grey: see `load_group`.
+    Raises UserError if a picture is smaller than the crop, unless small is "enlarge": a picture cannot be
+    left out of a group that is already made (see `usable_pictures`).
     """
 
     def __init__(

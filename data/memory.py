@@ -1,4 +1,4 @@
-"""Decoded pictures in memory that all processes share, and how much memory there is."""
+"""Decoded pictures in memory that all processes share, and how much memory is free."""
 
 import multiprocessing
 import re
@@ -14,12 +14,12 @@ UNLIMITED = 2**60  # cgroup v1 writes "no limit" as a number near 2**63
 
 
 class SharedPictures(Sequence[torch.Tensor]):
-    """Pictures (3,H,W) uint8 of any sizes, one behind the other in one block of memory.
+    """Pictures (3,H,W) uint8 of any sizes, one after the other in a single block of memory.
 
-    One block, since a tensor that is sent to another process takes a file descriptor there: thousands of
-    tensors would run out of them.
+    There is only one block, because each tensor that is sent to another process takes a file descriptor
+    there. Thousands of tensors would use them up.
 
-    sizes: (H,W) of each picture [px], in the order in which `fill` gets them.
+    sizes: (H,W) of each picture [px], in the order in which `fill` gets the pictures.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]):
@@ -27,10 +27,11 @@ class SharedPictures(Sequence[torch.Tensor]):
         self.starts = np.cumsum([0] + [3 * height * width for height, width in self.sizes])
         self.block = torch.empty(int(self.starts[-1]), dtype=torch.uint8)
         if not forks():
-            # From the start: pickling would do it too, but would hold the pictures twice for a moment.
+            # Share now. Pickling would share later, but would hold the pictures twice for a moment.
             self.block.share_memory_()
 
     def fill(self, pictures: Iterator[torch.Tensor]) -> None:
+        """Copy all pictures into the block, in order."""
         for k, picture in enumerate(pictures):
             self[k].copy_(picture)
 
@@ -43,18 +44,19 @@ class SharedPictures(Sequence[torch.Tensor]):
 
 
 def forks() -> bool:
-    """Whether new processes begin as copies of this one; Python's default on Linux until 3.13."""
-    # The first of the list is the default. Asking for it by get_start_method() would make it final.
+    """Say whether new processes start as copies of this one, as is Python's default on Linux up to 3.13."""
+    # The first of the list is the default. get_start_method() would make the default final.
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     return method == "fork"
 
 
 def available_memory(root: Path = ROOT) -> int | None:
-    """Bytes that this process can still claim; None where the system does not say (not Linux).
+    """Return how many bytes this process can still claim; None if the system does not say (not Linux).
 
-    The least of what the machine has left, what the process's control groups (v1 and v2) leave it, as a
-    container or a batch system sets them, and, unless processes are forked, the room for shared memory.
-    root: where /proc, /sys and /dev are found.
+    This is the smallest of the machine's free memory, the limits of the process's control groups (v1 and v2,
+    set by containers and batch systems), and, unless processes are forked, the free shared memory.
+
+    root: the folder that holds /proc, /sys and /dev.
     """
     report = _text(root / "proc/meminfo") or ""
     found = re.search(r"MemAvailable:\s*(\d+) kB", report)
@@ -67,14 +69,17 @@ def available_memory(root: Path = ROOT) -> int | None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that a device has left: a GPU's own, or what this process can still claim; None: not known."""
+    """Return the free bytes of a device; None if unknown.
+
+    For a CUDA device this is its own memory, otherwise what `available_memory` returns.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return available_memory()
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each control group of this process leaves it [bytes]; groups without a limit say nothing."""
+    """Yield the free bytes in each control group of this process; groups without a limit yield nothing."""
     for line in (_text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":  # v2
@@ -85,12 +90,12 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         else:
             continue
         group = top / path.lstrip("/")
-        # The limits of all groups above hold too. In a container the path may be the host's, which is not
-        # there: then the container's own group is at the top.
+        # The limits of all parent groups apply too. In a container the path may be the host's and not exist
+        # here; the container's own group is then at the top.
         for folder in (group, *group.parents):
             limit, used = _text(folder / names[0]), _text(folder / names[1])
             if limit and used and limit.strip() != "max" and int(limit) < UNLIMITED:
-                # Files that were read and are no longer in use count as used, but give way.
+                # Cached files count as used, but the system frees them if needed.
                 cached = re.search(rf"^{names[2]} (\d+)$", _text(folder / "memory.stat") or "", re.MULTILINE)
                 yield max(0, int(limit) - int(used) + (int(cached[1]) if cached else 0))
             if folder == top:

@@ -1,4 +1,4 @@
-"""Decoded pictures in one memory-mapped file beside them: made once, shared by all processes and runs."""
+"""Decoded pictures in one memory-mapped file beside them, made once and shared by all processes and runs."""
 
 import hashlib
 import os
@@ -16,10 +16,12 @@ from errors import UserError
 
 
 class PackedPictures(Sequence[torch.Tensor]):
-    """Pictures (3,H,W) uint8 of a packed file. Each process reads from the disk what it asks for, and the
-    system keeps in memory what is used often.
+    """The pictures (3,H,W) uint8 of a packed file.
 
-    The file: all values one picture after the other; then the sizes (count,2), int64; then the count, int64.
+    Each process only reads what it needs from the disk, and the system keeps in memory what is used often.
+
+    The file holds all values, one picture after the other, then the sizes (count,2) as int64, then the count
+    as int64. Raises UserError if the file is not whole.
     """
 
     def __init__(self, file: Path):
@@ -28,12 +30,12 @@ class PackedPictures(Sequence[torch.Tensor]):
         count = int(content[-8:].view(np.int64)[0]) if len(content) >= 8 else -1
         ends = len(content) - 8 - 16 * count
         if count < 1 or ends < 0:
-            raise UserError(f"{file}: not a whole packed cache; delete it, it is made again")
+            raise UserError(f"{file}: not a whole packed cache; delete it, and it is made again")
         self.sizes = np.frombuffer(content[ends:-8].tobytes(), np.int64).reshape(count, 2)
         self.starts = np.concatenate(([0], np.cumsum(3 * self.sizes.prod(axis=1))))
         if self.starts[-1] != ends:
-            raise UserError(f"{file}: not a whole packed cache; delete it, it is made again")
-        with warnings.catch_warnings():  # of memory that cannot be written: nobody writes to it here
+            raise UserError(f"{file}: not a whole packed cache; delete it, and it is made again")
+        with warnings.catch_warnings():  # torch warns of read-only memory, but nothing writes to it
             warnings.simplefilter("ignore", UserWarning)
             self.values = torch.from_numpy(content)
 
@@ -42,29 +44,30 @@ class PackedPictures(Sequence[torch.Tensor]):
 
     def __getitem__(self, k):
         height, width = self.sizes[k]
-        # A view, not a copy: a patch that is cut from it reads its own rows alone.
+        # A view, not a copy, so that cutting a patch only reads the rows of the patch.
         return self.values[self.starts[k] : self.starts[k + 1]].view(3, height, width)
 
 
 def packed(pictures: Sequence[Path], read: Callable[[Path], torch.Tensor], how: str) -> PackedPictures:
-    """The packed file of these pictures, made if it is not there; other processes wait meanwhile.
+    """Open the packed file of these pictures. Make it first if it does not exist; other processes then wait.
 
-    read: a picture as (3,H,W) uint8. how: in words what `read` does beyond reading, as part of the name.
-    Raises UserError where a picture is newer than the file, or has another length than it had.
+    read: reads a picture as (3,H,W) uint8. how: names what `read` does to a picture; part of the file's name.
+    Raises UserError if the folder may not be written to, if a picture is newer than the file, and if the file
+    is not whole.
     """
     folder = Path(os.path.commonpath([os.path.abspath(picture.parent) for picture in pictures]))
     names = "\n".join(os.path.relpath(picture, folder) for picture in pictures)
     mark = hashlib.sha256(f"{how}\n{names}".encode(errors="surrogateescape")).hexdigest()[:16]
     file = folder / f".packed_{mark}"
     if not os.access(folder, os.W_OK) and not file.exists():
-        raise UserError(f"cache packed: {folder} may not be written to; use cache: none or ram")
+        raise UserError(f"cache packed: no permission to write in {folder}; use cache: none or ram")
     with FileLock(f"{file}.lock"):
         if not file.exists():
             _make(file, pictures, read)
     made = file.stat().st_mtime_ns
     for picture in pictures:
         if picture.stat().st_mtime_ns > made:
-            raise UserError(f"{file}: older than {picture}; delete this cache, it is made again")
+            raise UserError(f"{file}: older than {picture}; delete this cache, and it is made again")
     found = PackedPictures(file)
     assert len(found) == len(pictures)
     return found

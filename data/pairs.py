@@ -1,4 +1,4 @@
-"""Two folders of pictures, such as covers and stegos, or secrets and revealed, matched by name."""
+"""Match the pictures of two folders by name, such as covers and stegos, or secrets and revealed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 from data.images import list_pictures, picture_format, picture_size
 from errors import UserError
 
-NAMED = 5  # how many names an error lists of each kind
-LOSSY = ("JPEG", "MPO")  # as Pillow calls what cameras and the web call JPEG
+NAMED = 5  # how many names of each kind an error lists
+LOSSY = ("JPEG", "MPO")  # Pillow's names for what cameras and the web call JPEG
 
 
 def paired_pictures(first: str | Path, second: str | Path) -> list[tuple[Path, Path]]:
-    """The pictures of two folders as pairs of the same name: `named_pairs` without the names."""
+    """Return the pictures of two folders as pairs of the same name, as `named_pairs` without the names."""
     return list(named_pairs(first, second).values())
 
 
 def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, Path]]:
-    """The pictures of two folders (or .txt lists), by name: {name: (file, file of the other)}, sorted.
+    """Return the pictures of two folders (or .txt lists) by name: {name: (first, second)}, sorted.
 
-    A name is the path below the folder without its suffix (of a list, the file name without it), so
-    `a.jpg` and `a.png` are a pair; all pictures of both belong to one. Only the headers of the files are
-    read. Raises UserError where a picture has no partner (at most five are named on each side), a name
-    is twice in a folder, or the pictures of a pair have different sizes.
+    A name is the path below the folder without the suffix, or for a list the file name without the suffix. So
+    `a.jpg` and `a.png` are a pair. Only reads the headers of the files.
+    Raises UserError if a picture has no partner (names at most five on each side), if a name is in a folder
+    twice, and if the pictures of a pair have different sizes.
     """
     covers, stegos = _by_name(first), _by_name(second)
     alone = [
-        f"{folder} has {len(own)} of {len(all_of_them)} pictures without a partner there ({_named(own)})"
+        f"{folder} has {len(own)} of {len(all_of_them)} pictures without a partner ({_named(own)})"
         for folder, all_of_them, own in (
             (first, covers, sorted(covers.keys() - stegos.keys())),
             (second, stegos, sorted(stegos.keys() - covers.keys())),
@@ -35,7 +35,7 @@ def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, 
     if alone:
         raise UserError(
             f"{first} and {second} do not match: {'; '.join(alone)}. "
-            "A pair has the same name in both folders, the suffix aside"
+            "The pictures of a pair have the same name in both folders, apart from the suffix"
         )
     pairs = {name: (covers[name], stegos[name]) for name in sorted(covers)}
     differing = [
@@ -47,13 +47,13 @@ def named_pairs(first: str | Path, second: str | Path) -> dict[str, tuple[Path, 
     if differing:
         raise UserError(
             f"{first} and {second}: {len(differing)} of {len(pairs)} pairs have different sizes "
-            f"({_named(differing)}); compare pictures as they were hidden in, not resized"
+            f"({_named(differing)}); compare the original pictures, not resized ones"
         )
     return pairs
 
 
 def lossy_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Those that are JPEG files by their content: what was hidden in the pixels is gone from them."""
+    """Return the files that are JPEG by their content: JPEG destroys what was hidden in the pixels."""
     return [path for path in paths if picture_format(path)[0] in LOSSY]
 
 

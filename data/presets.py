@@ -1,6 +1,6 @@
-"""The papers' data sets by name: where the folders lie, and how pictures are brought to one size.
+"""The papers' data sets by name: their folders, and how to bring their pictures to one size.
 
-Nothing is downloaded; docs/datasets.md says where each comes from and how to lay it out.
+This project does not download them; docs/datasets.md says where to get each one and where to put it.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """A data set under its name in an option file; every value can be overridden there.
+    """A data set that an option file can name; the option file can override every value.
 
     train_folder, test_folder: what `list_pictures` takes, relative to the working folder.
-    crop: side of the square that is cut out, from the centre in a test, at random in training [px].
-    resize: short side before the crop [px]; None: the pictures keep their size.
-    small: pictures smaller than the crop: "error", "skip" or "enlarge".
-    note: what to know, in one line.
-    homepage: where to get it.
+    crop: side of the square to cut out [px]: from the centre in tests, at random in training.
+    resize: resize the short side to this before the crop [px]; None keeps the pictures' size.
+    small: what to do with pictures that are smaller than the crop: "error", "skip" or "enlarge".
+    note: what users should know, in one line.
+    homepage: where to get the data set.
     """
 
     train_folder: str

@@ -1,7 +1,7 @@
 """Pictures that come with scikit-image: enough to try everything without a download.
 
-They are few. A network that is trained on them shows that the machinery works; a figure worth
-quoting needs a data set from docs/datasets.md.
+They are few. A network that is trained on them only shows that the code works. Results worth quoting need a
+data set from docs/datasets.md.
 """
 
 import importlib.util
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from errors import UserError
 
-# Split by scene: no scene is on both sides. All short sides are at least 300 pixels.
+# Split by scene: no scene is in both splits. All short sides are at least 300 pixels.
 SPLITS = {
     "train": (
         "astronaut.png",
         "motorcycle_left.png",
-        "motorcycle_right.png",  # the same scene 19 cm further: both views stay on one side
+        "motorcycle_right.png",  # the same scene from a camera 19 cm away, so both views are in one split
         "retina.jpg",
-        # Grey photographs: they add texture, which the colour pictures are short of.
+        # Grey photographs add the texture that the colour pictures lack.
         "brick.png",
         "camera.png",
         "coins.png",
@@ -35,12 +35,12 @@ SPLITS = {
 
 
 def sample_pictures(split: str) -> list[Path]:
-    """The sample pictures of one split, sorted by name: 10 for "train", 5 for "test".
+    """Return the sample pictures of one split, sorted by name: 10 for "train", 5 for "test".
 
-    Raises UserError for another split, or where scikit-image or one of its pictures is missing.
+    Raises UserError for another split, and if scikit-image or one of its pictures is missing.
     """
     if split not in SPLITS:
-        raise UserError(f"samples:{split}: no such split, expected samples:train or samples:test")
+        raise UserError(f"samples:{split}: no such split; expected samples:train or samples:test")
     skimage = importlib.util.find_spec("skimage")
     if skimage is None or not skimage.submodule_search_locations:
         raise UserError(f"samples:{split}: scikit-image is not installed (pip install scikit-image)")
@@ -48,5 +48,5 @@ def sample_pictures(split: str) -> list[Path]:
     pictures = [folder / name for name in sorted(SPLITS[split])]
     for picture in pictures:
         if not picture.is_file():
-            raise UserError(f"{picture}: this scikit-image does not carry that picture, 0.26 does")
+            raise UserError(f"{picture}: this scikit-image does not include that picture, but 0.26 does")
     return pictures

@@ -1,4 +1,4 @@
-"""Bringing pictures to one size. Everything stays uint8."""
+"""Bring pictures to one size. All values stay uint8."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ SMALL = ("error", "skip", "enlarge")
 
 
 def drop_small(pictures: Sequence[Path], smallest: int) -> tuple[list[Path], list[Path]]:
-    """(kept, dropped): dropped are those whose short side is below `smallest` [px]."""
+    """Split pictures into (kept, dropped): those with a short side below `smallest` [px] are dropped."""
     kept: list[Path] = []
     dropped: list[Path] = []
     for picture, size in zip(pictures, picture_sizes(pictures), strict=True):
@@ -26,11 +26,14 @@ def drop_small(pictures: Sequence[Path], smallest: int) -> tuple[list[Path], lis
 def usable_pictures(
     pictures: Sequence[Path], crop: int | None, resize: int | None = None, small: str = "error"
 ) -> list[Path]:
-    """The pictures that can be cropped; to be called before they are grouped.
+    """Return the pictures that can be cropped. Call this before grouping.
 
-    Only headers are read, and not even those where `resize` or "enlarge" make every picture fit.
-    small: what to do about pictures that are smaller than the crop: "skip" leaves them out,
-        "error" raises UserError with their number and the first, "enlarge" keeps them.
+    Only reads headers, and not even those if `resize` or "enlarge" makes every picture fit.
+
+    crop, resize: see `fit_picture`.
+    small: what to do with pictures that are smaller than the crop. "skip" leaves them out, "error" raises
+        UserError with their number and the first one, "enlarge" keeps them.
+    Raises UserError also if no picture is left, and if `resize` is smaller than the crop.
     """
     if small not in SMALL:
         raise UserError(f"small {small!r}: expected {', '.join(SMALL)}")
@@ -42,7 +45,7 @@ def usable_pictures(
     if dropped and (small == "error" or not kept):
         raise UserError(
             f"{_too_small(dropped[0], *picture_size(dropped[0]), crop)}"
-            f" ({len(dropped)} of {len(pictures)} pictures are)"
+            f" ({len(dropped)} of {len(pictures)} pictures are too small)"
         )
     return kept
 
@@ -50,14 +53,14 @@ def usable_pictures(
 def _too_small(path: str | Path, height: int, width: int, crop: int) -> str:
     return (
         f"{path}: {width}x{height} pixels, smaller than the crop of {crop}; "
-        "choose a smaller crop, small: skip or small: enlarge"
+        "use a smaller crop, small: skip or small: enlarge"
     )
 
 
 def resized_size(
     height: int, width: int, crop: int | None, resize: int | None, small: str
 ) -> tuple[int, int]:
-    """(height, width) [px] that a picture of this size has before it is cropped."""
+    """Return the (height, width) [px] to which a picture of this size is resized before the crop."""
     side = min(height, width)
     wanted = side
     if resize is not None:
@@ -71,9 +74,9 @@ def resized_size(
 def resize_picture(
     tensor: torch.Tensor, crop: int | None, resize: int | None = None, small: str = "error"
 ) -> torch.Tensor:
-    """(3,H,W) uint8 -> (3,H',W') uint8 of the size that `resized_size` gives.
+    """Resize a picture (3,H,W) uint8 to the size that `resized_size` gives: (3,H',W') uint8.
 
-    The shape is kept; bicubic, antialiased.
+    Keeps the aspect ratio. The interpolation is bicubic and antialiased.
     """
     height, width = tensor.shape[-2:]
     wanted = resized_size(height, width, crop, resize, small)
@@ -81,9 +84,9 @@ def resize_picture(
 
 
 def _resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h,w,3) uint8 -> (height,width,3) uint8."""
-    # Pillow's integer arithmetic gives the same values on every machine. torchvision's for uint8
-    # depends on the processor, and is wrong for pictures that are a pixel wide (torch 2.15).
+    """Resize (h,w,3) uint8 to (height,width,3) uint8."""
+    # Pillow's integer arithmetic gives the same values on every machine. torchvision's result for uint8
+    # depends on the processor, and is wrong for pictures that are one pixel wide (torch 2.15).
     picture = Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC)
     return np.array(picture)
 
@@ -95,14 +98,14 @@ def fit_picture(
     small: str = "error",
     path: str | Path = "picture",
 ) -> torch.Tensor:
-    """Bring a picture to size for evaluation: nothing is left to chance.
+    """Bring a picture to size for evaluation, without any randomness.
 
     tensor: (3,H,W) uint8.
-    crop: side of the square that is cut from the centre [px]; None: no cut.
-    resize: the short side before the crop, up or down [px]; None: the picture's own.
-    small: "enlarge" brings a short side below the crop up to it. Otherwise that raises UserError
-        with `path`: "skip" is for `usable_pictures`, which leaves such pictures out beforehand.
-    Returns (3,crop,crop), or (3,H',W') where crop is None, uint8.
+    crop: side of the square to cut from the centre [px]; None does not crop.
+    resize: resize the short side to this before the crop [px]; None keeps the picture's size.
+    small: "enlarge" enlarges a short side that is below the crop. Any other value raises UserError with
+        `path`; for "skip", `usable_pictures` leaves such pictures out beforehand.
+    Returns (3,crop,crop) uint8, or (3,H',W') if crop is None.
     """
     tensor = resize_picture(tensor, crop, resize, small)
     if crop is None:
@@ -115,7 +118,7 @@ def fit_picture(
 
 
 def to_grey(array: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 -> the same shape, three equal channels: BT.601 luma, rounded, as Pillow makes grey."""
+    """Turn (H,W,3) uint8 to grey: three equal channels of the same shape (BT.601 luma, rounded by Pillow)."""
     return np.repeat(np.asarray(Image.fromarray(array).convert("L"))[..., None], 3, axis=2)
 
 
@@ -126,10 +129,12 @@ def load_group(
     small: str = "error",
     grey: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read one group for evaluation -> cover (3,H,W) uint8, secrets (N,3,H,W) uint8.
+    """Read one group for evaluation: cover (3,H,W) uint8 and secrets (N,3,H,W) uint8.
 
-    With a crop, every picture is fitted by itself and H = W = crop. Without, the cover sets the
-    size and the secrets are stretched to it. grey: all are turned to grey first, see `to_grey`.
+    With a crop, `fit_picture` fits each picture by itself, and H = W = crop. Without a crop, the cover sets
+    the size and the secrets are stretched to it.
+
+    crop, resize, small: see `fit_picture`. grey: turn all pictures to grey first, see `to_grey`.
     """
     read = (lambda path: to_grey(read_picture(path))) if grey else read_picture
     cover = fit_picture(to_tensor(read(group.cover)), crop, resize, small, group.cover)
@@ -144,11 +149,11 @@ def load_group(
 
 
 def fit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch") -> np.ndarray:
-    """Bring a person's own picture to the cover's size: (h,w,3) uint8 -> (height,width,3) uint8.
+    """Bring a secret to the cover's size: (h,w,3) uint8 to (height,width,3) uint8.
 
-    "stretch": to the size, whatever becomes of the shape.
-    "pad": as large as fits, up or down, with the shape kept; centred on mid-grey (128).
-    Resized by antialiased bicubic interpolation.
+    mode: "stretch" fills the size and ignores the aspect ratio. "pad" keeps the aspect ratio, makes the
+        picture as large as fits, and centres it on mid-grey (128).
+    The interpolation is bicubic and antialiased. Raises UserError for another mode.
     """
     if mode not in ("stretch", "pad"):
         raise UserError(f"mode {mode!r}: expected stretch or pad")
@@ -164,9 +169,10 @@ def fit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch"
 
 
 def unfit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretch") -> np.ndarray:
-    """Undo `fit_secret` for a picture that was height x width: (H,W,3) uint8 -> (height,width,3) uint8.
+    """Undo `fit_secret` for a picture that was height x width: (H,W,3) uint8 to (height,width,3) uint8.
 
-    The bars of "pad" are cut off, and the rest is resized by antialiased bicubic interpolation.
+    Cuts off the bars of "pad" and resizes the rest. The interpolation is bicubic and antialiased. Raises
+    UserError for another mode.
     """
     if mode not in ("stretch", "pad"):
         raise UserError(f"mode {mode!r}: expected stretch or pad")
@@ -178,7 +184,7 @@ def unfit_secret(array: np.ndarray, height: int, width: int, mode: str = "stretc
 
 
 def _inside(height: int, width: int, full_height: int, full_width: int) -> tuple[slice, slice]:
-    """Where in a full_height x full_width picture a padded one stands: as large as fits, centred."""
+    """Return where a padded picture lies in full_height x full_width: as large as fits, centred."""
     scale = min(full_height / height, full_width / width)
     inner_height = min(full_height, max(1, round(height * scale)))
     inner_width = min(full_width, max(1, round(width * scale)))

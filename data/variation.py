@@ -1,16 +1,20 @@
-"""Pictures varied in training. It stands apart since torchvision loads the compiler of torch: a second."""
+"""Random variations of pictures in training.
+
+They have their own file because torchvision imports torch's compiler, which takes a second.
+"""
 
 import torch
 from torchvision.transforms import v2
 
 
 def training_transform(crop: int, flip: bool = True, rotate: bool = True) -> v2.Compose:
-    """A random square, mirrored and turned at random: (3,H,W) uint8 -> (3,crop,crop) uint8.
+    """Build a transform that cuts a random square and flips and rotates it at random.
 
-    crop: side of the square [px]; H and W are at least that.
-    flip: mirror left-right and up-down, each every second time.
-    rotate: turn by 0, 90, 180 or 270 degrees, equally often.
-    Draws from torch's global generator.
+    The transform maps (3,H,W) uint8 to (3,crop,crop) uint8 and draws from torch's global generator.
+
+    crop: side of the square [px]; H and W must be at least that.
+    flip: mirror left-right and up-down, each with probability 1/2.
+    rotate: turn by 0, 90, 180 or 270 degrees with equal probability.
     """
     steps: list[torch.nn.Module] = [v2.RandomCrop(crop)]
     if flip:
@@ -21,7 +25,7 @@ def training_transform(crop: int, flip: bool = True, rotate: bool = True) -> v2.
 
 
 class QuarterTurns(torch.nn.Module):
-    """Turn (...,H,W) by 0, 90, 180 or 270 degrees; v2.RandomRotation would interpolate."""
+    """Turn (...,H,W) by a random multiple of 90 degrees; v2.RandomRotation would interpolate."""
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         turns = int(torch.randint(4, ()))

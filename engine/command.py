@@ -1,4 +1,7 @@
-"""How every command of this project ends: exit code 0, 2 for the user's mistake, 1 for anything else."""
+"""How every command of this project starts and ends.
+
+The exit code is 0 for success, 2 for the user's mistake, and 1 for anything else.
+"""
 
 import argparse
 import sys
@@ -10,26 +13,26 @@ from errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that says what is wrong with a command line in one line."""
+    """An ArgumentParser that reports a wrong command line in one line, with exit code 2."""
 
     def __init__(self, prog: str, **settings):
         super().__init__(prog=prog, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help explains)\n")
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
-MISTAKES = (UserError, OSError)  # what the user can mend: options, pictures, weights, paths, a full disk
+MISTAKES = (UserError, OSError)  # what the user can fix: options, pictures, weights, paths, a full disk
 
 
 def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> int:
-    """Parse the command line and run `main`; errors become one line on stderr and an exit code.
+    """Parse the command line, run `main`, and return the exit code.
 
-    UserError and OSError are the user's to mend: their text, exit code 2, no traceback (`--debug`
-    shows it). Anything else is ours and is not caught: Python prints the traceback and exits
-    with 1. (engine.log.failures_logged writes both to a run's log.)
+    The user can fix a UserError or an OSError: their message goes to stderr, without a traceback (`--debug`
+    shows it), and the exit code is 2. Any other exception is a bug and is not caught: Python prints the
+    traceback and exits with 1. `engine.log.failures_logged` writes both kinds to a run's log.
     """
-    parser.add_argument("--debug", action="store_true", help="show where in the code an error arose")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args()
     try:
         main(arguments)
@@ -45,10 +48,10 @@ def run_command(parser: argparse.ArgumentParser, main: Callable[[argparse.Namesp
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text for a person.
+    """Return the error's message for the user.
 
-    A data loader's worker wraps an error in its own traceback, of which only the last line is the
-    error. Options list one mistake a line, and keep their lines.
+    A data loader's worker wraps an error in its own traceback; only the last line is the error. Errors in
+    options list one mistake per line and keep their lines.
     """
     text = str(error).strip() or type(error).__name__
     if "Original Traceback" in text:

@@ -1,4 +1,4 @@
-"""What detectors were measured to find, as data: docs/results/detection/ and docs/results/detection.json."""
+"""What detectors find, as measured: docs/results/detection/ and docs/results/detection.json."""
 
 import json
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from models import HidingModel
 
 RESULTS = ROOT / "docs" / "results"
 UNCHANGED = 65.0  # dB: one value in fifty changed by one level, which no detector notices
-NEAR = 1.5  # dB: half the step from one payload to its double
+NEAR = 1.5  # dB: half the step from one payload to twice that payload
 
 
 def label(found: dict) -> str:
-    """What a detector is called in tables, from its security.json: "spam", "srm green", "xunet", "ica"."""
+    """Return a detector's name in tables, from its security.json: "spam", "srm green", "xunet", "ica"."""
     channel = found.get("channel", "all")
     name = found.get("features") or found.get("network") or found["detector"]
     return name if channel == "all" else f"{name} {channel}"
 
 
 def measured(results: Path = RESULTS) -> Iterator[dict]:
-    """Every security.json that is kept: those of the sets, then the points of plot_detection.py."""
+    """Yield every kept security.json: those of the sets, then the points of plot_detection.py."""
     for file in sorted((results / "detection").glob("*/*/*.json")):
         found = json.loads(file.read_text())
         if "auc" in found:
@@ -35,11 +35,11 @@ def measured(results: Path = RESULTS) -> Iterator[dict]:
 
 
 def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | None:
-    """What to expect of a detector, by the measured stegos that are most like this one; None without.
+    """Say how well detectors are expected to find a stego, from the measured stegos that are most like it.
 
-    psnr: of the stego [dB, RGB]. Alike are stegos of the same method, weights, modulus and shaping, whose
-    mean PSNR is within 1.5 dB. Of these the nearest count, and of the detectors that were tried on them the
-    one with the largest AUC.
+    psnr: of the stego [dB, RGB]. Stegos count as alike if method, weights, modulus and shaping are the same
+    and their mean PSNR is within 1.5 dB. Of these, the stegos nearest in PSNR are used, and of the detectors
+    tried on them the one with the largest AUC. Returns None if no stegos are alike.
     """
     own = {
         "method": model.method,
@@ -60,17 +60,17 @@ def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | 
     learned = best.get("trained_pairs", best["train_pairs"])
     after = f" after learning from {learned} pairs" if learned else ""
     return (
-        f"AUC {best['auc']:.2f} is to be expected, 0.5 is chance: so well {label(best)} told such stegos, "
-        f"of {best['stegos']['psnr']:.1f} dB, from their covers{after} (docs/steganalysis.md)"
+        f"expect an AUC of {best['auc']:.2f} (0.5 is chance): {label(best)} told such stegos, of "
+        f"{best['stegos']['psnr']:.1f} dB, from their covers this well{after} (docs/steganalysis.md)"
     )
 
 
 @cache
 def likely_auc(psnr: float, results: Path = RESULTS) -> float:
-    """The AUC to be expected of a detector that learns, by the stego's PSNR [dB, RGB] alone.
+    """Return the AUC to expect from a detector that learns, given only the stego's PSNR [dB, RGB].
 
-    It lies between those of the measured stegos of more and of less noise, whatever their method; of each the
-    best detector counts.
+    This interpolates between the measured stegos with more and with less noise, whatever their method. The
+    best detector counts for each of them.
     """
     best: dict[float, float] = {UNCHANGED: 0.5}
     for found in measured(results):

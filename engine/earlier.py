@@ -1,4 +1,4 @@
-"""Weights that an earlier version of this project wrote (format 1), as weights of today."""
+"""Read weights that an earlier version of this project wrote (format 1)."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,9 @@ IMSE_LACKS = ("embedding", "modulus")
 
 
 def read_format1(path: Path) -> tuple[HidingModel, dict[str, str]]:
-    """The network of a file of format 1, with today's names, and what else its metadata say.
+    """Read a file of format 1: the network, with today's names, and the rest of its metadata.
 
-    SMILENet with `embedding: lattice` is the method smilenet_l now. Raises UserError for another file.
+    SMILENet with `embedding: lattice` is now the method smilenet_l. Raises UserError for any other file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -38,7 +38,7 @@ def read_format1(path: Path) -> tuple[HidingModel, dict[str, str]]:
 
 
 def renamed(method: str, arguments: dict) -> tuple[str, dict]:
-    """(method, arguments) of a network section, in today's words."""
+    """Return (method, arguments) of a network section under today's names."""
     if method != "smilenet":
         return method, arguments
     lattice = arguments.get("embedding") == "lattice"
@@ -47,13 +47,14 @@ def renamed(method: str, arguments: dict) -> tuple[str, dict]:
 
 
 def todays_name(method: str, name: str) -> str:
+    """Return today's name of a tensor."""
     if method in ("smilenet", "smilenet_l") and name.startswith(IN_THE_MOSAIC):
         return f"mosaic.{name}"
     return f"network.{name}" if method == "hinet" else name
 
 
 def todays_options(options: dict) -> dict:
-    """The options of a training run, with the network section and the frozen parts in today's words."""
+    """Return the options of a training run, with network section and frozen parts under today's names."""
     network = dict(options["network"])
     method, arguments = renamed(network.pop("type"), network)
     parts = [part.rstrip(".") for part in IN_THE_MOSAIC]

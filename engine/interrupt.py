@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish: the step in hand is finished and saved first."""
+"""Ctrl-C and SIGTERM as a request: the run first finishes and saves the current step."""
 
 import signal
 
@@ -6,17 +6,18 @@ from engine import processes
 
 
 class StopRequest:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; a second Ctrl-C interrupts at once.
+    """A context that only notes the first SIGINT or SIGTERM; a second signal interrupts at once.
 
-    Not so under torchrun, which passes on each signal that the whole group has got already.
+    Under torchrun a second signal is only noted too: torchrun passes on each signal that the whole process
+    group already got.
     """
 
     def __init__(self) -> None:
-        self.number = 0  # of the signal; 0: none
+        self.number = 0  # the signal; 0: none yet
 
     @property
     def asked(self) -> str:
-        """The signal's name; empty where there was none."""
+        """The signal's name, such as "SIGINT"; empty if there was none."""
         return signal.Signals(self.number).name if self.number else ""
 
     def __enter__(self) -> "StopRequest":

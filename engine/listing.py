@@ -1,4 +1,4 @@
-"""What is there to train and to use: methods, option files, runs, and shipped weights."""
+"""List what can be trained and used: methods, option files, runs, and shipped weights."""
 
 import inspect
 import json
@@ -14,7 +14,7 @@ from models import MODELS
 
 
 def listing(experiments: Path) -> Iterator[str]:
-    """Lines for a person; a run that cannot be read is listed as such."""
+    """Yield the list as lines of text; a run whose weights cannot be read says so."""
     yield "methods (network.type):"
     for name, method in MODELS.items():
         yield f"  {name:14} {first_sentence(method)}"
@@ -35,13 +35,13 @@ def listing(experiments: Path) -> Iterator[str]:
 
 
 def first_sentence(method: type) -> str:
-    """The first sentence of a class's docstring, in one line."""
+    """Return the first sentence of a class's docstring, in one line."""
     text = " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
     return re.split(r"(?<=[a-z)])\. ", text)[0].rstrip(".")
 
 
 def head(file: Path) -> str:
-    """The first line of an option file's head that is for people."""
+    """Return the first line of an option file's head that is not a hint for editors."""
     lines = (line for line in file.read_text().splitlines() if not line.startswith(HINT))
     return next(lines).removeprefix("#").strip()
 

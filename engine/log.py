@@ -1,4 +1,4 @@
-"""Where a run leaves its traces: console, train.log, env.json."""
+"""The log of a run (console, train.log) and what env.json records."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from engine.command import MISTAKES, one_line
 
-if TYPE_CHECKING:  # torch takes seconds to import, which --help need not wait for
+if TYPE_CHECKING:  # torch takes seconds to import, and --help must not wait for it
     import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ logger = logging.getLogger("hiding")
 
 
 def log_to(path: Path | None = None) -> None:
-    """Send the log to the console and, with a path, to that file too (appended)."""
+    """Send the log to the console and, if there is a path, append it to that file too."""
     close_log()
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -39,7 +39,7 @@ def log_to(path: Path | None = None) -> None:
 
 
 def silence() -> None:
-    """Send the log nowhere: another process of the run writes it."""
+    """Send the log nowhere, because another process of the run writes it."""
     close_log()
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
@@ -47,9 +47,10 @@ def silence() -> None:
 
 @contextmanager
 def failures_logged() -> Iterator[None]:
-    """What ends the block goes to the log's file, not to the console, where `run_command` tells it.
+    """Write an exception that ends the block to the log's file, and raise it again.
 
-    In one line what the user can mend, as on the console; anything else with its traceback.
+    A user's mistake takes one line, as on the console. Any other exception gets its traceback. The console
+    gets nothing here, because `run_command` prints the error there.
     """
     try:
         yield
@@ -62,13 +63,16 @@ def failures_logged() -> Iterator[None]:
             text = traceback.format_exc().rstrip()
         for handler in logger.handlers:
             if isinstance(handler, _File):
-                with suppress(OSError):  # a full disk may be the very failure
+                with suppress(OSError):  # the failure may be a full disk
                     handler.handle(logger.makeRecord(logger.name, logging.ERROR, "", 0, text, (), None))
         raise
 
 
 class _File(logging.FileHandler):
-    """A log file that cannot be written is an error that names it, not a traceback a line."""
+    """A log file that raises an error with its name if it cannot be written.
+
+    logging.FileHandler would print a traceback for each line instead.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -79,17 +83,18 @@ class _File(logging.FileHandler):
 
 
 def close_log() -> None:
+    """Close all handlers of the log."""
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
-        with suppress(OSError):  # a full disk has been told of already
+        with suppress(OSError):  # a full disk was reported already
             handler.close()
 
 
 @cache
 def git_commit() -> str | None:
-    """The checkout's commit, with "+changes" where files differ from it; None outside of git.
+    """Return the checkout's commit, with "+changes" if tracked files differ from it; None outside of git.
 
-    Read once, at the start: the code that runs is the code that was there then.
+    The first call reads it, so that it describes the code that runs even if the checkout changes later.
     """
     try:
         commit = _git("rev-parse", "HEAD")
@@ -105,7 +110,7 @@ def _git(*words: str) -> str:
 
 
 def environment(device: "torch.device") -> dict:
-    """What a figure depends on besides the options: versions, device, commit, command line."""
+    """Return what results depend on besides the options: command line, commit, machine, device, versions."""
     import torch
 
     packages = ("torch", "torchvision", "numpy", "pillow", "scikit-image", "safetensors")
@@ -122,15 +127,16 @@ def environment(device: "torch.device") -> dict:
 
 
 def machine_name() -> str:
-    """The processor and how many cores of it there are: "AMD EPYC 9R14, 2 cores"."""
+    """Return the processor and its number of cores, such as "AMD EPYC 9R14, 2 cores"."""
     name = platform.processor() or platform.machine()
-    with suppress(OSError):  # Linux says more here than through `platform`
+    with suppress(OSError):  # on Linux this file says more than `platform`
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), name)
     return f"{name}, {os.cpu_count()} cores"
 
 
 def device_name(device: "torch.device") -> str:
+    """Return the GPU's name, or the kind of device and the processor, such as "cpu (x86_64)"."""
     if device.type == "cuda":
         import torch
 

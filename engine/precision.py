@@ -1,4 +1,4 @@
-"""Which arithmetic a device has, and which of them a network is computed in."""
+"""Which precisions a device computes in, and which one a network uses."""
 
 import torch
 
@@ -6,17 +6,17 @@ from errors import UserError
 from models import HidingModel
 
 HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-NEEDED = {  # what `has` looks for, by precision and kind of device
+NEEDED = {  # what `has` checks, by precision and kind of device
     "bf16": {"cuda": "compute capability 8.0", "cpu": "AVX512-BF16 or AMX"},
     "fp16": {"cuda": "compute capability 7.0", "cpu": "AMX-FP16", "mps": "Apple's GPU"},
 }
 
 
 def has(device: torch.device, precision: str) -> bool:
-    """Whether a device computes convolutions in this precision itself. What torch only emulates is slower.
+    """Say whether a device computes convolutions in this precision in hardware; torch's emulation is slower.
 
-    precision: fp32, bf16 or fp16. A CUDA device says it by its compute capability, a CPU by its
-    instructions; Apple's GPUs count as having fp16.
+    precision: fp32, bf16 or fp16. The compute capability decides for CUDA devices, the instruction set for
+    CPUs. Apple's GPUs count as having fp16.
     """
     if precision == "fp32":
         return True
@@ -32,10 +32,10 @@ def has(device: torch.device, precision: str) -> bool:
 
 
 def choose(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type for the inside of the sub-networks; None: float32, as everywhere else.
+    """Return the type to compute in inside the sub-networks; None means float32, as everywhere else.
 
-    precision: fp32, bf16, fp16, or auto: bf16 where the device has it, else fp32. Raises UserError for one
-    that the device lacks.
+    precision: fp32, bf16, fp16, or auto, which takes bf16 if the device has it and fp32 otherwise. Raises
+    UserError for a precision that the device lacks.
     """
     if precision == "auto":
         precision = "bf16" if has(device, "bf16") else "fp32"
@@ -47,15 +47,15 @@ def choose(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def name_of(half: torch.dtype | None) -> str:
-    """fp32, bf16 or fp16: the inverse of HALF."""
+    """Return fp32, bf16 or fp16: the inverse of HALF."""
     return next(name for name, value in HALF.items() if value == half)
 
 
 def set_precision(model: HidingModel, precision: str, receiver: str | None = None) -> None:
-    """Hide and reveal in fp32, bf16 or fp16.
+    """Make a model hide and reveal in fp32, bf16 or fp16.
 
-    receiver: the precision in which the model reveals; None: the one in which it hides. Raises UserError
-    where device or method have no such choice.
+    receiver: the precision for revealing; None takes the one for hiding. Raises UserError if the device lacks
+    the precision, and for one below fp32 if the method has no network.
     """
     receiver = receiver or precision
     for one in (precision, receiver):

@@ -79,7 +79,10 @@ def test_a_picture_that_never_held_anything(run):
         (("--survive", "jpeg:75", "--weights", "codec_lsb"), "only codec_dct can promise"),
         (("--weights", "codec_lsb", "--least-psnr", "40"), "--least-psnr: only codec_dct"),
         (("--survive", "jpeg:75", "--unmarked"), "cannot leave out the mark"),
-        (("--survive", "jpeg:75", "--modulus", "8"), "a modulus: these weights of 'codec_dct' have none"),
+        (
+            ("--survive", "jpeg:75", "--modulus", "8"),
+            "modulus: these weights of 'codec_dct' have no such setting",
+        ),
         (("--survive", "jpeg:75", "--shaping", "64"), "codec_dct has none"),
         (("--survive", "jpeg:75", "--least-psnr", "55"), "too little survives jpeg 75 with a stego of 55 dB"),
         (("--survive", "jpeg:75", "--longest-side", "90"), "bytes fit"),

@@ -1,1 +1,1 @@
-"""A person's own pictures: what hide.py and reveal.py do."""
+"""The user's own pictures: what hide.py and reveal.py do."""

@@ -1,4 +1,4 @@
-"""Secrets that are hidden over several covers, in order, and brought back from all of their stegos."""
+"""Spread secrets over several covers, in order, and reveal them from all of the stegos."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from engine.own.secrets import Secrets
 from errors import UserError
 from models import HidingModel, KeyedMethod
 
-MARK = 8  # bytes
+MARK = 8  # bytes of the random mark that an album's stegos share
 
 
 def hide_album(
@@ -30,19 +30,23 @@ def hide_album(
     marked: bool = True,
     longest_side: int | None = None,
 ) -> list[HiddenFile]:
-    """Hide secrets over the pictures of a folder, as evenly as their sizes allow: what was done with each.
+    """Spread secrets over the pictures of a folder, as evenly as their sizes allow.
 
-    The stegos stand in the folder `out` under the covers' names, as PNG: all of them or none. Each holds the
-    names of all secrets. A cover that nothing is left for is not used. Other arguments as for `hide_files`.
+    The stegos go into the folder `out` under the covers' names, as PNG: all of them or none. Each stego holds
+    the names of all secrets. A cover that no secret is left for is not used.
+
+    The other arguments are those of `hide_files`. Returns what was done with each cover that was used. Raises
+    UserError for a method without a key, a secret that is a cover, too many secrets, and a stego that exists
+    already (without `force`) or would replace a cover or a secret.
     """
     if not isinstance(model, KeyedMethod):
-        raise UserError("an album needs a method with a key, such as codec_lsb")
+        raise UserError("a folder of covers needs a method with a key, such as codec_lsb")
     covers = list_pictures(folder)
     for file in wanted.all:
         if any(file.samefile(cover) for cover in covers):
-            raise UserError(f"{file}: is one of the covers; hide it in other pictures")
+            raise UserError(f"{file}: this secret is also one of the covers; hide it in other pictures")
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file, expected a folder for the stegos of an album")
+        raise UserError(f"{out}: a file; expected a folder for the stegos of an album")
     rooms = [_room(model, cover) for cover in covers]
     counts = divided(_loads(model, wanted, sum(rooms)), rooms, most_secrets(model))
     used = [(cover, share) for cover, share in zip(covers, _shares(wanted, counts), strict=True) if share.all]
@@ -51,7 +55,7 @@ def hide_album(
         if target.exists() and not force:
             raise UserError(f"{target}: exists already; --force replaces it")
         if any(target.exists() and target.samefile(file) for file in (*covers, *wanted.all)):
-            raise UserError(f"{target}: is a cover or a secret; choose another folder for --out")
+            raise UserError(f"{target}: this file is a cover or a secret; choose another folder for --out")
     mark, names = os.urandom(MARK), [[file.name for file in share.all] for _, share in used]
     out.mkdir(parents=True, exist_ok=True)
     done = []
@@ -69,12 +73,13 @@ def hide_album(
 
 
 def divided(loads: Sequence[float], rooms: Sequence[float], most: int) -> list[int]:
-    """How many of the loads, in order, each room gets, so that the fullest is as little full as can be.
+    """Return how many of the loads, in order, go into each room, so that the fullest room is least full.
 
-    most: loads in one room. Raises UserError where there are too many.
+    loads, rooms: in the same unit. most: the largest number of loads in one room. Raises UserError if there
+    are too many loads.
     """
     if len(loads) > most * len(rooms):
-        raise UserError(f"{len(loads)} secrets, but {len(rooms)} covers take {most * len(rooms)} at most")
+        raise UserError(f"{len(loads)} secrets, but {len(rooms)} covers take at most {most * len(rooms)}")
     low, high = 0.0, sum(loads) / min(rooms) + 1
     for _ in range(50):
         middle = (low + high) / 2
@@ -85,7 +90,7 @@ def divided(loads: Sequence[float], rooms: Sequence[float], most: int) -> list[i
 
 
 def _filled(loads: Sequence[float], rooms: Sequence[float], most: int, share: float) -> list[int]:
-    """How many loads each room takes, one room after the other, each filled to this share."""
+    """Return how many loads each room takes if the rooms are filled in order, each up to this share."""
     counts, next_one = [], 0
     for room in rooms:
         count, left = 0, share * room
@@ -98,10 +103,10 @@ def _filled(loads: Sequence[float], rooms: Sequence[float], most: int, share: fl
 
 
 def _loads(model: KeyedMethod, wanted: Secrets, room: float) -> list[float]:
-    """How much room each secret asks for, in pixels of a cover, of `room` in all.
+    """Return how much room each secret needs, in pixels of a cover; `room` is the total.
 
-    Files take what they need, pictures share the rest in proportion to their pixels. Where pictures have the
-    cover's size, each takes one place.
+    Files take what they need. Pictures share the rest in proportion to their pixels. If the method brings
+    pictures to the cover's size, each secret takes one place.
     """
     if not model.own_sizes:
         return [1.0] * len(wanted.all)
@@ -129,8 +134,8 @@ def _shares(wanted: Secrets, counts: Sequence[int]) -> Iterator[Secrets]:
 class RevealedAlbum:
     """What `reveal_album` did.
 
-    written: the secrets; damaged: whether a stego was changed after hiding; missing: a line for each stego
-    that is; others: a line for each picture that is no part of the album, and why.
+    written: the files of the secrets. damaged: whether a stego was changed after hiding. missing: a line for
+    each missing stego. others: a line for each picture that is not part of the album, with the reason.
     """
 
     written: list[Path]
@@ -149,7 +154,8 @@ def reveal_album(
 ) -> RevealedAlbum:
     """Reveal all stegos of an album, in order, into one folder.
 
-    Raises UserError where nothing in the folder opens, and where it holds parts of several albums.
+    The other arguments are those of `reveal_files`. Raises UserError if nothing in the folder opens, if it
+    holds parts of several albums, and if a file exists already (without `force`).
     """
     found: dict[int, tuple[Path, Revealed]] = {}
     others: list[str] = []
@@ -167,7 +173,7 @@ def reveal_album(
             others.append(f"{path}: was hidden alone, not as part of an album")
             continue
         if album is not None and one.album.mark != album.mark:
-            raise UserError(f"{path}: belongs to another album; give each album a folder of its own")
+            raise UserError(f"{path}: belongs to another album; put each album in its own folder")
         album = one.album
         if album.place in found:
             others.append(f"{path}: a copy of {found[album.place][0].name}")
@@ -175,7 +181,7 @@ def reveal_album(
             found[album.place] = path, one
     if album is None:
         wrong = next((error for error in errors if isinstance(error, WrongKey)), None)
-        raise wrong or UserError(f"{folder}: no part of an album in it ({others[0]})")
+        raise wrong or UserError(f"{folder}: holds no stego of an album ({others[0]})")
     written: list[Path] = []
     taken: set[str] = set()
     for place in sorted(found):
@@ -193,13 +199,13 @@ def reveal_album(
 
 
 def first_that_opens(folder: Path, key: Key) -> tuple[str, bytes]:
-    """(method, fingerprint) of the first picture in a folder that the key opens; see `hider_of`."""
+    """Return (method, fingerprint) of the first picture in a folder that the key opens; see `hider_of`."""
     wrong: ContainerError | None = None
     for path in list_pictures(folder):
         try:
             return hider_of(path, key)
         except ContainerError as error:
             wrong = error if wrong is None or isinstance(error, WrongKey) else wrong
-        except UserError:  # not a whole picture
+        except UserError:  # not an intact picture
             continue
-    raise wrong or UserError(f"{folder}: no stego in it")
+    raise wrong or UserError(f"{folder}: holds no stego")

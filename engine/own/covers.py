@@ -1,4 +1,4 @@
-"""What makes a picture a bad cover."""
+"""Warnings about pictures that make bad covers."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,27 +9,30 @@ import numpy as np
 from data.images import picture_format
 from errors import UserError
 
-BLOCKY = 1.06  # times that neighbours differ more across the borders of JPEG's blocks
+BLOCKY = 1.06  # from this ratio on, the steps across JPEG's block borders give away that it was JPEG
 
 
 def cover_warnings(path: str | Path, cover: np.ndarray) -> Iterator[str]:
-    """What is wrong with a cover (H,W,3) uint8 for hiding."""
+    """Yield a line for each thing that makes this picture a bad cover.
+
+    path: names the picture, and tells its format. cover: its pixels, (H,W,3) uint8.
+    """
     height, width = cover.shape[:2]
     if min(height, width) < 128:
-        yield f"{path}: tiny, {width}x{height} pixels; little fits into it"
+        yield f"{path}: tiny, {width}x{height} pixels; it holds little"
     extreme = ((cover <= 4) | (cover >= 251)).mean()
     if extreme > 0.1:
-        yield f"{path}: {extreme:.0%} of its samples are black or blown out, where changes are cut off"
+        yield f"{path}: {extreme:.0%} of its samples are black or blown out; changes there are clipped"
     flat = _flat_share(cover)
     if flat > 0.3:
-        yield f"{path}: {flat:.0%} of it is flat, where changes show; a picture full of detail hides better"
+        yield f"{path}: {flat:.0%} of it is flat, so changes show; a picture full of detail hides better"
     with suppress(UserError):
         if picture_format(path)[0] in ("JPEG", "MPO") or _blocky(cover):
-            yield f"{path}: was JPEG, whose traces hiding disturbs: detectors find that more easily"
+            yield f"{path}: was JPEG; hiding disturbs the traces of JPEG, so detectors find it more easily"
 
 
 def _flat_share(cover: np.ndarray) -> float:
-    """The share of 8x8 blocks whose luma varies by less than a grey level."""
+    """Return the share of 8x8 blocks whose grey values have a standard deviation below one level."""
     grey = cover.astype(np.float32).mean(axis=2)
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
     if not rows * columns:
@@ -39,7 +42,7 @@ def _flat_share(cover: np.ndarray) -> float:
 
 
 def _blocky(cover: np.ndarray) -> bool:
-    """Whether neighbours differ more across the borders of 8x8 blocks than within them, as after JPEG."""
+    """Say whether neighbours differ more across the borders of 8x8 blocks than inside, as after JPEG."""
     grey = cover.astype(np.float32).mean(axis=2)
     for plane in (grey, grey.T):
         steps = np.abs(np.diff(plane, axis=1)).mean(axis=0)  # between columns k and k + 1

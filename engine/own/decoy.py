@@ -1,4 +1,4 @@
-"""Two payloads in one picture, each under a key of its own: one to be given away, if need be."""
+"""Two payloads in one picture, each under its own key: the decoy can be given away if necessary."""
 
 import secrets
 from contextlib import suppress
@@ -15,33 +15,33 @@ from models import HidingModel, KeyedMethod
 from models.codec_lsb import CodecLSB
 from models.keyed import Content
 
-ELSEWHERE = (NoPayload, WrongKey, Resized)  # what a header says that is not the one of this key
+ELSEWHERE = (NoPayload, WrongKey, Resized)  # errors that a header under another key can raise
 
 
 class Decoy(NamedTuple):
-    """What is hidden beside the real secrets, and the key that reveals it alone."""
+    """What to hide beside the real secrets, and the key that reveals only this."""
 
     secrets: Secrets
     key: Key
 
 
 def check_decoy(model: HidingModel, key: Key, decoy: Decoy) -> None:
-    """Raises UserError unless the method can hide two payloads and each has a passphrase of its own."""
+    """Raise UserError unless the method can hide two payloads and each has its own passphrase."""
     check_takes_decoy(model)
     if key.is_public or decoy.key.is_public:
         raise UserError("--decoy: the secrets and the decoy each need a passphrase")
     if key == decoy.key:
-        raise UserError("--decoy: its passphrase is the secrets' own; whoever has one would see both")
+        raise UserError("--decoy: it has the secrets' passphrase, which would reveal both; give it its own")
 
 
 def check_takes_decoy(model: HidingModel) -> None:
-    """Raises UserError unless the method can hide two payloads."""
+    """Raise UserError unless the method can hide two payloads."""
     if not isinstance(model, CodecLSB):
         raise UserError("--decoy: only codec_lsb hides two payloads in one picture; leave out --weights")
 
 
 def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H,W,3) -> its upper and its lower rows; the upper half has the middle row of an odd number."""
+    """Split a picture (H,W,3) into its upper and lower rows; an odd H gives the upper half one row more."""
     middle = (picture.shape[0] + 1) // 2
     return picture[:middle], picture[middle:]
 
@@ -49,10 +49,10 @@ def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def seal_both(
     model: KeyedMethod, cover: np.ndarray, real: tuple[Content, Key], decoy: tuple[Content, Key], marked: bool
 ) -> np.ndarray:
-    """Hide two payloads in a cover (H,W,3) uint8 -> the stego. Each half holds one; chance chooses which.
+    """Hide two payloads in a cover (H,W,3) uint8 and return the stego. Chance decides which half holds which.
 
-    Each is a container of its own, of half the picture, and neither knows of the other. So nothing tells
-    which is the real one, but whoever opens one sees that it fills only half the picture.
+    Each half is a separate container that knows nothing of the other. So nothing tells which one is real, but
+    anyone who opens one sees that it fills only half the picture. marked: see `KeyedMethod.seal`.
     """
     order = [real, decoy] if secrets.randbelow(2) else [decoy, real]
     stegos = []
@@ -63,12 +63,15 @@ def seal_both(
 
 
 def parts(picture: np.ndarray) -> list[np.ndarray]:
-    """Where a payload may lie in a picture: in all of it, or in one of its halves."""
+    """Return the parts of a picture that may hold a payload: the whole picture, then its halves."""
     return [picture, *(half for half in halves(picture) if len(half))]
 
 
 def opened(model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool = False) -> Content:
-    """As `KeyedMethod.opened`, for a stego (H,W,3) uint8 that may hold two payloads: the key's own."""
+    """Like `KeyedMethod.opened`, but for a stego (H,W,3) uint8 that may hold two payloads.
+
+    Returns the payload that the key opens.
+    """
     try:
         return model.opened(to_tensor(stego), key, damaged_ok)
     except ELSEWHERE:

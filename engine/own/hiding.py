@@ -1,4 +1,4 @@
-"""Hide a person's own pictures and files in a cover file."""
+"""Hide the user's own pictures and files in a cover file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,10 +40,12 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 @dataclass
 class HiddenFile:
-    """What `hide_files` did: the stego's path and PSNR (dB, RGB), and what was hidden, place by place.
+    """What `hide_files` did.
 
-    pictures: cover and stego as it is sent, (H,W,3) uint8. revealed: for codec_dct the PSNR of each picture
-    as it comes back from the file [dB, RGB].
+    stego: the file. psnr: of the stego against the cover [dB, RGB]. secrets: what was hidden.
+    empty: how many places stay empty. resized: the secrets that were brought to the cover's size.
+    pictures: the cover, and the stego as it is sent, (H,W,3) uint8.
+    revealed: for codec_dct, the PSNR of each picture as it comes back from the file [dB, RGB].
     """
 
     stego: Path
@@ -68,14 +70,17 @@ def hide_files(
     exact: bool = False,
     decoy: Decoy | None = None,
 ) -> HiddenFile:
-    """Hide files in a cover file and write the stego, losslessly.
+    """Hide files in a cover file and write the stego losslessly; codec_dct can also write JPEG.
 
-    secrets, exact: see `chosen` in engine/own/secrets.py. Pictures are brought to the cover's size: "stretch"
-    fills it, "pad" keeps their shape between grey bars; methods with `own_sizes` take them as they are.
-    key, marked: for keyed methods, see `KeyedMethod.seal`. longest_side, decoy: see `hide_in_memory`.
-    codec_dct also writes JPEG, and reveals from the very file before it gets its name. Raises UserError
-    before anything is written: too many secrets, a lossy or existing `out` (without `force`), a cover that
-    is too small.
+    secrets, exact: see `chosen` in engine/own/secrets.py.
+    fit: how to bring pictures to the cover's size. "stretch" fills it, "pad" keeps their shape and adds grey
+        bars. Methods with `own_sizes` keep pictures as they are.
+    key, marked: for keyed methods, see `KeyedMethod.seal`.
+    longest_side, decoy: see `hide_in_memory`.
+
+    codec_dct reveals from the written file before that file gets its name. Raises UserError before anything
+    is written: for too many secrets, a lossy or existing `out` (without `force`), or a cover that is too
+    small.
     """
     out = Path(out)
     wanted = chosen(secrets, exact, takes_files(model))
@@ -95,12 +100,12 @@ def write_hidden(
     decoy: Decoy | None = None,
     album: Album | None = None,
 ) -> HiddenFile:
-    """As `hide_files`, for secrets that were chosen. album: if the stego is one of several."""
+    """Like `hide_files`, for secrets that are chosen already. album: set if the stego is one of several."""
     check_output(out, force, jpeg=isinstance(model, CodecDCT))
     check_keyed(model, not key.is_public, marked=marked)
     for what, path in (("the cover", Path(cover)), *(("a secret", file) for file in wanted.all)):
         if out.exists() and path.exists() and out.samefile(path):
-            raise UserError(f"{out}: that is {what}; give the stego another name")
+            raise UserError(f"{out}: this file is {what}; give the stego another name")
     if isinstance(model, CodecDCT):
         model.sent_as_jpeg = out.suffix.lower() in JPEG_SUFFIXES
     profile = icc_profile(cover)
@@ -116,7 +121,7 @@ def write_hidden(
 
 
 class InMemory(NamedTuple):
-    """Cover and stego (H,W,3), secrets as they were hidden (3,h,w), uint8; files that were resized."""
+    """Cover and stego (H,W,3), the secrets as they were hidden (3,h,w), all uint8, and the resized files."""
 
     cover: np.ndarray
     stego: np.ndarray
@@ -135,10 +140,10 @@ def hide_in_memory(
     decoy: Decoy | None = None,
     album: Album | None = None,
 ) -> InMemory:
-    """What `hide_files` does before it writes.
+    """Do what `hide_files` does, up to the point where it writes.
 
-    wanted: see `chosen`. longest_side: a larger cover is made so small first [px]. decoy: what is hidden
-    beside the secrets, see `seal_both`. album: if the stego is one of several.
+    wanted: see `chosen`. longest_side: shrink a larger cover to this first [px]. decoy: what to hide beside
+    the secrets, see `seal_both`. album: set if the stego is one of several. Raises UserError as `hide_files`.
     """
     if decoy is not None:
         check_decoy(model, key, decoy)
@@ -148,8 +153,8 @@ def hide_in_memory(
     height, width = array.shape[:2]
     if not _own_sizes(model) and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
-            f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures, at "
-            f"least {model.smallest[1]}x{model.smallest[0]} are needed"
+            f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures; the cover "
+            f"needs at least {model.smallest[1]}x{model.smallest[0]}"
         )
     content, changed = _content(model, wanted, array.shape, fit, album)
     model.room = free_memory(model.device)
@@ -170,38 +175,38 @@ def hide_in_memory(
 
 
 def most_secrets(model: HidingModel) -> int:
-    """How many secrets a method hides in one cover."""
+    """Return how many secrets a method can hide in one cover."""
     own = model.most_secrets if isinstance(model, KeyedMethod) else None
     return own or model.num_secrets
 
 
 def _check_secrets(model: HidingModel, cover: str | Path, wanted: Secrets) -> None:
-    """Raises UserError for too many, and for the cover among them."""
+    """Raise UserError for too many secrets, and if the cover is one of them."""
     if len(wanted.all) > (most := most_secrets(model)):
         raise UserError(f"{len(wanted.all)} secrets, but these weights hide at most {most} in one cover")
     check_not_cover(cover, wanted)
 
 
 def check_not_cover(cover: str | Path, wanted: Secrets) -> None:
-    """Raises UserError for the cover among the secrets."""
+    """Raise UserError if the cover is one of the secrets."""
     for file in wanted.all:
         if Path(cover).exists() and file.samefile(cover):
-            raise UserError(f"{file}: is the cover itself; hide it in another picture")
+            raise UserError(f"{file}: this secret is the cover itself; hide it in another picture")
 
 
 def _content(
     model: HidingModel, wanted: Secrets, shape: tuple[int, ...], fit: str, album: Album | None = None
 ) -> tuple[Content, list[Path]]:
-    """(what is hidden in a cover of this shape (H,W,3), which pictures were resized for it)."""
+    """Return what to hide in a cover of this shape (H,W,3), and the pictures that were resized for it."""
     height, width = shape[:2]
     own_sizes = _own_sizes(model)
-    # Read from the files' headers: too large ones are told at once.
+    # Sizes come from the files' headers, so that pictures that are too large are refused at once.
     sizes = [_readable(picture_size, file, model) for file in wanted.pictures]
     if own_sizes:
         check_sizes(sizes)
     files = read_files(wanted.files, 3 * height * width)  # a sample holds less than a byte
     pictures, changed = [], []
-    # One at a time: there may be 25 of a phone's pictures.
+    # Read one picture at a time: there may be 25 pictures from a phone.
     for file, size in zip(wanted.pictures, sizes, strict=True):
         array = _readable(read_picture, file, model)
         if not own_sizes and size != (height, width):
@@ -214,12 +219,12 @@ def _content(
 
 
 def takes_files(model: HidingModel) -> bool:
-    """Whether it hides any file, and not only pictures."""
+    """Say whether the method hides files of any kind, not only pictures."""
     return isinstance(model, KeyedMethod) and model.takes_files
 
 
 def _readable(read: Callable[[Path], T], file: Path, model: HidingModel) -> T:
-    """What `read` makes of a secret. Raises its UserError, and says that --exact helps where it does."""
+    """Return what `read` makes of a secret. Adds a hint to its UserError if --exact would help."""
     try:
         return read(file)
     except UserError as error:
@@ -232,7 +237,10 @@ def _own_sizes(model: HidingModel) -> bool:
 
 
 def no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
-    """(H,W,3) uint8, made smaller where its longer side has more pixels."""
+    """Shrink a picture (H,W,3) uint8 if its longer side has more pixels than `longest_side`; None: never.
+
+    Raises UserError if `longest_side` is below 1.
+    """
     if longest_side is not None and longest_side < 1:
         raise UserError(f"longest_side: must be at least 1 px, got {longest_side}")
     longer = max(picture.shape[:2])
@@ -245,7 +253,10 @@ def no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
 def _written_and_revealed(
     model: CodecDCT, out: Path, hidden: InMemory, key: Key, profile: bytes | None
 ) -> tuple[np.ndarray, list[float]]:
-    """Write a stego, if what it hides comes back from the very file: (its picture, PSNR of secrets)."""
+    """Write a stego, but only if its secrets can be revealed from the written file.
+
+    Returns the stego as read back, and the PSNR of each secret [dB].
+    """
     with replaced_at_once(out) as part:
         if model.sent_as_jpeg:
             part.write_bytes(jpeg_file(hidden.stego, OWN_JPEG.quality, OWN_JPEG.subsampling, profile))
@@ -261,10 +272,10 @@ def _written_and_revealed(
 def check_keyed(
     model: HidingModel, passphrase: bool = False, marked: bool = True, damaged_ok: bool = False
 ) -> None:
-    """Raises UserError where a method without a key is asked for what only a keyed one has."""
+    """Raise UserError if a method without a key is asked for something that only keyed methods have."""
     if isinstance(model, KeyedMethod) or not (passphrase or damaged_ok or not marked):
         return
-    asked = "a passphrase" if passphrase else "to leave out the mark" if not marked else "to reveal damaged"
+    asked = "a passphrase" if passphrase else "--unmarked" if not marked else "--damaged"
     keyed = ", ".join(name for name, method in MODELS.items() if issubclass(method, KeyedMethod))
     raise UserError(
         f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; "
@@ -278,31 +289,31 @@ def set_sender(
     shaping: int | None = None,
     payload: float | None = None,
 ) -> None:
-    """Give a model what its sender asked for; None: the model's own stays.
+    """Set a model's modulus, shaping and payload. None keeps the model's own value.
 
-    Raises UserError where the method has no such choice, or takes no such value.
+    Raises UserError if the method has no such setting, or does not take the value.
     """
     for name, value in (("modulus", modulus), ("shaping", shaping), ("payload", payload)):
         if value is None:
             continue
         if not hasattr(type(model), name):
-            raise UserError(f"a {name}: these weights of '{model.method}' have none")
+            raise UserError(f"{name}: these weights of '{model.method}' have no such setting")
         setattr(model, name, value)
 
 
 def check_output(out: Path, force: bool, jpeg: bool = False) -> None:
-    """Raises UserError unless `out` is a lossless picture file, or a JPEG if `jpeg`, that may be written."""
+    """Raise UserError unless `out` may be written and names a lossless picture file, or a JPEG if `jpeg`."""
     allowed = (*LOSSLESS_FORMATS, *(JPEG_SUFFIXES if jpeg else ()))
     if out.suffix.lower() not in allowed:
         why = (
             f"the stego must be one of {', '.join(allowed)}"
             if jpeg
             else f"the stego must be lossless ({', '.join(allowed)}); JPEG, WebP and the like change pixel "
-            "values, and the hidden pictures would be lost (--survive jpeg:75 hides so that they are not)"
+            "values and would destroy the hidden pictures (--survive jpeg:75 hides them so that they survive)"
         )
         raise UserError(f"{out}: {why}")
     if out.is_dir():
-        raise UserError(f"{out}: a folder, expected a file name")
+        raise UserError(f"{out}: a folder; expected a file name")
     if out.exists() and not force:
         raise UserError(f"{out}: exists already; --force replaces it")
     if not out.parent.is_dir():

@@ -1,4 +1,4 @@
-"""A cover, its stego and what differs, to be looked at."""
+"""A picture that shows a cover, its stego and their difference."""
 
 import numpy as np
 
@@ -8,6 +8,9 @@ GAP = 8  # px of white between two pictures
 
 
 def side_by_side(cover: np.ndarray, stego: np.ndarray, gain: float = AMPLIFY) -> np.ndarray:
-    """Cover, stego and |stego - cover| x gain in a row: (H,W,3) uint8, twice -> (H,3W+2*GAP,3) uint8."""
+    """Put cover, stego and |stego - cover| x gain side by side.
+
+    cover, stego: (H,W,3) uint8. Returns (H,3W+2*GAP,3) uint8.
+    """
     white = np.full((cover.shape[0], GAP, 3), 255, np.uint8)
     return np.concatenate((cover, white, stego, white, residual(cover, stego, gain)), axis=1)

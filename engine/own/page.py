@@ -1,7 +1,7 @@
-"""A page in the browser on which a person hides and reveals: what hide.py and reveal.py do, with Gradio.
+"""A web page that hides and reveals like hide.py and reveal.py, built with Gradio.
 
-It listens on this machine only, asks for nothing from elsewhere, and keeps what it is given in one temporary
-folder that goes with it.
+The server only listens on this machine and loads nothing from the network. It keeps its files in one
+temporary folder, which it deletes when it stops.
 """
 
 import html
@@ -30,8 +30,8 @@ from models import HidingModel, build_model
 
 MOST_FILES = 255
 LARGEST_FILE = "200mb"
-VIEW: list[Any] = ["download", "fullscreen"]  # what a picture offers: nothing that would send it elsewhere
-# Nothing may come from elsewhere, whatever a file's name or a library asks for.
+VIEW: list[Any] = ["download", "fullscreen"]  # a picture's buttons; without "share", which would upload it
+# The browser may load nothing from elsewhere, whatever a file's name or a library asks for.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws: data: blob:; "
     "frame-ancestors 'none'; form-action 'self'"
@@ -42,7 +42,7 @@ SURVIVES = {f"survives JPEG {promise[0].partition(':')[2]} and better": promise 
 
 
 class Shown(NamedTuple):
-    """A stego that was written: its file, cover and stego (H,W,3) uint8, and what hide.py says of it."""
+    """A stego that was written: its file, the cover and the stego (H,W,3) uint8, and hide.py's report."""
 
     stego: Path
     cover: np.ndarray
@@ -54,16 +54,16 @@ class Shown(NamedTuple):
 
 
 def chosen_files(cover: str | None, secrets: list[str] | None, exact: bool) -> tuple[Path, Secrets]:
-    """The files of the form. Raises UserError where it is not filled in, or holds too many."""
+    """Return the files of the form. Raises UserError if a field is empty or there are too many secrets."""
     if not cover or not secrets:
         raise UserError("choose a cover and at least one secret")
     if len(secrets) > MOST_FILES:
-        raise UserError(f"{len(secrets)} secrets, {MOST_FILES} are the most")
+        raise UserError(f"{len(secrets)} secrets; expected at most {MOST_FILES}")
     return Path(cover), chosen(secrets, exact)
 
 
 def model_for(strength: str) -> HidingModel:
-    """The method that a strength of the form stands for."""
+    """Return the method that a strength of the form stands for."""
     if strength in SURVIVES:
         return build_model("codec_dct", survive=SURVIVES[strength])
     model = build_model("codec_lsb")
@@ -72,7 +72,7 @@ def model_for(strength: str) -> HidingModel:
 
 
 def planned(cover: str | None, secrets: list[str] | None, exact: bool) -> str:
-    """What fits and how well, as `hide.py --plan` says it; empty as long as the form is."""
+    """Return the plan that `hide.py --plan` prints; empty while the form is not filled in."""
     if not cover or not secrets:
         return ""
     path, wanted = chosen_files(cover, secrets, exact)
@@ -83,7 +83,7 @@ def planned(cover: str | None, secrets: list[str] | None, exact: bool) -> str:
 def hidden_for(
     cover: str | None, secrets: list[str] | None, exact: bool, strength: str, passphrase: str, folder: Path
 ) -> Shown:
-    """Hide what the form says; the stego is written to `folder` as stego.png."""
+    """Hide what the form says and write the stego to `folder` as stego.png. Raises UserError as hide.py."""
     path, wanted = chosen_files(cover, secrets, exact)
     model, out = model_for(strength), folder / "stego.png"
     done = write_hidden(model, path, wanted, out, key=Key(passphrase or None))
@@ -92,14 +92,14 @@ def hidden_for(
     for long, short in names.items():
         lines = [line.replace(long, short) for line in lines]
     if not passphrase:
-        lines.append("no passphrase: whoever has this program can reveal what is hidden")
+        lines.append("no passphrase: anyone who has this program can reveal what is hidden")
     elif (warning := weakness(passphrase)) is not None:
         lines.append(f"passphrase: {warning}")
     return Shown(out, *done.pictures, "\n".join(lines))
 
 
 class Found(NamedTuple):
-    """What a stego held: the files that were written, those of them that are pictures, and a line on each."""
+    """What a stego held: all files that were written, the pictures among them, a zip of all, and a list."""
 
     files: list[Path]
     pictures: list[Path]
@@ -108,16 +108,17 @@ class Found(NamedTuple):
 
 
 def revealed_for(stego: str | None, passphrase: str, folder: Path) -> Found:
-    """Reveal a stego of one of the codecs into `folder`, and pack it all into one archive there."""
+    """Reveal a stego of codec_lsb or codec_dct into `folder`, and pack all files into one zip there.
+
+    Raises UserError for no stego, for a stego that the passphrase does not open, and for other methods.
+    """
     if not stego:
         raise UserError("choose a stego")
     key, path = Key(passphrase or None), Path(stego)
     try:
         method, _ = hider_of(path, key)
         if method not in ("codec_lsb", "codec_dct"):
-            raise UserError(
-                f"{path}: hidden by {method}, whose weights this page does not load; use reveal.py"
-            )
+            raise UserError(f"{path}: hidden by {method}, but this page does not load weights; use reveal.py")
         found = revealed(build_model(method), path, key)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
@@ -135,18 +136,18 @@ def revealed_for(stego: str | None, passphrase: str, folder: Path) -> Found:
 
 
 def build(folder: Path):
-    """The page. What it writes goes into new folders below `folder`."""
+    """Build the page. It writes into new folders below `folder`."""
     import gradio as gr
 
     def told(do: Callable) -> Any:
-        """What `do` gives. A user's mistake becomes a message on the page, as text and not as HTML."""
+        """Call `do`. A user's mistake becomes a message on the page, as text and not as HTML."""
         try:
             return do()
         except (UserError, OSError) as error:
             raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from error
 
     def show_plan(cover, secrets, exact, progress=gr.Progress()):  # noqa: B008 (Gradio wants it there)
-        progress(0.1, "trying what fits")
+        progress(0.1, "finding out what fits")
         return told(lambda: planned(cover, secrets, exact))
 
     def do_hide(cover, secrets, exact, strength, passphrase, gain, progress=gr.Progress(track_tqdm=True)):  # noqa: B008
@@ -177,7 +178,7 @@ def build(folder: Path):
     with gr.Blocks(
         title="Hide pictures in a picture", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
-        gr.Markdown("# Hide pictures in a picture\nNothing that you choose here leaves this machine.")
+        gr.Markdown("# Hide pictures in a picture\nThe files that you choose here never leave this machine.")
         with gr.Tab("Hide"):
             with gr.Row():
                 cover = gr.File(label="Cover: the picture to hide in", elem_id="cover")
@@ -198,7 +199,7 @@ def build(folder: Path):
             with gr.Row():
                 stego = gr.Image(label="Stego", format="png", type="filepath", buttons=VIEW, elem_id="stego")
                 difference = gr.Image(label="What changed", format="png", buttons=VIEW, elem_id="residual")
-            gain = gr.Slider(1, 50, 10, step=1, label="Changes are shown times", elem_id="gain")
+            gain = gr.Slider(1, 50, 10, step=1, label="Amplify changes by", elem_id="gain")
             download = gr.DownloadButton("Download the stego (PNG)", interactive=False, elem_id="download")
             pictures = gr.State()
         with gr.Tab("Reveal", elem_id="reveal_tab"):
@@ -212,7 +213,7 @@ def build(folder: Path):
             )
             files = gr.File(label="One by one", file_count="multiple", interactive=False, elem_id="files")
             archive = gr.DownloadButton("Download all as a zip", interactive=False, elem_id="zip")
-        # One at a time, on all pages together: who clicks second waits.
+        # One job at a time over all open pages; later clicks wait.
         alone: dict[str, Any] = {
             "concurrency_limit": 1,
             "concurrency_id": "work",
@@ -234,7 +235,10 @@ def build(folder: Path):
 
 @contextmanager
 def served(port: int | None = None) -> Iterator[tuple[Any, str]]:
-    """Serve the page on 127.0.0.1 until the block ends: (the page, its address). port None: a free one."""
+    """Serve the page on 127.0.0.1 until the block ends. Yields the page and its address.
+
+    port: None takes a free one.
+    """
     with TemporaryDirectory(prefix="hide-page-") as folder:
         os.environ |= {
             "GRADIO_ANALYTICS_ENABLED": "False",
@@ -268,7 +272,7 @@ def served(port: int | None = None) -> Iterator[tuple[Any, str]]:
 
 
 class SameOrigin:
-    """Adds the header that keeps a browser from asking anybody else (an ASGI middleware)."""
+    """ASGI middleware that adds the header which stops the browser from loading anything from elsewhere."""
 
     def __init__(self, app):
         self.app = app

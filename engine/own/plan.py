@@ -1,4 +1,4 @@
-"""What to expect of each way to hide, before anything is hidden: quality, room, detection, time."""
+"""What to expect of each way to hide, found out before hiding: quality, room, detection, time."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,7 @@ from models.codec_lsb import CodecLSB
 STRENGTHS = (4, 8, 12, 16, 32)  # moduli of codec_lsb
 PROMISES = (("jpeg:75",), ("jpeg:90",))  # of codec_dct
 CPU, NO_WISH = torch.device("cpu"), Wish()
-GOOD, FAIR = 35.0, 36.0  # dB: secrets that look right, a stego that does
-
-
+GOOD, FAIR = 35.0, 36.0  # dB: the lowest PSNR of secrets and of a stego that look right
 HEAD = (
     f"{'stego dB':>9} {'secrets dB':>11} {'bytes used of':>14} {'those that fit':>15} {'AUC':>5} {'time':>7}"
 )
@@ -33,7 +31,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits, what does not and why, warnings about the cover, and a recommendation."""
+    """What fits, what does not fit and why, warnings about the cover, and a recommendation."""
 
     rows: list[Row]
     refused: list[str]
@@ -41,8 +39,11 @@ class Plan:
 
     @property
     def best(self) -> Row | None:
-        """Of the ways that show the secrets well the one that is kindest to the cover; else the one that
-        shows them best at a fair stego; else the one that shows them best."""
+        """The recommended way to hide; None if nothing fits.
+
+        This is the one kindest to the cover among those with good secrets. If no secrets are good, it is the
+        one with the best secrets among those with a fair stego, or else among all.
+        """
         good = [row for row in self.rows if _shown(row) >= GOOD]
         if good:
             return max(good, key=lambda row: row.stego)
@@ -50,7 +51,7 @@ class Plan:
         return max(fair or self.rows, key=_shown, default=None)
 
     def lines(self) -> Iterator[str]:
-        """The plan as a person reads it."""
+        """Yield the lines of the plan as text for a person."""
         for warning in self.warnings:
             yield f"warning: {warning}"
         if self.rows:
@@ -74,7 +75,7 @@ def _shown(row: Row) -> float:
 
 def _why(row: Row) -> str:
     if _shown(row) >= GOOD:
-        return f"of those that reveal at {GOOD:g} dB or more, the kindest to the cover"
+        return f"the kindest to the cover of those that reveal at {GOOD:g} dB or more"
     return f"nothing reveals at {GOOD:g} dB; this comes nearest; a larger cover or fewer secrets help"
 
 
@@ -94,12 +95,13 @@ def plan(
     wish: Wish = NO_WISH,
     device: torch.device = CPU,
 ) -> Plan:
-    """Try each method and strength small, and say what to expect of it on this machine.
+    """Try each method and strength on a small scale, and say what to expect of it on this machine.
 
-    weights: what to try: networks' names or files, "codec_lsb", "codec_dct"; None: what the wish names, or
-    both codecs and the smallest shipped network of each method that takes so many secrets. wish: hide.py's
-    options; they hold for all that is tried. Raises UserError for what hide.py would refuse, and for a cover
-    or a secret that cannot be read or is too large.
+    weights: what to try: names or files of networks, "codec_lsb", "codec_dct". None takes what the wish
+        names, or else both codecs and, of each method, the smallest shipped network that takes all secrets.
+    wish: hide.py's options; they hold for everything that is tried.
+    Raises UserError for what hide.py would refuse, and for a cover or a secret that cannot be read or is too
+    large.
     """
     check_not_cover(cover, wanted)
     picture = no_larger(read_picture(cover), wish.longest_side)
@@ -128,7 +130,7 @@ def plan(
                 continue
             try:
                 if len(wanted.all) > most_secrets(model):
-                    raise UserError(f"{len(wanted.all)} secrets, and it takes {most_secrets(model)}")
+                    raise UserError(f"{len(wanted.all)} secrets, but it takes at most {most_secrets(model)}")
                 if isinstance(model, CodecDCT):
                     found.append(in_dct(model, options, picture, sizes, load))
                 elif isinstance(model, CodecLSB):
@@ -141,7 +143,7 @@ def plan(
 
 
 def _networks(wanted: Secrets, experiments: Path) -> list[str]:
-    """Of each method's shipped networks the smallest that takes so many secrets."""
+    """Return, for each method, the smallest shipped network that takes so many secrets."""
     fitting: dict[str, tuple[int, str]] = {}
     if wanted.files:
         return []
@@ -156,7 +158,7 @@ def _networks(wanted: Secrets, experiments: Path) -> list[str]:
 def _strengths(
     name: str, wish: Wish, experiments: Path, device: torch.device
 ) -> Iterator[tuple[HidingModel, str]]:
-    """The method or network at each strength, or at the one wished, and the options that choose it."""
+    """Yield the method or network at each strength, or at the wished one, with the options that choose it."""
     if name == "codec_lsb":
         for modulus in STRENGTHS if wish.modulus is None else [wish.modulus]:
             model = build_model(name)

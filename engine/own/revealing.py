@@ -1,4 +1,4 @@
-"""Reveal the secrets of a stego file into a folder, or say what is there."""
+"""Reveal the secrets of a stego file into a folder, or list them."""
 
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -29,11 +29,12 @@ from models.codec_dct import CodecDCT
 
 @dataclass
 class Revealed:
-    """What a stego holds, by the names of its files: pictures (h,w,3) uint8, and files as bytes.
+    """What a stego holds.
 
-    album: if the stego is one of several.
-    empty: numbers of the places that look empty, from 1. damaged: the stego was changed after hiding. Both
-    depend on the method: one with a key has no empty places, one without never knows of damage.
+    secrets: by file name, pictures (h,w,3) uint8 and other files as bytes.
+    empty: the numbers, from 1, of the places that look empty. Methods with a key have none.
+    damaged: whether the stego was changed after hiding. Methods without a key cannot tell.
+    album: set if the stego is one of several.
     """
 
     secrets: dict[str, np.ndarray | bytes]
@@ -44,7 +45,7 @@ class Revealed:
 
 @dataclass
 class RevealedFiles:
-    """What `reveal_files` wrote; the rest as in `Revealed`."""
+    """The files that `reveal_files` wrote; the other fields are those of `Revealed`."""
 
     written: list[Path]
     empty: list[int]
@@ -63,15 +64,15 @@ def reveal_files(
 ) -> RevealedFiles:
     """Reveal the secrets of a stego file into a folder, as secret_01.png and so on.
 
-    Keyed methods know how many there are, their sizes, and some their names: they come back so. With other
-    methods, places that were left empty come back as plain mid-grey and are not written, unless `keep_empty`.
+    Keyed methods restore the number and the sizes of the secrets, and some also their names. With other
+    methods, places that were left empty come back as plain mid-grey. They are only written with `keep_empty`.
 
-    Raises UserError before anything is written: as `revealed` does, and for files that are there already
-    (without `force`).
+    damaged_ok: see `revealed`. Raises UserError before anything is written: as `revealed` does, and for files
+    that exist already (without `force`).
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file, expected a folder to put the revealed pictures in")
+        raise UserError(f"{out}: a file; expected a folder for the revealed files")
     found = revealed(model, stego, key, damaged_ok)
     dropped = set() if keep_empty else set(found.empty)
     written = write_secrets(found.secrets, out, force, Path(stego), dropped)
@@ -79,10 +80,10 @@ def reveal_files(
 
 
 def revealed(model: HidingModel, stego: str | Path, key: Key = PUBLIC, damaged_ok: bool = False) -> Revealed:
-    """What a stego file holds, in memory.
+    """Return what a stego file holds, without writing anything.
 
-    damaged_ok: reveal what can be revealed of a stego that was changed (keyed methods). Raises UserError for
-    a lossy file, one that is too small to be a stego of these weights, and one that the key does not open.
+    damaged_ok: reveal as much as possible of a stego that was changed (keyed methods). Raises UserError for a
+    lossy file, for a file that is too small to be a stego of these weights, and if the key does not open it.
     """
     stego = Path(stego)
     check_keyed(model, not key.is_public, damaged_ok=damaged_ok)
@@ -117,19 +118,20 @@ def write_secrets(
     stego: Path,
     dropped: Collection[int] = (),
 ) -> list[Path]:
-    """Write secrets to a folder, all of them or none: the paths. dropped: numbers, from 1, of those to leave.
+    """Write secrets to a folder, all of them or none, and return their paths.
 
-    Raises UserError for files that are there already (without `force`), and for the stego's own name.
+    dropped: the numbers, from 1, of secrets to leave out. Raises UserError for files that exist already
+    (without `force`), and for a secret that would replace the stego.
     """
     paths = [out / name for name in usable_names(out, list(secrets))]
     for path in paths:
         if path.exists() and not force:
             raise UserError(f"{path}: exists already; --force replaces it")
         if path.exists() and stego.exists() and path.samefile(stego):
-            raise UserError(f"{stego}: a secret has this very name; choose another folder for --out")
+            raise UserError(f"{stego}: a secret would replace this stego; choose another folder for --out")
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    with ExitStack() as together:  # a full disk leaves no half of an album
+    with ExitStack() as together:  # if the disk is full, no file gets its name
         for k, (path, secret) in enumerate(zip(paths, secrets.values(), strict=True), 1):
             if k in dropped:
                 continue
@@ -145,7 +147,10 @@ def write_secrets(
 
 
 def contents(found: Revealed) -> list[str]:
-    """A line for each secret: its name, and how large it is. Of an album the other stegos' names follow."""
+    """Return a line with name and size for each secret.
+
+    For an album, a line with the names in each other stego follows.
+    """
     secrets = found.secrets
     longest = max(map(len, secrets), default=0)
     lines = []
@@ -162,13 +167,15 @@ def contents(found: Revealed) -> list[str]:
 
 
 def _unsealed(model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool = False) -> Revealed:
-    """What a keyed stego holds; pictures at their own sizes."""
+    """Return what a keyed stego holds, with pictures at their own sizes."""
     content = opened(model, stego, key, damaged_ok)
     arrays = [to_array(secret) for secret in content.secrets]
     note = unpack_note(content.note, len(arrays))
     if note.fit != "own":
         if (pixels := sum(height * width for height, width in note.sizes)) > MOST_PIXELS:
-            raise ContainerError(f"its note asks for pictures of {pixels} pixels in all, too large")
+            raise ContainerError(
+                f"its note asks for pictures of {pixels} pixels in all; expected at most {MOST_PIXELS}"
+            )
         arrays = [unfit_secret(a, *size, note.fit) for a, size in zip(arrays, note.sizes, strict=True)]
     own = note.album.names[note.album.place] if note.album and not note.names else note.names
     names = file_names(own, len(arrays), [file.name for file in content.files])
@@ -177,7 +184,7 @@ def _unsealed(model: KeyedMethod, stego: np.ndarray, key: Key, damaged_ok: bool 
 
 
 def usable_names(out: Path, names: list[str]) -> list[str]:
-    """The names, with secret_01.png and so on for those that the file system of `out` refuses."""
+    """Return the names, with secret_01.png and so on for those that the file system of `out` refuses."""
     folder = next(place for place in (out, *out.absolute().parents) if place.is_dir())
     usable: list[str] = []
     for k, name in enumerate(names):
@@ -185,7 +192,7 @@ def usable_names(out: Path, names: list[str]) -> list[str]:
             (folder / name).lstat()
         except FileNotFoundError:
             pass
-        except OSError:  # too long, or letters that it does not have
+        except OSError:  # too long, or characters that the file system does not allow
             suffix = Path(name).suffix
             name = f"{numbered(k)}{suffix if len(suffix) < 10 else ''}"
             while name in names or name in usable:
@@ -195,17 +202,17 @@ def usable_names(out: Path, names: list[str]) -> list[str]:
 
 
 def looks_empty(picture: np.ndarray) -> bool:
-    """Whether a revealed picture is flat mid-grey to within 8 grey levels (RMS), as empty places mostly are.
+    """Say whether a revealed picture is flat mid-grey within 8 grey levels (RMS), as most empty places are.
 
-    Strict on purpose: a picture too many is a nuisance, a real one that is not written is a loss.
+    The limit is strict on purpose: an extra picture is a nuisance, a real one that is not written is a loss.
     """
     return psnr(picture, np.full_like(picture, EMPTY)) > 30
 
 
 def takes_lossy(model: HidingModel) -> bool:
-    """Whether a stego may arrive as a JPEG, WebP or AVIF file.
+    """Say whether a stego may arrive as a JPEG, WebP or AVIF file.
 
-    codec_dct's may, and that of a network without a key whose training had one of these in its channel.
+    This holds for codec_dct, and for a network without a key that was trained with one of these attacks.
     """
     if isinstance(model, KeyedMethod):
         return isinstance(model, CodecDCT)
@@ -213,13 +220,13 @@ def takes_lossy(model: HidingModel) -> bool:
 
 
 def read_stego(path: str | Path) -> np.ndarray:
-    """A lossless stego file -> (H,W,3) uint8. Raises UserError for a format or mode that cannot be one."""
+    """Read a lossless stego file as (H,W,3) uint8. Raises UserError for another format or mode."""
     if not _is_lossless(path):
         kind, mode = picture_format(path)
         raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
-            "converting a stego loses what is hidden in it, unless codec_dct hid it, or a network that was "
-            "trained for it"
+            "converting a stego destroys what is hidden in it, unless codec_dct or a network that was "
+            "trained for this hid it"
         )
     return read_picture(path)
 
@@ -230,10 +237,10 @@ def _is_lossless(path: str | Path) -> bool:
 
 
 def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
-    """(method, fingerprint) that a keyed stego was hidden with. Raises NoPayload or WrongKey.
+    """Return (method, fingerprint) of what hid a keyed stego.
 
-    A lossless file is looked at for a container in its samples first; then any file for one that outlives
-    compression.
+    If the file is lossless, looks for a container in the samples first. Then looks for one that survives
+    compression. Raises NoPayload or WrongKey, both UserErrors, with the path.
     """
     picture = read_picture(stego)
     try:
@@ -253,7 +260,7 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
 
 
 def _hidden_with(picture: np.ndarray, key: Key) -> tuple[str, bytes]:
-    """`hidden_with`, of the picture or of the half of it that the key opens."""
+    """Call `hidden_with` on the picture, or on the half of it that the key opens."""
     first: ContainerError | None = None
     for part in parts(picture):
         try:

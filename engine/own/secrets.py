@@ -1,4 +1,4 @@
-"""Which files a person wants to hide, and how: pictures that are coded to fit, or files byte for byte."""
+"""The files that the user wants to hide: pictures, which are coded to fit, and files, byte for byte."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from errors import UserError
 
 
 class Secrets(NamedTuple):
-    """Pictures, which are coded to fit; files, which stay byte for byte; files of folders that stay out."""
+    """What to hide.
+
+    pictures: coded to fit. files: hidden byte for byte. left_out: files of folders that are not hidden.
+    """
 
     pictures: list[Path]
     files: list[Path]
@@ -19,17 +22,20 @@ class Secrets(NamedTuple):
 
     @property
     def all(self) -> list[Path]:
-        """What is hidden, in the order in which it comes back."""
+        """Everything that is hidden, in the order in which it is revealed."""
         return [*self.pictures, *self.files]
 
 
 def chosen(given: Sequence[str | Path], exact: bool = False, takes_files: bool = True) -> Secrets:
-    """What `--secrets` means: files and folders, taken in order, folders sorted by relative path.
+    """Resolve `--secrets`: files and folders in the given order, each folder sorted by relative path.
 
-    A file counts as a picture by its suffix. exact: pictures stay byte for byte too, and folders give all
-    their files; otherwise folders give their pictures, and the others stay out. takes_files: whether the
-    method hides files. Raises UserError where a file is missing, a folder holds nothing to hide, or a file
-    is not a picture and the method hides only those.
+    The suffix decides whether a file is a picture.
+
+    exact: hide pictures byte for byte too, and take all files of a folder. Otherwise only a folder's pictures
+        are taken.
+    takes_files: whether the method hides files that are not pictures.
+    Raises UserError if a file is missing, if a folder holds nothing to hide, and for a file that is not a
+    picture if the method only hides pictures.
     """
     if exact and not takes_files:
         raise UserError("--exact: this method hides pictures only; codec_lsb and codec_dct hide any file")
@@ -53,24 +59,24 @@ def chosen(given: Sequence[str | Path], exact: bool = False, takes_files: bool =
             raise UserError(f"{path}: no pictures in it (looked for {', '.join(PICTURE_SUFFIXES)}){hint}")
     if found.files and not takes_files:
         raise UserError(
-            f"{found.files[0]}: not a picture ({', '.join(PICTURE_SUFFIXES)}), and this method hides nothing "
-            "else; codec_lsb and codec_dct hide any file"
+            f"{found.files[0]}: not a picture ({', '.join(PICTURE_SUFFIXES)}), but this method hides "
+            "pictures only; codec_lsb and codec_dct hide any file"
         )
     return found
 
 
 def read_files(paths: Sequence[Path], room: int) -> list[File]:
-    """The files' names and bytes. Raises UserError before reading if they are larger than `room` bytes."""
+    """Read the files' names and bytes. Raises UserError before reading if they exceed `room` bytes."""
     size = sum(path.stat().st_size for path in paths)
     if size > room:
         raise UserError(
-            f"the files have {size} bytes, and the cover holds fewer than {room}; take a larger cover"
+            f"the files have {size} bytes, but the cover holds fewer than {room}; use a larger cover"
         )
     return [File(path.name, path.read_bytes()) for path in paths]
 
 
 def _below(folder: Path) -> list[Path]:
-    """All files in a folder and below, sorted; hidden ones are left out, links are followed once."""
+    """Return all files in a folder and below, sorted, without hidden ones; follows each link once."""
     found, seen = [], set()
     for here, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)

@@ -1,4 +1,4 @@
-"""What a person hears of a stego that shall survive compression, and what an attack leaves of one."""
+"""Stegos that must survive compression: set the promise, report the trials, and try an attack."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,13 +21,17 @@ from models.codec_dct import CodecDCT
 def set_promise(
     model: HidingModel, weights: str | None, survive: Sequence[str] | None, least_psnr: float | None
 ) -> None:
-    """Give a model what the stego shall survive, if a person named it. Raises UserError if it takes none."""
+    """Set what the stego must survive, if the user asked for it.
+
+    survive: attacks such as "jpeg:75". least_psnr: the lowest PSNR of the stego [dB]. Raises UserError if the
+    method is not codec_dct or refuses a value.
+    """
     if survive is None and least_psnr is None:
         return
     if not isinstance(model, CodecDCT) or weights not in (None, "codec_dct"):
         if survive is None:
             raise UserError(
-                "--least-psnr: only codec_dct holds to it; say with --survive what shall be survived"
+                "--least-psnr: only codec_dct takes it; name with --survive what the stego must survive"
             )
         raise UserError("--survive: only codec_dct can promise to survive compression; leave out --weights")
     if survive is not None:
@@ -37,14 +41,14 @@ def set_promise(
 
 
 def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
-    """Lines on what codec_dct tried; none for another method."""
+    """Yield lines on the attacks that codec_dct tried; none for other methods."""
     if not isinstance(model, CodecDCT) or model.report is None:
         return
     report = model.report
     if done.psnr < report.good:
         yield (
-            f"warning:   {report.good:g} dB were the aim; on this cover nothing better survives "
-            "(a larger cover, fewer secrets or a better quality help)"
+            f"warning:   the stego is below {report.good:g} dB; nothing better survives on this cover "
+            "(a larger cover, fewer secrets or a milder --survive would help)"
         )
     scores = [f"{score:.2f} dB (RGB)" for score in done.revealed] + ["byte for byte"] * len(
         done.secrets.files
@@ -53,9 +57,9 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
     worst = max(report.trials, key=lambda trial: trial.worst / trial.mendable)
     promised = ", ".join(map(described, model.survive))
     yield (
-        f"survives:  {promised}. {len(report.trials)} attacks were tried; the "
-        f"worst, {worst.attack}, made {worst.worst} errors in one of {report.code_words} code words, of "
-        f"{worst.mendable} that can be mended ({report.used:.0%} used)"
+        f"survives:  {promised}. Tried {len(report.trials)} attacks; the worst, {worst.attack}, made "
+        f"{worst.worst} errors in one of {report.code_words} code words, and {worst.mendable} can be "
+        f"corrected ({report.used:.0%} used)"
     )
     programs: dict[str, list[str]] = {}
     for trial in report.trials:
@@ -67,12 +71,12 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
 
 
 def trained_for(model: HidingModel) -> str:
-    """What a network was trained to survive: "mean size=3, jpeg quality=75 to 95"; "" for nothing."""
+    """Say what a network was trained to survive: "mean size=3, jpeg quality=75 to 95"; "" for nothing."""
     return ", ".join(" + ".join(map(_in_words, chain)) for chain in model.trained_channel)
 
 
 def _in_words(written: Mapping) -> str:
-    """An attack as an option file writes it, its ranges too."""
+    """Put an attack from an option file into words, including its ranges."""
     strengths = {name: value for name, value in written.items() if name != "type"}
     words = (
         f"{name}={' to '.join(map(str, value)) if isinstance(value, list) else value}"
@@ -91,7 +95,7 @@ def dry_attack(
     marked: bool,
     longest_side: int | None,
 ) -> Iterator[str]:
-    """Hide in memory, attack, reveal: lines on what is left. Nothing is written."""
+    """Hide in memory, attack the stego and reveal. Yields lines on what is left; writes nothing."""
     hidden = hide_in_memory(model, cover, wanted, fit, key, marked, longest_side)
     yield f"stego:     PSNR to the cover {psnr(hidden.cover, hidden.stego):.2f} dB (RGB), not written"
     attacked = send(hidden.stego, attack)

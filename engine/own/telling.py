@@ -1,4 +1,4 @@
-"""What hide.py says when it is done."""
+"""What hide.py prints when it is done."""
 
 import argparse
 import shlex
@@ -12,7 +12,7 @@ from models import HidingModel, KeyedMethod
 
 
 def hidden(model: HidingModel, done: HiddenFile, fit: str) -> Iterator[str]:
-    """Lines on the secrets of one stego, what was changed, and how far the stego is from the cover."""
+    """Yield lines on one stego: its secrets, the changes, and how far it is from the cover."""
     fitted = {"stretch": "stretched", "pad": "padded"}[fit]
     for k, file in enumerate(done.secrets.all, 1):
         note = f" ({fitted} to the cover's size)" if file in done.resized else ""
@@ -28,19 +28,19 @@ def hidden(model: HidingModel, done: HiddenFile, fit: str) -> Iterator[str]:
         yield f"detection: {found}"
     yield from survived(model, done)
     if attacks := trained_for(model):
-        yield f"trained to survive: {attacks} (this stego was not tried: --dry-attack tries)"
+        yield f"trained to survive: {attacks} (not tried on this stego; --dry-attack tries one)"
 
 
 def left_out(files: list[Path]) -> Iterator[str]:
-    """Lines on the files of a folder that were not hidden."""
+    """Yield a line for each file of a folder that was not hidden."""
     for file in files:
         yield f"left out:  {file}, not a picture (--exact hides it)"
 
 
 def changes(model: HidingModel) -> str | None:
-    """What is done to the samples, in words; None where the method has no modulus.
+    """Say in words what happens to the samples; None if the method has no modulus.
 
-    Raises UserError where modulus and shaping do not go together.
+    Raises UserError if modulus and shaping do not fit together.
     """
     if not (isinstance(model, KeyedMethod) and hasattr(model, "modulus")):
         return None
@@ -51,7 +51,7 @@ def changes(model: HidingModel) -> str | None:
 
 
 def how_to_reveal(arguments: argparse.Namespace) -> str:
-    """The command that reveals what these options hid."""
+    """Return a line with the command that reveals what these options hid."""
     words = ["reveal.py"]
     if arguments.weights:
         words += ["--weights", arguments.weights]

@@ -1,4 +1,4 @@
-"""What one way to hide does to a cover and its secrets, tried small: by the codecs, or by a network."""
+"""Try one way to hide on a small scale: what it does to a cover and its secrets."""
 
 import time
 from collections.abc import Sequence
@@ -21,21 +21,23 @@ from models import HidingModel
 from models.codec_dct import CodecDCT
 from models.codec_lsb import CodecLSB
 
-SAMPLED = 1_000_000  # pixels of all secrets that are coded for a plan; more are sampled
-TILE = 128  # px, side of the squares that are taken of a larger secret
-CROP, CROPS = 256, 2  # px and how many: what networks are tried on
-GAUGED = 4  # how many secrets say what slow coding is worth: 0.1 dB for some pictures, 2 for others
-SLOWER = 6.0  # how much longer AVIF takes at SPEED than at QUICK
+SAMPLED = 1_000_000  # pixels; if the secrets have more in all, a plan codes only a sample of them
+TILE = 128  # px, side of the squares that are cut from a larger secret
+CROP, CROPS = 256, 2  # side [px] and number of the squares that networks are tried on
+GAUGED = 4  # secrets that gauge what slow coding gains: 0.1 dB for some pictures, 2 dB for others
+SLOWER = 6.0  # how many times longer AVIF takes at SPEED than at QUICK
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to hide: the options that choose it, and what is to be expected of it.
+    """One way to hide: the options that choose it, and what to expect of it.
 
-    stego, secrets: PSNR [dB, RGB], the secrets' as the mean over pictures but those that are exact; inf where
-    all of them are, None where all are byte for byte.
-    used, room: bytes, None for networks, which have no payload. auc: of a detector that learns. seconds: the
-    time that hiding takes.
+    stego: PSNR [dB, RGB].
+    secrets: mean PSNR of the pictures that are not exact [dB, RGB]; inf if all pictures are exact, None if
+        all secrets are hidden byte for byte.
+    used, room: the bytes that the secrets take and that fit; None for networks, which have no payload.
+    auc: of a detector that learns.
+    seconds: how long hiding takes.
     """
 
     options: str
@@ -52,8 +54,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Load:
-    """What is to be hidden: of each picture the part that is coded for a plan (h,w,3) uint8, how many pixels
-    it has in all, and the files that stay byte for byte."""
+    """What to hide.
+
+    parts: the part of each picture that is coded for a plan, (h,w,3) uint8. pixels: of each whole picture.
+    files: hidden byte for byte.
+    """
 
     parts: list[np.ndarray]
     pixels: list[int]
@@ -61,20 +66,20 @@ class Load:
 
     @property
     def times(self) -> list[float]:
-        """How many times as large each picture is as its part."""
+        """How many times larger each picture is than its part."""
         return [pixels / coded for pixels, coded in zip(self.pixels, self.coded, strict=True)]
 
     @property
     def coded(self) -> list[int]:
-        """How many pixels each part has."""
+        """The number of pixels of each part."""
         return [part.shape[0] * part.shape[1] for part in self.parts]
 
 
 def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
-    """A load of pictures (h,w,3) uint8 and files.
+    """Make a load of pictures (h,w,3) uint8 and files.
 
-    Of pictures that are large together, squares from all over each, put together to one: at their own
-    resolution, since a picture that is made smaller takes more bits a pixel.
+    If the pictures are large in all, the load holds squares from all over each picture, joined into one part.
+    The squares keep their resolution, since a smaller version of a picture takes more bits per pixel.
     """
     pixels = [picture.shape[0] * picture.shape[1] for picture in pictures]
     share = min(1.0, SAMPLED / max(sum(pixels), 1))
@@ -83,7 +88,7 @@ def load_of(pictures: list[np.ndarray], files: Sequence[File]) -> Load:
 
 
 def _squares(picture: np.ndarray, share: float) -> np.ndarray:
-    """About this share of a picture (h,w,3) uint8, in squares that stand evenly over it; small ones whole."""
+    """Cut about this share of a picture (h,w,3) uint8, as evenly spaced squares; keep small ones whole."""
     height, width = picture.shape[:2]
     rows = max(2, round(height * share**0.5 / TILE))
     columns = max(2, round(width * share**0.5 / TILE))
@@ -94,7 +99,7 @@ def _squares(picture: np.ndarray, share: float) -> np.ndarray:
 
 
 def _evenly(last: int, count: int) -> list[int]:
-    """So many places from 0 to `last`; a single one is in the middle."""
+    """Return `count` evenly spaced places from 0 to `last`; a single one lies in the middle."""
     return np.linspace(0, last, count).astype(int).tolist() if count > 1 else [last // 2]
 
 
@@ -106,17 +111,17 @@ class _Coded:
 
 
 def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
-    """A load, coded into so many bytes: the pictures' mean PSNR, the bytes used, and the time of coding."""
+    """Code a load into `room` bytes: the pictures' mean PSNR, the bytes used, and the seconds it takes."""
     if not load.parts:
         return _Coded(None, len(fitted_payload([], b"", room, model.codecs, QUICK, files=load.files)), 0.0)
     size = sum(len(file.content) for file in load.files)
     if size >= room:
-        raise TooLittleRoom(f"the files alone need {size} bytes, {room} fit", size)
+        raise TooLittleRoom(f"the files alone need {size} bytes, but only {room} fit", size)
     start = time.perf_counter()
     errors, used = expected_errors(load.parts, load.times, room - size, model.codecs, QUICK)
     pace = (time.perf_counter() - start) / sum(load.coded)
     slow = [model.speed < QUICK and pixels <= LARGE for pixels in load.pixels]
-    if isinstance(model, CodecDCT) and not all(slow):  # it codes all at one speed
+    if isinstance(model, CodecDCT) and not all(slow):  # codec_dct codes all pictures at the same speed
         slow = [False] * len(slow)
     seconds = pace * sum(n * (SLOWER if one else 1) for n, one in zip(load.pixels, slow, strict=True))
     gain = _gain_of_slow(model, load, slow, room - size) if any(slow) else 0.0
@@ -126,7 +131,7 @@ def _coded(model: CodecLSB | CodecDCT, load: Load, room: int) -> _Coded:
 
 
 def _gain_of_slow(model: CodecLSB | CodecDCT, load: Load, slow: list[bool], room: int) -> float:
-    """By how much slow coding is better in so many bytes [dB], tried on some of the secrets it is for."""
+    """Return how much slow coding gains in `room` bytes [dB], tried on some of the secrets it is for."""
     own = [k for k, one in enumerate(slow) if one]
     own = [own[place] for place in sorted(set(_evenly(len(own) - 1, min(GAUGED, len(own)))))]
     tiles = [_squares(load.parts[k], min(1.0, 4 * TILE**2 / load.coded[k])) for k in own]
@@ -141,16 +146,16 @@ def _gain_of_slow(model: CodecLSB | CodecDCT, load: Load, slow: list[bool], room
 def in_samples(
     model: CodecLSB, options: str, cover: np.ndarray, load: Load, decoy: Load | None = None
 ) -> Row:
-    """codec_lsb: the stego's error is measured on squares of the cover that carry random digits.
+    """Try codec_lsb: measure the stego's error on squares of the cover that carry random digits.
 
-    decoy: what is hidden in one half of the cover, while the load is in the other.
+    cover: (H,W,3) uint8. decoy: hidden in one half of the cover, while the load is hidden in the other half.
+    Raises UserError if the load does not fit.
     """
     if decoy is None:
         error, room, coded = _in_part(model, cover, load)
-        return Row(
-            options, _psnr(error), coded.secrets, coded.used, room, likely_auc(_psnr(error)), coded.seconds
-        )
-    # Chance chooses the half. The lower one is the smaller.
+        noise = _psnr(error)
+        return Row(options, noise, coded.secrets, coded.used, room, likely_auc(noise), coded.seconds)
+    # Chance chooses the half for the load. Assume the lower one, which may be smaller.
     upper, lower = halves(cover)
     other_error, _, other = _in_part(model, upper, decoy)
     error, room, coded = _in_part(model, lower, load)
@@ -160,7 +165,7 @@ def in_samples(
 
 
 def _in_part(model: CodecLSB, cover: np.ndarray, load: Load) -> tuple[float, int, _Coded]:
-    """(mean squared error of the stego, bytes that fit, what becomes of the load, and the time of it all)."""
+    """Return the stego's mean squared error, the bytes that fit, and the coded load with the total time."""
     room = max(model.most_bytes(cover.size // 3), 0)
     coded = _coded(model, load, room)
     part = _squares(cover, min(1.0, 0.25e6 / (cover.size / 3))).reshape(-1)
@@ -175,7 +180,10 @@ def _in_part(model: CodecLSB, cover: np.ndarray, load: Load) -> tuple[float, int
 
 
 def in_dct(model: CodecDCT, options: str, cover: np.ndarray, sizes: list[tuple[int, int]], load: Load) -> Row:
-    """codec_dct: the survey that hiding begins with says what fits and what it costs."""
+    """Try codec_dct: the survey at the start of hiding says what fits and what it costs.
+
+    cover: (H,W,3) uint8. sizes: (H,W) of each secret. Raises UserError if the load does not fit.
+    """
     start = time.perf_counter()
     rung = model.surveyed(cover, sizes, load.files)
     surveying = time.perf_counter() - start
@@ -199,10 +207,13 @@ def in_dct(model: CodecDCT, options: str, cover: np.ndarray, sizes: list[tuple[i
 def by_network(
     model: HidingModel, options: str, cover: np.ndarray, pictures: list[np.ndarray], fit: str
 ) -> Row:
-    """A network: it really hides, in squares of the cover, the same squares of the pictures (h,w,3) uint8."""
+    """Try a network: really hide squares of the pictures (h,w,3) uint8 in the same squares of the cover.
+
+    cover: (H,W,3) uint8. fit: see `fit_secret`. Raises UserError if the cover is too small.
+    """
     height, width = cover.shape[:2]
     if height < model.smallest[0] or width < model.smallest[1]:
-        raise UserError(f"a cover of {width}x{height} pixels is too small for it")
+        raise UserError(f"a cover of {width}x{height} pixels is too small for this network")
     secrets = [fit_secret(picture, height, width, fit) for picture in pictures]
     side_h, side_w = (
         max(min(CROP, s), least) for s, least in zip((height, width), model.smallest, strict=True)

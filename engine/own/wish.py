@@ -1,4 +1,4 @@
-"""What a person asks of hiding: the options of hide.py that both the plan and hiding itself follow."""
+"""What the user asks for: the options of hide.py that both --plan and hiding follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ DEFAULT = "codec_lsb"
 
 @dataclass(frozen=True)
 class Wish:
-    """The options of hide.py under their own names; None leaves a choice to the method.
+    """The options of hide.py under their own names; None leaves the choice to the method.
 
     passphrase: whether there is a key. marked: whether the stego has the public mark. jpeg: whether the stego
-    is sent as JPEG (codec_dct). decoy: what is hidden beside the secrets.
+    is written as JPEG (codec_dct). decoy: what to hide beside the secrets.
     """
 
     weights: str | None = None
@@ -40,20 +40,20 @@ class Wish:
 
     @property
     def named(self) -> str | None:
-        """The method or network that the options choose; None where they leave it open."""
+        """The method or network that the options choose; None if they leave it open."""
         return "codec_dct" if self.survive else self.weights
 
     @property
     def chosen(self) -> str:
-        """The method or network that hide.py takes."""
+        """The method or network that hide.py uses."""
         return self.named or DEFAULT
 
     def set_on(self, model: HidingModel) -> None:
-        """Give a model what was asked for. Raises UserError for what it does not have or take."""
+        """Set these options on a model. Raises UserError for one that the model does not have or take."""
         set_precision(model, self.precision)
         set_promise(model, self.weights, self.survive, self.least_psnr)
         set_sender(model, self.modulus, self.shaping, self.payload)
-        changes(model)  # UserError for a modulus and a shaping that do not go together
+        changes(model)  # raises UserError if modulus and shaping do not fit together
         check_keyed(model, self.passphrase, self.marked)
         if self.decoy is not None:
             check_takes_decoy(model)
@@ -61,6 +61,6 @@ class Wish:
             model.sent_as_jpeg = self.jpeg
 
     def check_takes(self, model: HidingModel, wanted: Secrets) -> None:
-        """Raises UserError where files are to be hidden and the method takes pictures only."""
+        """Raise UserError if there are files to hide but the method only takes pictures."""
         if wanted.files and not takes_files(model):
-            raise UserError(f"{wanted.files[0]}: this method hides pictures only")
+            raise UserError(f"{wanted.files[0]}: not a picture, but this method hides pictures only")

@@ -88,7 +88,7 @@ def test_a_picture_that_is_listed_twice_counts_once():
     [
         (
             {"num_secrets": 4},
-            "a group needs 1 cover + 4 secrets = 5 pictures, /data has 3",
+            "a group needs 1 cover + 4 secrets = 5 pictures, but /data has 3",
         ),
         ({"num_secrets": 0}, "num_secrets 0: expected 1 or more"),
         ({"num_secrets": 1, "count": 0}, "count 0: expected 1 or more"),
@@ -96,7 +96,7 @@ def test_a_picture_that_is_listed_twice_counts_once():
         ({"num_secrets": 1, "stride": 1}, "stride 1: belongs to grouping sorted, not random"),
         (
             {"num_secrets": 1, "count": 2, "grouping": "sorted"},
-            "count 2: sorted with stride 2, the 3 pictures of /data give 1 groups of 2",
+            "count 2: sorted with stride 2, the 3 pictures of /data only give 1 groups of 2",
         ),
     ],
 )
@@ -154,10 +154,10 @@ def test_file_from_a_relative_path(tmp_path, folder, monkeypatch):
         ("cover\n", "line 1: expected the header"),
         ("cover,secret_2\n", "line 1: expected the header"),
         ("cover,secret_1\n", "groups.csv: no groups in it"),
-        ("cover,secret_1,secret_2\n", "line 1: groups of 2 secrets, 1 are expected"),
-        ("cover,secret_1\n00.png\n", "line 2: 1 pictures, the header names 2"),
+        ("cover,secret_1,secret_2\n", "line 1: groups of 2 secrets; expected 1"),
+        ("cover,secret_1\n00.png\n", "line 2: 1 pictures, but the header names 2"),
         ("cover,secret_1\n00.png,01.png\n\n00.png,no.png\n", "line 4: no such picture: "),
-        ("cover,secret_1\n00.png,./00.png\n", "line 2: twice in one group: "),
+        ("cover,secret_1\n00.png,./00.png\n", "line 2: this picture is twice in the group: "),
         (b"\xff\xfe", "groups.csv: not a CSV file in UTF-8"),
     ],
 )

@@ -394,7 +394,7 @@ def test_samples_are_there_and_their_splits_disjoint():
 
 def test_sample_that_is_missing(monkeypatch):
     monkeypatch.setitem(SPLITS, "test", ("gone.png",))
-    with pytest.raises(ValueError, match=r"gone\.png: this scikit-image does not carry"):
+    with pytest.raises(ValueError, match=r"gone\.png: this scikit-image does not include"):
         sample_pictures("test")
     with pytest.raises(ValueError, match="samples:validate: no such split"):
         list_pictures("samples:validate")

@@ -124,7 +124,7 @@ def test_cache_that_does_not_fit(pictures, monkeypatch):
 
 
 def test_too_few_pictures_to_train(pictures):
-    with pytest.raises(ValueError, match=r"6 secrets = 7 pictures, there are 6 to train on"):
+    with pytest.raises(ValueError, match=r"6 secrets = 7 pictures, but there are 6 to train on"):
         train(pictures, num_secrets=6)
     with pytest.raises(ValueError, match="cache 'disk': expected none or ram"):
         train(pictures, cache="disk")
@@ -132,7 +132,7 @@ def test_too_few_pictures_to_train(pictures):
 
 def test_small_training_pictures(uneven):
     few = {"num_secrets": 1, "crop": 50}
-    with pytest.raises(ValueError, match=r"10\.png: 60x30 pixels, .*\(1 of 3 pictures are\)"):
+    with pytest.raises(ValueError, match=r"10\.png: 60x30 pixels, .*\(1 of 3 pictures are too small\)"):
         train(uneven, **few)
     assert train(uneven, small="skip", **few).pictures == uneven[1:]
     assert len(train(uneven, small="enlarge", **few).pictures) == 3
@@ -179,7 +179,7 @@ def test_drop_small_and_usable_pictures(uneven):
     assert usable_pictures(uneven, 50, small="skip") == uneven[1:]
     assert usable_pictures(uneven, 50, resize=50) == uneven
     assert usable_pictures(uneven, None) == uneven
-    with pytest.raises(ValueError, match=r"\(3 of 3 pictures are\)"):
+    with pytest.raises(ValueError, match=r"\(3 of 3 pictures are too small\)"):
         usable_pictures(uneven, 500, small="skip")
     with pytest.raises(ValueError, match="resize 40 leaves every picture smaller"):
         usable_pictures(uneven, 50, resize=40)

@@ -54,7 +54,9 @@ def test_mistakes_name_their_place(train_file, override, message):
 
 def test_too_few_pictures(train_file):
     options = load_train(train_file(), ["network.rows=4", "network.cols=4"])
-    with pytest.raises(OptionsError, match="data.train: .*1 cover . 16 secrets = 17 pictures, there are 9"):
+    with pytest.raises(
+        OptionsError, match="data.train: .*1 cover . 16 secrets = 17 pictures, but there are 9"
+    ):
         training_groups(options, build_network(options))
 
 

@@ -239,7 +239,7 @@ def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="written .No space left on device.; the one that is there"):
+    with pytest.raises(OSError, match="written .No space left on device.; the old file is kept"):
         write_beside(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 

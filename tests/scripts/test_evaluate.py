@@ -66,7 +66,7 @@ def test_scores_of_folders(folders, command):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--cover", "cover", "--stego", "secret"], "pictures without a partner there"),
+        (["--cover", "cover", "--stego", "secret"], "pictures without a partner"),
         (["--cover", "none", "--stego", "stego"], "none: no such folder"),
         (["--cover", "cover", "--stego", "stego", "--secret", "secret"], "go together"),
         (

@@ -105,7 +105,7 @@ def test_refused_before_anything_is_written(here):
         hidden()
     with pytest.raises(ValueError, match="covers/1.png: exists already"):
         hide_album(build_model("codec_lsb"), Path("covers"), chosen(["mine"]), Path("covers"), key=KEY)
-    with pytest.raises(ValueError, match="covers/1.png: is one of the covers"):
+    with pytest.raises(ValueError, match="covers/1.png: this secret is also one of the covers"):
         hide_album(build_model("codec_lsb"), Path("covers"), chosen(["covers"]), Path("new"), key=KEY)
     with pytest.raises(ValueError, match="needs a method with a key"):
         hide_album(build_model("lsb"), Path("covers"), chosen(["mine"]), Path("new"))

@@ -157,7 +157,7 @@ def test_a_name_never_leads_out_of_the_folder(here):
 
 
 def test_the_cover_is_not_its_own_secret(here):
-    with pytest.raises(ValueError, match="cover.png: is the cover itself"):
+    with pytest.raises(ValueError, match="cover.png: this secret is the cover itself"):
         hide_files(build_model("codec_lsb"), "cover.png", ["./cover.png"], "s.png")
 
 
@@ -179,7 +179,7 @@ def test_list_writes_nothing(here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["cat.jpg", "notes.txt", "bomb.zip"]
     assert lines[1] == f"notes.txt  {len(NOTES)} bytes" and sorted(os.listdir()) == before
-    with pytest.raises(ValueError, match="--out: say into which folder"):
+    with pytest.raises(ValueError, match="--out: name a folder to reveal into"):
         reveal_py.main(reveal_py.PARSER.parse_args(["--stego", "s.png"]))
 
 

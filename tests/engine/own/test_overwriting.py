@@ -38,7 +38,7 @@ def hide(*words):
 )
 def test_nothing_that_is_read_is_replaced(here, words):
     before = {path.name: path.read_bytes() for path in here.iterdir()}
-    with pytest.raises(UserError, match="is read for the key|that is (a secret|the cover|the stego)"):
+    with pytest.raises(UserError, match="is read for the key|this file is (a secret|the cover|the stego)"):
         hide(*words)
     assert {path.name: path.read_bytes() for path in here.iterdir()} == before
 
@@ -47,7 +47,7 @@ def test_nothing_that_is_read_is_replaced(here, words):
     "words, message",
     [
         (("--out", "s.png", "--decoy", "key.png", "--decoy-passphrase-env", "X"), "need a passphrase too"),
-        (("--out", "s.png", "--decoy-passphrase-env", "X"), "there is no --decoy"),
+        (("--out", "s.png", "--decoy-passphrase-env", "X"), "but no --decoy"),
         (("--dry-attack", "jpeg:90", "--look", "look.png"), "one or the other"),
         (("--plan", "--dry-attack", "jpeg:90"), "one or the other"),
     ],

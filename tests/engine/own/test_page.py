@@ -64,8 +64,8 @@ def test_every_strength_of_the_form():
         ("beach.png", [], "choose a cover and at least one secret"),
         ("text.png", ["cat.png"], "text.png: not a picture"),
         ("beach.png", ["text.png"], "text.png: not a picture"),
-        ("beach.png", ["beach.png"], "beach.png: is the cover itself"),
-        ("beach.png", ["cat.png"] * 256, "256 secrets, 255 are the most"),
+        ("beach.png", ["beach.png"], "beach.png: this secret is the cover itself"),
+        ("beach.png", ["cat.png"] * 256, "256 secrets; expected at most 255"),
     ],
 )
 def test_bad_forms(here, cover, secrets, message):

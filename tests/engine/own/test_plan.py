@@ -168,7 +168,7 @@ def test_a_decoy_halves_the_room(here):
     [
         (Wish(modulus=99), "modulus: must be"),
         (Wish(least_psnr=40.0), "--least-psnr: only codec_dct"),
-        (Wish(survive=("jpeg:75",), modulus=8), "a modulus: these weights of 'codec_dct' have none"),
+        (Wish(survive=("jpeg:75",), modulus=8), "modulus: these weights of 'codec_dct' have no such setting"),
         (Wish(weights="lsb", passphrase=True), "have no key"),
         (Wish(survive=("jpeg:75",), least_psnr=float("nan")), "from 20 to 60 dB"),
     ],
