@@ -28,7 +28,7 @@ weights as an uninterrupted run. A new run with the same name first renames the 
 <name>_archived_<time>. Exit codes: 0 success, 2 a mistake in files or options, 1 any other failure.""",
 )
 PARSER.add_argument("-opt", metavar="FILE", help="YAML option file (shipped ones: options/train/)")
-PARSER.add_argument("--resume", action="store_true", help="continue the run of the option file's name")
+PARSER.add_argument("--resume", action="store_true", help="continue the run that the option file names")
 PARSER.add_argument(
     "--set",
     action="append",
