@@ -105,7 +105,7 @@ def yardsticks(device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def check_peer(checkout: Path, adapter: str) -> None:
-    """Raise UserError if `checkout` does not suit the adapter. The message names an adapter that would."""
+    """Raise UserError if `checkout` does not suit the adapter. Its message names one that does, if any."""
     if not checkout.is_dir():
         raise UserError(f"--peer {checkout}: no such folder")
     missing = [file for file in ADAPTERS[adapter] if not (checkout / file).is_file()]
