@@ -31,7 +31,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, number: int, good: Tensor) -> None:
-        """Add the weights after step `number` to the mean if `good`, a boolean scalar on the device, is true."""
+        """Add the weights after step `number` to the mean, if `good` (a boolean scalar on the device)."""
         share = good * (1 - min(self.decay, (1 + number) / (10 + number)))
         means = [mean for mean, _ in self.pairs]
         towards = torch._foreach_sub([now.detach() for _, now in self.pairs], means)
