@@ -114,7 +114,9 @@ class Step:
             torch.compiler.cudagraph_mark_step_begin()  # the last pass's outputs are no longer needed
         with torch.autocast(cover.device.type, self.half, enabled=self.half is not None):
             losses = losses_of(self.network, objective, cover, secrets, progress, channel)
-        assert (losses.critic is None) == (self.model.critic is None), "Losses.critic: for a critic"
+        assert (losses.critic is None) == (self.model.critic is None), (
+            "Losses.critic is for a method's critic"
+        )
         # The method's loss passes through the critic; without `inputs` it would leave gradients there.
         self._backward(losses.total, self.method)
         terms = {TOTAL: losses.total, **losses.terms}
@@ -129,7 +131,7 @@ class Step:
         self.scaler.scale(loss / self.passes).backward(inputs=trained)
 
     def _update(self, terms: dict[str, Tensor]) -> Tensor:
-        """Clip, decide, update and count; add gradient norms to `terms`. Returns whether the step was good."""
+        """Clip, decide, update, count; add gradient norms to `terms`. Returns whether the step was good."""
         playing = [(self.method, "")]
         if self.critic is not None and f"{CRITIC}{TOTAL}" in terms:
             playing.append((self.critic, CRITIC))

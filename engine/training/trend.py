@@ -15,7 +15,7 @@ class Trend:
 
     Only the measured terms may raise the trend, never their weights. A term therefore counts with the
     smallest weight that it has had in the phase, and not at all once it was absent. A term that becomes
-    negative, such as a critic's score, is not a distance. It is left out from then on, and the trend restarts.
+    negative, such as a critic's score, is not a distance. It then stays out, and the trend restarts.
 
     phase: index of the phase that the trend belongs to.
     """
