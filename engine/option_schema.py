@@ -168,7 +168,7 @@ def _page() -> Iterator[str]:
             yield from ("", f"`loss` of {name} (`{method.Objective.__name__}`):", "")
             yield from _table("argument", rows)
     yield from ("", "## attacks", "")
-    yield "The keys of an attack besides its `type`. In `train.channel` a strength may be a range [low, high]."
+    yield "The keys of an attack besides its `type`. In `train.channel`, strengths may be ranges [low, high]."
     yield ""
     yield from _table(
         "attack", (row for name, attack in ATTACKS.items() for row in _attack_rows(name, attack))
