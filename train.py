@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train a network as an option file says: python train.py -opt options/train/smilenet_25.yml"""
+"""Train the network of an option file: python train.py -opt options/train/smilenet_25.yml"""
 
 import argparse
 import sys
@@ -12,9 +12,10 @@ from options import TrainOptions, describe, load_train
 
 PARSER = Parser(
     prog="train.py",
-    description="Train a hiding network as an option file says, on CUDA where there is one, else on the "
-    "CPU. Everything goes to experiments/<name>/: checkpoints/best.safetensors and last.safetensors "
-    "(weights), last.state (what --resume continues from), train.log, tb/ (TensorBoard), images/.",
+    description="Train the hiding network that an option file describes. Uses CUDA if there is a GPU, "
+    "otherwise the CPU. Everything goes to experiments/<name>/: checkpoints/best.safetensors and "
+    "last.safetensors (weights), last.state (what --resume continues from), train.log, tb/ (TensorBoard), "
+    "images/.",
     epilog="""examples:
   python train.py -opt options/train/quickstart.yml
   python train.py -opt options/train/smilenet_25.yml --set data.train.folder=/data/DIV2K
@@ -22,39 +23,39 @@ PARSER = Parser(
   torchrun --nproc_per_node=8 train.py -opt options/train/smilenet_25.yml     # docs/scale.md
   tensorboard --logdir experiments
 
-Ctrl-C (or SIGTERM) finishes the step, saves and exits; --resume goes on to the same weights that
-an uninterrupted run would have had. A new run of the same name keeps the earlier one under
-<name>_archived_<time>. Exit codes: 0 done, 2 something to mend in files or options, 1 a failure.""",
+Ctrl-C (or SIGTERM) finishes the step, saves and exits. --resume continues and ends with the same
+weights as an uninterrupted run. A new run with the same name first renames the earlier one to
+<name>_archived_<time>. Exit codes: 0 success, 2 a mistake in files or options, 1 any other failure.""",
 )
-PARSER.add_argument("-opt", metavar="FILE", help="option file, YAML (those shipped: options/train/)")
-PARSER.add_argument("--resume", action="store_true", help="continue the run of this name")
+PARSER.add_argument("-opt", metavar="FILE", help="YAML option file (shipped ones: options/train/)")
+PARSER.add_argument("--resume", action="store_true", help="continue the run that the option file names")
 PARSER.add_argument(
     "--set",
     action="append",
     default=[],
     metavar="KEY=VALUE",
     dest="overrides",
-    help="override one option, such as --set train.lr=1e-4 (may be repeated)",
+    help="override one option, for example --set train.lr=1e-4 (may be repeated)",
 )
 PARSER.add_argument(
     "--experiments",
     type=Path,
     default=EXPERIMENTS,
     metavar="DIR",
-    help="where runs are kept (default: %(default)s)",
+    help="the folder that holds the runs (default: %(default)s)",
 )
 PARSER.add_argument(
     "--profile",
     type=int,
     default=0,
     metavar="N",
-    help="write a trace of N steps to the run's folder, profile/trace.json.gz (open it in ui.perfetto.dev)",
+    help="write a trace of N steps to profile/trace.json.gz in the run's folder (open it in ui.perfetto.dev)",
 )
 PARSER.add_argument(
-    "--help-options", action="store_true", help="explain every key of an option file, and exit"
+    "--help-options", action="store_true", help="explain every key of an option file and exit"
 )
 PARSER.add_argument(
-    "--list", action="store_true", help="list methods, option files, runs and shipped weights, and exit"
+    "--list", action="store_true", help="list methods, option files, runs and shipped weights, then exit"
 )
 
 
@@ -69,11 +70,11 @@ def main(arguments: argparse.Namespace) -> None:
             print(line)
         return
     if not arguments.opt:
-        raise UserError("say what to train: -opt options/train/quickstart.yml (see --help)")
+        raise UserError("-opt is missing: try -opt options/train/quickstart.yml (see --help)")
     if arguments.profile < 0:
-        raise UserError(f"--profile {arguments.profile}: expected a number of steps, 1 or more")
+        raise UserError(f"--profile {arguments.profile}: expected a number of steps, at least 1")
     options = load_train(arguments.opt, arguments.overrides)
-    from engine import processes  # after the options: a misspelt key is told at once
+    from engine import processes  # after the options: reports a misspelt key at once
     from engine.training.trainer import Trainer
 
     with processes.joined():

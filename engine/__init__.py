@@ -1,1 +1,1 @@
-"""Training, testing and the deployed path: what the commands at the root call."""
+"""What the commands at the root call: training, testing, and hiding and revealing a user's own files."""

@@ -1,4 +1,4 @@
-"""Networks timed side by side: calls that take turns, the machine's own rate, another project's network."""
+"""Time networks side by side, and against the machine's own rate and another project's network."""
 
 import json
 import subprocess
@@ -17,20 +17,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine.log import ROOT
 from errors import UserError
 
-ADAPTERS = {  # by name, files that a checkout of the project has
+ADAPTERS = {  # adapter name -> files that a checkout of that project contains
     "hinet": ("hinet.py", "invblock.py", "modules/Unet_common.py"),
     "invmihnet": ("codes/models/modules/Inv_arch.py", "codes/models/IIH_module.py"),
 }
 PEER = "the authors' code"
-PAUSE = 0.05  # seconds between two calls, in which the threads of the one before come to rest
+PAUSE = 0.05  # seconds between two calls; lets the threads of the previous call finish
 
 
 @dataclass
 class Timing:
     """What one contender needed for one operation.
 
-    seconds: of each turn; flops: floating-point operations of a call, where a multiplication and an addition
-    are two; peak_memory: bytes, of a GPU alone.
+    flops: floating-point operations of a call; a multiplication and an addition count as two.
+    seconds: the duration of each call.
+    peak_memory: bytes; None unless the device is a GPU.
     """
 
     contender: str
@@ -41,21 +42,23 @@ class Timing:
 
     @property
     def median(self) -> float:
+        """Median duration of a call [s]."""
         return float(np.median(self.seconds))
 
     @property
     def rate(self) -> float:
-        """FLOP a second."""
+        """Floating-point operations per second, at the median duration."""
         return self.flops / self.median
 
 
-Contender = Callable[[], float]  # makes one call and returns its seconds
+Contender = Callable[[], float]  # makes one call and returns its duration in seconds
 
 
 def in_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, after one that does not count. The first of a round rotates.
+    """The seconds that each contender takes in each round; a warm-up call before the rounds does not count.
 
-    So that a machine that slows down, or is shared with others for a while, slows all of them alike.
+    Contenders alternate and each round starts with the next one. A machine that slows down for a while, or
+    that others share, therefore slows all contenders alike.
     """
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -70,7 +73,7 @@ def in_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[fl
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, until the device is done."""
+    """The seconds that one call takes until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -81,14 +84,14 @@ def timed(call: Callable[[], object], device: torch.device) -> float:
 
 
 def flops_of(call: Callable[[], object]) -> int:
-    """Floating-point operations of the convolutions and matrix products in a call."""
+    """The floating-point operations of all convolutions and matrix products in a call."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
 
 
 def yardsticks(device: torch.device) -> dict[str, Callable[[], object]]:
-    """What the machine's rate is measured by: a matrix product, and a convolution as in a dense block."""
+    """Calls that measure the machine's rate: a matrix product, and a convolution as in a dense block."""
     a = torch.randn(1024, 1024, device=device)
     x = torch.randn(1, 128, 128, 128, device=device).to(memory_format=torch.channels_last)
     weight = torch.randn(32, 128, 3, 3, device=device)
@@ -102,21 +105,24 @@ def yardsticks(device: torch.device) -> dict[str, Callable[[], object]]:
 
 
 def check_peer(checkout: Path, adapter: str) -> None:
-    """Raises UserError where a folder is not what the adapter is for, and says what it is instead."""
+    """Raise UserError if `checkout` does not suit the adapter. Its message names one that does, if any."""
     if not checkout.is_dir():
         raise UserError(f"--peer {checkout}: no such folder")
     missing = [file for file in ADAPTERS[adapter] if not (checkout / file).is_file()]
     if missing:
         there = {name: all((checkout / file).is_file() for file in files) for name, files in ADAPTERS.items()}
         hint = "".join(f"; this is a checkout for --adapter {name}" for name in there if there[name])
-        raise UserError(f"--peer {checkout}: --adapter {adapter} needs {missing[0]} there{hint}")
+        raise UserError(f"--peer {checkout}: --adapter {adapter} needs {missing[0]} in it{hint}")
 
 
 class Peer:
-    """Another project's network in a child process, given the same pictures (scripts/peer.py).
+    """Another project's network, run on the same pictures in a child process (scripts/peer.py).
 
-    pictures: by name, as scripts/peer.py takes them, uint8. A context, which ends the process. Raises
-    UserError where the checkout does not do what the adapter expects.
+    Use it as a context manager; leaving the context ends the process. Every call raises UserError if the
+    checkout does not behave as the adapter expects.
+
+    checkout: folder of the other project; adapter: a name in ADAPTERS.
+    pictures: name -> uint8 tensor, as scripts/peer.py expects them.
     """
 
     def __init__(self, checkout: Path, adapter: str, pictures: dict[str, torch.Tensor], device: torch.device):
@@ -140,13 +146,15 @@ class Peer:
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.communicate()  # closes its stdin, at which it ends
+        self.process.communicate()  # closes stdin, which ends the process
         self.folder.cleanup()
 
     def seconds(self, operation: str) -> float:
+        """The seconds that one call of the operation takes."""
         return self._ask(f"time {operation}")["seconds"]
 
     def flops(self, operation: str) -> int:
+        """The floating-point operations of one call."""
         return self._ask(f"flops {operation}")["flops"]
 
     def _ask(self, line: str) -> dict:
@@ -160,15 +168,17 @@ class Peer:
         line = self.process.stdout.readline()
         if not line:
             said = self.process.stderr.read().strip().splitlines()
-            raise UserError(f"--peer {self.checkout}: its network failed: {said[-1] if said else 'no word'}")
+            raise UserError(
+                f"--peer {self.checkout}: its network failed: {said[-1] if said else 'no error message'}"
+            )
         return json.loads(line)
 
 
-# --- what is written ----------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------
 
 
 def report(about: dict, timings: Sequence[Timing], rates: dict[str, float]) -> dict:
-    """All that was measured, as plain data."""
+    """All measurements as plain data, ready for JSON."""
     return {
         **about,
         "rates": rates,
@@ -177,16 +187,19 @@ def report(about: dict, timings: Sequence[Timing], rates: dict[str, float]) -> d
 
 
 def kept_table(file: Path) -> list[str]:
-    """The lines of `markdown` from what `benchmark.py network --json` wrote."""
+    """The lines of `markdown`, from a file that `benchmark.py network --json` wrote."""
     kept = json.loads(file.read_text(encoding="utf-8"))
     timings = [Timing(**{key: one[key] for key in Timing.__dataclass_fields__}) for one in kept["timings"]]
     return markdown(timings, kept["rates"], PEER if "peer" in kept else "fp32").splitlines()
 
 
 def markdown(timings: Sequence[Timing], rates: dict[str, float], baseline: str | None) -> str:
-    """A table: each contender and operation, its share of the machine's best rate, its ratio to the baseline.
+    """A Markdown table with a row for each contender and operation, then a row for each machine rate.
 
-    The ratio is the median of the rounds' ratios; the 95 % of the rounds in the middle stand beside it.
+    A row gives the share of the machine's best rate and the speed relative to the baseline. That ratio is the
+    median of the ratios of all rounds; the central 95 % of them follow in brackets.
+    rates: floating-point operations per second, by the name of the yardstick.
+    baseline: name of a contender; None leaves the ratios out.
     """
     best = max(rates.values())
     lines = ["| | | median | GFLOP | of the machine's rate | times as fast | peak memory |"]
@@ -210,7 +223,7 @@ def markdown(timings: Sequence[Timing], rates: dict[str, float], baseline: str |
 
 
 def summed(parts: Sequence[Timing], operation: str) -> Timing:
-    """Operations that follow one another, round by round, as one."""
+    """Consecutive operations as one: times and FLOP add up round by round, and the largest memory counts."""
     memory = [one.peak_memory for one in parts if one.peak_memory is not None]
     return Timing(
         parts[0].contender,

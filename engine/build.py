@@ -1,4 +1,4 @@
-"""From options to objects: the one place where option files, pictures and networks meet."""
+"""Build networks, losses, channels and groups of pictures from options, and check them."""
 
 import re
 from collections.abc import Sequence
@@ -38,13 +38,14 @@ from options.schema import TestEntry, TrainEntry
 if TYPE_CHECKING:
     from channel.training import Channel
 
-SMALLEST_SCORED = 11  # px, the window of SSIM
+SMALLEST_SCORED = 11  # smallest side of a picture that can be scored [px]: the window of SSIM
 
 
 def choose_device(name: str) -> torch.device:
-    """auto: CUDA where there is one, else the CPU. Raises UserError for a device that is not there.
+    """The device of this name; "auto" is CUDA if there is a GPU, otherwise the CPU.
 
-    Each process that torchrun starts on a machine gets a GPU of its own.
+    With "auto" or "cuda", each process that torchrun starts on a machine gets its own GPU. Raises UserError
+    for a device that this machine does not have.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,8 +59,8 @@ def choose_device(name: str) -> torch.device:
             raise UserError(f"device '{name}': no CUDA device was found; use auto or cpu")
         if (device.index or 0) >= torch.cuda.device_count():
             raise UserError(
-                f"device '{name}': there are {torch.cuda.device_count()} CUDA devices (torchrun: as many "
-                "processes on a machine as it has)"
+                f"device '{name}': this machine has {torch.cuda.device_count()} CUDA devices, counted from 0 "
+                "(with torchrun, start at most one process for each)"
             )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps': not available on this machine; use auto or cpu")
@@ -67,32 +68,34 @@ def choose_device(name: str) -> torch.device:
 
 
 def method_arguments(options: TrainOptions | TestOptions, network: Network) -> tuple[str, dict]:
-    """The network section as (method, arguments), checked against the constructor."""
+    """The network section as (method, arguments), checked against the method's constructor."""
     if network.type not in MODELS:
         raise options.error(
-            "network.type", f"no method is called '{network.type}'; there are: {', '.join(MODELS)}"
+            "network.type", f"no method is called '{network.type}'; the methods are: {', '.join(MODELS)}"
         )
     constructor = MODELS[network.type]
     if network.type == "smilenet" and network.arguments.get("embedding") == "lattice":
         raise options.error(
             "network.embedding",
-            "SMILENet-L is a method of its own now: write type: smilenet_l instead (smilenet hides by IMSE), "
-            "and leave out embedding, condition, headroom and imse_*",
+            "SMILENet-L is now a separate method: write type: smilenet_l (smilenet hides by IMSE) and remove "
+            "embedding, condition, headroom and imse_*",
         )
     if "num_secrets" in network.arguments and "num_secrets" not in signature(constructor).parameters:
         fixed = getattr(constructor, "num_secrets", None)
-        how = f"always hides {fixed} in one cover" if fixed else "says it by rows and cols: N = rows x cols"
-        raise options.error("network.num_secrets", f"'{network.type}' {how}; leave this key out")
+        how = (
+            f"always hides {fixed} in one cover" if fixed else "takes it from rows and cols: N = rows x cols"
+        )
+        raise options.error("network.num_secrets", f"'{network.type}' {how}; remove this key")
     return network.type, check_arguments(options, "network", constructor, network.arguments)
 
 
 def build_network(options: TrainOptions) -> HidingModel:
-    """The network of a training file, with fresh weights drawn from its seed."""
+    """The network of a training file, with initial weights drawn from the file's seed."""
     method = options.network.type
     if method in MODELS and not MODELS[method].trainable:
         raise options.error(
             "network.type",
-            f"'{method}' has nothing to train: hide with python hide.py --weights {method}, test with "
+            f"'{method}' has nothing to train: hide with python hide.py --weights {method}, or test it with "
             f"python test.py and weights: {method} (options/test/)",
         )
     method, arguments = method_arguments(options, options.network)
@@ -103,15 +106,15 @@ def build_network(options: TrainOptions) -> HidingModel:
         raise options.error("network", str(error)) from error
     if not recompute_blocks(model, options.train.checkpoint_blocks) and options.train.checkpoint_blocks:
         raise options.error(
-            "train.checkpoint_blocks", f"'{method}' is not made of blocks that could be computed again"
+            "train.checkpoint_blocks", f"'{method}' is not made of blocks that can be recomputed"
         )
     if options.critic is not None and model.critic is None:
-        raise options.error("critic", f"'{method}' has no critic here; leave this section out")
+        raise options.error("critic", f"this '{method}' network has no critic; remove this section")
     return model
 
 
 def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objective]:
-    """One objective a phase: the loss section, with the phase's own overrides."""
+    """One objective for each phase: the loss section with the phase's own overrides."""
     parts = {name for name, _ in model.named_modules() if name}
     objectives: list[Objective] = []
     weights = check_arguments(options, "loss", model.Objective, dict(options.loss))
@@ -122,7 +125,7 @@ def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objectiv
                 known = ", ".join(name for name, _ in model.named_modules() if 0 < len(name) < 20)
                 raise options.error(f"{key}.freeze", f"the network has no part '{name}'; it has: {known}")
         prefixes = tuple(f"{name}." for name in phase.freeze)
-        prefixes += ("critic.",)  # which is never all that is trained
+        prefixes += ("critic.",)  # a phase must train more than the critic
         if all(name.startswith(prefixes) for name, _ in model.named_parameters()):
             raise options.error(f"{key}.freeze", "nothing is left to train")
         own = check_arguments(options, f"{key}.loss", model.Objective, dict(phase.loss))
@@ -134,7 +137,7 @@ def build_objectives(options: TrainOptions, model: HidingModel) -> list[Objectiv
 
 
 def left_out(model: HidingModel, name: str) -> bool:
-    """Whether the method has a part of this name, but this network is without it (sis_blocks: 0)."""
+    """Whether the method has a part of this name but this network omits it, as with sis_blocks: 0."""
     parent, _, child = name.rpartition(".")
     try:
         there = vars(model.get_submodule(parent))
@@ -145,17 +148,17 @@ def left_out(model: HidingModel, name: str) -> bool:
 
 @dataclass
 class Training:
-    """All that a run is made of, checked."""
+    """The parts of a run, checked."""
 
     model: HidingModel
-    objectives: list[Objective]  # one a phase
-    channels: "list[Channel | None]"  # one a phase
+    objectives: list[Objective]  # one for each phase
+    channels: "list[Channel | None]"  # one for each phase
     groups: TrainingGroups
     validation: EvaluationGroups | None
 
 
 def build_training(options: TrainOptions) -> Training:
-    """Build what a training file asks for. All its mistakes are told at once, in one OptionsError."""
+    """Build what a training file asks for. Raises one OptionsError with all mistakes of the file."""
     mistakes = _Mistakes()
     model = objectives = channels = groups = validation = None
     data = options.data
@@ -163,7 +166,7 @@ def build_training(options: TrainOptions) -> Training:
         model = build_network(options)
     with mistakes:
         channels = build_channels(options)
-    if model is None:  # the rest as far as it can be checked without a network
+    if model is None:  # check what can be checked without a network
         if options.network.type in MODELS and MODELS[options.network.type].trainable:
             with mistakes:
                 check_arguments(options, "loss", MODELS[options.network.type].Objective, dict(options.loss))
@@ -186,7 +189,7 @@ def build_training(options: TrainOptions) -> Training:
 
 
 class _Mistakes:
-    """Collects the OptionsErrors of several checks: `with mistakes: check()`."""
+    """Collects the OptionsErrors of several checks, each run as `with mistakes: check()`."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -204,11 +207,11 @@ class _Mistakes:
 
 
 def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups:
-    """The training pictures as groups of random patches; its items depend on the seed alone."""
+    """The training pictures as groups of random patches, which depend only on the seed."""
     pictures, train = options.data.train, options.train
     found, crop, resize, small = _pictures(options, "data.train", pictures, "train_folder")
     if crop is None:
-        raise options.error("data.train.crop", "missing (an integer: side of the patches [px])")
+        raise options.error("data.train.crop", "missing (an integer: side of a patch [px])")
     _check_patch(options, "data.train.crop", crop, model)
     _check_grey(options, "data.train", pictures, model)
     try:
@@ -232,7 +235,7 @@ def training_groups(options: TrainOptions, model: HidingModel) -> TrainingGroups
 def evaluation_groups(
     options: TrainOptions | TestOptions, key: str, pictures: GroupPictures, model: HidingModel
 ) -> EvaluationGroups:
-    """The fixed groups of a validation or test set. `key` is its place in the option file."""
+    """The fixed groups of a validation or test set. `key` is its dotted key in the option file."""
     least = max(*model.smallest, SMALLEST_SCORED)
     _check_grey(options, key, pictures, model)
     try:
@@ -243,7 +246,7 @@ def evaluation_groups(
             found, crop, resize, small = _pictures(options, key, pictures, "test_folder")
             usable = usable_pictures(found, crop, resize, small)
             if len(usable) < len(found):
-                logger.info(f"{len(found) - len(usable)} pictures smaller than {crop} px left out")
+                logger.info(f"left out {len(found) - len(usable)} pictures smaller than {crop} px")
             groups = make_groups(
                 usable,
                 model.num_secrets,
@@ -253,10 +256,12 @@ def evaluation_groups(
                 stride=pictures.stride,
             )
         if crop is not None and crop < least:
-            raise options.error(f"{key}.crop", f"at least {least} pixels are needed, got {crop}")
+            raise options.error(f"{key}.crop", f"expected at least {least} px, got {crop}")
         for group in groups if crop is None and resize is None else ():
             if min(picture_size(group.cover)) < least:
-                raise UserError(f"{group.cover}: too small a cover, at least {least} pixels a side")
+                raise UserError(
+                    f"{group.cover}: this cover is too small; each side needs at least {least} px"
+                )
         return EvaluationGroups(groups, crop, resize, small, pictures.grey)
     except OptionsError:
         raise
@@ -265,7 +270,7 @@ def evaluation_groups(
 
 
 def build_attacks(options: TestOptions) -> list[Attack]:
-    """The attacks of a test file, their strengths checked; two that are the same are a mistake."""
+    """The attacks of a test file, with their strengths checked. Raises OptionsError for a repeated attack."""
     attacks: list[Attack] = []
     for k, entry in enumerate(options.attacks):
         key = f"attacks.{k}"
@@ -273,13 +278,13 @@ def build_attacks(options: TestOptions) -> list[Attack]:
         attack = links[0] if len(links) == 1 else Chain(links)
         _check_size(options, key, attack)
         if attack in attacks:
-            raise options.error(key, f"'{label(attack)}' a second time")
+            raise options.error(key, f"'{label(attack)}' is listed twice")
         attacks.append(attack)
     return attacks
 
 
 def build_channels(options: TrainOptions) -> "list[Channel | None]":
-    """One channel a phase: its own where it has one, else that of the training; None: no channel."""
+    """One channel for each phase: its own, otherwise that of the train section. None means no channel."""
     common = _channel(options, "train.channel", options.train.channel)
     return [
         common if phase.channel is None else _channel(options, f"train.phases.{k}.channel", phase.channel)
@@ -291,12 +296,12 @@ def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> 
     for k, entry in enumerate(entries):
         for j, (place, link) in enumerate(_links(f"{key}.{k}", entry)):
             if j and link.weight is not None:
-                raise options.error(f"{place}.weight", "a chain's weight stands in its first attack")
+                raise options.error(f"{place}.weight", "a chain's weight belongs in its first attack")
             for end in (0, 1):
                 _attack(options, place, link, end)
     if not entries:
         return None
-    from channel.training import Channel  # only a training pays for what it loads
+    from channel.training import Channel  # only training pays for what this import loads
 
     channel = Channel([[link.model_dump(exclude_none=True) for _, link in _links(key, e)] for e in entries])
     for k, attack in enumerate(entry.at_end(0) for entry in channel.entries):
@@ -305,7 +310,7 @@ def _channel(options: TrainOptions, key: str, entries: Sequence[TrainEntry]) -> 
 
 
 def _links(key: str, entry: TestEntry | TrainEntry) -> list[tuple[str, Any]]:
-    """(key, attack) for each attack of a chain; an attack alone is a chain of one."""
+    """(key, attack) for each attack of a chain; a single attack is a chain of one."""
     if not isinstance(entry, list):
         return [(key, entry)]
     return [(f"{key}.{j}", link) for j, link in enumerate(entry)]
@@ -314,7 +319,7 @@ def _links(key: str, entry: TestEntry | TrainEntry) -> list[tuple[str, Any]]:
 def _attack(
     options: TrainOptions | TestOptions, key: str, asked: AttackOptions, end: int | None = None
 ) -> Attack:
-    """The attack that stands at `key`. end: 0 or 1: its ranges are allowed, and these ends are taken."""
+    """The attack at `key`. With `end`, strengths may be ranges: 0 takes their low ends, 1 their high ends."""
     strengths = asked.arguments
     try:
         if end is not None:
@@ -332,27 +337,27 @@ def _check_size(options: TrainOptions | TestOptions, key: str, attack: Attack) -
 
 
 def set_name(pictures: GroupPictures) -> str:
-    """The name of a data set's results folder."""
+    """The name of a data set's results folder: its name, its preset, or its first folder's name."""
     return pictures.name or pictures.dataset or Path(pictures.folders[0].replace(":", "_")).name
 
 
 def _pictures(
     options: TrainOptions | TestOptions, key: str, pictures: Pictures, preset_folder: str
 ) -> tuple[list[Path], int | None, int | None, str]:
-    """(files, crop, resize, small) of a data section, its preset filled in."""
+    """(files, crop, resize, small) of a data section, completed by its preset."""
     folders, crop, resize, small = _sizes(options, key, pictures, preset_folder)
     try:
         return list_pictures(folders), crop, resize, small
     except UserError as error:
         place = f"{key}.folder" if pictures.folders else f"{key}.dataset"
-        hint = f"; put the pictures there (docs/datasets.md) or say where they are: --set {key}.folder=DIR"
+        hint = f"; put the pictures there (docs/datasets.md) or name their folder: --set {key}.folder=DIR"
         raise options.error(place, str(error) + hint) from error
 
 
 def _sizes(
     options: TrainOptions | TestOptions, key: str, pictures: Pictures, preset_folder: str
 ) -> tuple[list[str], int | None, int | None, str]:
-    """(folders, crop, resize, small): what the file says, else its preset. A null in the file counts."""
+    """(folders, crop, resize, small) from the file, otherwise from its preset. A null in the file counts."""
     if pictures.dataset is None:
         return pictures.folders, pictures.crop, pictures.resize, pictures.small or "error"
     if pictures.dataset not in PRESETS:
@@ -372,7 +377,7 @@ def _check_grey(
     if model.grey and not pictures.grey:
         raise options.error(
             f"{key}.grey",
-            "this network hides grey pictures in grey ones: write true, which turns all to grey",
+            "this network hides grey pictures in grey ones: write true, which turns all pictures grey",
         )
 
 
@@ -382,8 +387,8 @@ def _check_patch(options: TrainOptions | TestOptions, key: str, crop: int, model
             near = [x for x in (crop // multiple * multiple, (crop // multiple + 1) * multiple) if x]
             raise options.error(
                 key,
-                f"{crop} is not a multiple of {multiple}, as this network asks of a patch's {direction}; "
+                f"{crop} is not a multiple of {multiple}, which this network needs for the {direction}; "
                 f"nearest: {' or '.join(map(str, near))}",
             )
     if crop < max(model.smallest):
-        raise options.error(key, f"at least {max(model.smallest)} pixels are needed, got {crop}")
+        raise options.error(key, f"expected at least {max(model.smallest)} px, got {crop}")

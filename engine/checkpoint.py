@@ -1,7 +1,7 @@
-"""Files that outlive a run: weights (safetensors) and the state that a run resumes from.
+"""The files that outlive a run: weights (safetensors) and the state that a run resumes from.
 
-Weights are data, never code: safetensors, or torch.load(weights_only=True). Every file is written
-beside its place and renamed, so that a crash or a full disk leaves the old one whole.
+Both hold data, never code: safetensors, or torch.load(weights_only=True). Every file is first written under
+a temporary name and then renamed, so that a crash or a full disk leaves the old file intact.
 """
 
 import hashlib
@@ -25,26 +25,27 @@ from errors import NotFinite, UserError
 from models import MODELS, HidingModel, KeyedMethod, build_model
 
 FORMAT = "2"
-PREVIOUS = "previous.state"  # the state before last.state
-SENDERS = ("modulus", "shaping")  # arguments that no weights depend on: the sender chooses, the stego says
-UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name is all they need
+PREVIOUS = "previous.state"  # the state that last.state replaced
+SENDERS = ("modulus", "shaping")  # the weights do not depend on these: the sender chooses, the stego tells
+UNTRAINED = [name for name, method in MODELS.items() if not method.trainable]  # their name stands for weights
 
 
 # --- weights ------------------------------------------------------------------------------------
 
 
 def save_weights(path: Path, model: HidingModel, half: bool = False, **about) -> None:
-    """Write a model's weights, with all that is needed to build it again in the file's metadata.
+    """Write a model's weights. The file's metadata hold everything needed to build the model again.
 
-    The model is one that `build_model` made: it knows its method and all its arguments. half: store floats in
-    half precision; the fingerprint stays the same. Raises NotFinite where a weight is NaN or infinite; a file
-    that stood there stays as it was.
+    model: made by `build_model`, so that it knows its method and all its arguments.
+    half: store floats in half precision; the fingerprint stays the same.
+    about: more entries for the metadata.
+    Raises NotFinite if a weight is NaN or infinite; an existing file then stays as it is.
     """
     write_beside(path, weights_file(model, half, **about))
 
 
 def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
-    """The bytes that `save_weights` writes."""
+    """The bytes of the file that `save_weights` writes. Arguments and errors as there."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in deployed_state(model).items()}
     if half:
         tensors = {name: _halved(value) for name, value in tensors.items()}
@@ -63,12 +64,12 @@ def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
 
 
 def fingerprint(model: HidingModel) -> bytes:
-    """8 bytes that tell a network's weights from others, whatever file they are in.
+    """8 bytes that identify a network's weights, whatever file holds them.
 
-    The start of the SHA-256 of the method's name, of the arguments that differ from their defaults (but for
-    SENDERS), and of each tensor's name, type, shape and bytes, with floats in half precision. So it stays the
-    same when the weights are saved again, with other metadata, in half precision, or after the method has got
-    new arguments.
+    They are the start of the SHA-256 of the method's name, of the arguments that differ from their defaults
+    (without SENDERS), and of each tensor's name, type, shape and bytes, with floats in half precision. The
+    fingerprint therefore stays the same if the weights are saved again, with other metadata or in half
+    precision, or if the method gets new arguments.
     """
     defaults = inspect.signature(MODELS[model.method]).parameters
     arguments = {
@@ -85,7 +86,7 @@ def fingerprint(model: HidingModel) -> bytes:
 
 
 def deployed_state(model: HidingModel) -> dict[str, torch.Tensor]:
-    """The tensors that sender and receiver need: all but the critic's, unless the sender needs that too."""
+    """The tensors that sender and receiver need: all except the critic's, unless hiding needs the critic."""
     state = model.state_dict()
     if model.critic is None or model.critic_hides:
         return state
@@ -93,7 +94,7 @@ def deployed_state(model: HidingModel) -> dict[str, torch.Tensor]:
 
 
 def deployed_size(model: HidingModel) -> int:
-    """How many parameters sender and receiver need."""
+    """The number of parameters that sender and receiver need."""
     needed = deployed_state(model)
     return sum(p.numel() for name, p in model.named_parameters() if name in needed)
 
@@ -108,12 +109,14 @@ def load_model(
     experiments: Path = EXPERIMENTS,
     expect: tuple[str, dict] | None = None,
 ) -> tuple[HidingModel, dict[str, str]]:
-    """Build the network that a weights file describes: (model in eval mode, the file's metadata).
+    """Build the network that a weights file describes; return it in eval mode, with the file's metadata.
 
-    weights: a file, or a name (see `find_weights`), or a method that has no weights: then its arguments
-    are those expected. expect: (method, arguments) that the file must have, but for SENDERS. Raises
-    UserError for a missing, truncated or foreign file, a pickle, another method or other arguments,
-    naming what it is and what was expected.
+    weights: a file, a name (see `find_weights`), or a method without weights, which takes its arguments from
+    `expect`.
+    expect: (method, arguments) that the file must have; SENDERS may differ and override those of the file.
+    The metadata also get the entries "path" and "sha256".
+    Raises UserError for a missing, truncated or foreign file, a pickle, another method or other arguments.
+    The message says what the file is and what was expected.
     """
     try:
         path = find_weights(weights, experiments)
@@ -127,10 +130,12 @@ def load_model(
         _check_expected(path, method, arguments, *expect)
         arguments |= {key: value for key, value in expect[1].items() if key in SENDERS}
     if method not in MODELS:
-        raise UserError(f"{path}: weights of '{method}', a method unknown here: {', '.join(MODELS)}")
+        raise UserError(
+            f"{path}: weights of '{method}', an unknown method; the methods are: {', '.join(MODELS)}"
+        )
     try:
         model = build_model(method, **arguments)
-        # A critic that only training needs is not in the file, and stays as it is.
+        # The file does not hold a critic that only training needs; its fresh weights stay.
         tensors = safetensors.torch.load_file(path)
         trained_only = model.state_dict().keys() - deployed_state(model).keys()
         model.load_state_dict({n: v for n, v in model.state_dict().items() if n in trained_only} | tensors)
@@ -139,7 +144,7 @@ def load_model(
         raise UserError(f"{path}: the weights do not fit '{method}' {arguments}: {reason}") from error
     if (found := fingerprint(model)).hex() != metadata["fingerprint"]:
         raise UserError(
-            f"{path}: not the weights that were written here (fingerprint {found.hex()} instead of "
+            f"{path}: not the weights that were originally written (fingerprint {found.hex()} instead of "
             f"{metadata['fingerprint']}); get the file again"
         )
     if isinstance(model, KeyedMethod):
@@ -151,10 +156,10 @@ def load_model(
 
 
 def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPERIMENTS) -> str:
-    """Copy the tensors of a weights file into a fresh network that may have more: a line on what was done.
+    """Copy the tensors of a weights file into a fresh network, which may have more; return a log line.
 
-    Raises UserError for weights of another method, for another mosaic (rows, cols), or with a tensor that
-    this network lacks or has in another shape. Other arguments may differ; the line says which.
+    Arguments may differ, and the line lists the differences. Raises UserError for weights of another method,
+    of another mosaic (rows, cols), or with a tensor that this network lacks or has in another shape.
     """
     path = find_weights(weights, experiments)
     metadata = read_metadata(path)
@@ -174,14 +179,16 @@ def start_from(model: HidingModel, weights: str | Path, experiments: Path = EXPE
     for name, tensor in old.items():
         there = "x".join(map(str, tensor.shape))
         if name not in new:
-            raise UserError(f"{path}: it has {name} ({there}), which this network lacks")
+            raise UserError(f"{path}: contains {name} ({there}), which this network lacks")
         if tensor.shape != new[name].shape:
             here = "x".join(map(str, new[name].shape))
-            raise UserError(f"{path}: {name} is {there} there and {here} in this network")
+            raise UserError(f"{path}: {name} is {there}, but {here} in this network")
     model.load_state_dict(new | old)
     others = f"; {', '.join(differing)}" if differing else ""
     fresh = len(new) - len(old)
-    return f"started from {path} ({metadata['fingerprint']}): {len(old)} tensors taken, {fresh} fresh{others}"
+    return (
+        f"started from {path} ({metadata['fingerprint']}): {len(old)} tensors copied, {fresh} fresh{others}"
+    )
 
 
 def _untrained(
@@ -195,29 +202,32 @@ def _untrained(
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a weights file of this project. Nothing in it is executed."""
+    """The metadata of a weights file of this project; executes nothing in the file.
+
+    Raises UserError for a file that is not whole, not from this project, or of another format.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise UserError(
-            f"{path}: not a whole safetensors file ({error}). Weights are data here, pickles are not "
-            "opened; a truncated copy must be copied again"
+            f"{path}: not a whole safetensors file ({error}). Weights must be data, so pickles are not "
+            "opened; copy a truncated file again"
         ) from error
     if not {"format", "method", "arguments"} <= metadata.keys():
         raise UserError(f"{path}: a safetensors file, but not weights that this project wrote")
     if metadata["format"] == "1":
         raise UserError(
-            f"{path}: weights of format 1, which an earlier version wrote; bring them over with: "
+            f"{path}: weights of format 1, which an earlier version wrote; convert them with: "
             f"python scripts/convert_weights.py --from format1 {path} --out FOLDER"
         )
     if metadata["format"] != FORMAT or "fingerprint" not in metadata:
-        raise UserError(f"{path}: weights of format {metadata['format']}, this version reads {FORMAT}")
+        raise UserError(f"{path}: weights of format {metadata['format']}; this version reads format {FORMAT}")
     return metadata
 
 
 def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
-    """The arguments of the network's constructor, as a weights file has them."""
+    """The arguments of the network's constructor, from the metadata of a weights file."""
     try:
         arguments = json.loads(metadata["arguments"])
     except json.JSONDecodeError as error:
@@ -228,15 +238,15 @@ def read_arguments(path: Path, metadata: dict[str, str]) -> dict:
 
 
 def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
-    """The attacks that a network was trained for, by a weights file: chains as in an option file.
+    """The attacks that a network was trained for, as chains, from the metadata of its weights.
 
-    Those of the last phase count, without {type: none} and without their weights in the draw. Empty for
-    weights that say nothing of their training.
+    Chains are written as in an option file. Only the last phase counts; {type: none} and the weights of the
+    draw are left out. The list is empty if the file says nothing about the training.
     """
     try:
         train = json.loads(metadata.get("options", "{}")).get("train", {})
     except (json.JSONDecodeError, AttributeError) as error:
-        raise UserError(f"{path}: its options are not those of a training; get the file again") from error
+        raise UserError(f"{path}: its options are not training options; get the file again") from error
     last = (train.get("phases") or [{}])[-1].get("channel")
     channel = train.get("channel", []) if last is None else last
     chains = [entry if isinstance(entry, list) else [entry] for entry in channel]
@@ -248,9 +258,11 @@ def trained_channel(path: Path, metadata: dict[str, str]) -> list[list[dict]]:
 
 
 def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
-    """A file; or a run of `experiments`, or RUN/last.safetensors of it; or a name in experiments/pretrained/.
+    """The weights file that a name stands for.
 
-    A run comes before shipped weights of its name: what was trained here is what is meant here.
+    name: a file, a run in `experiments`, RUN/last.safetensors, or a name in experiments/pretrained/. A run
+    comes before shipped weights of the same name, because users mean what they trained themselves.
+    Raises UserError if there is no such file; the message lists the known names.
     """
     if Path(name).is_file():
         return Path(name)
@@ -275,36 +287,38 @@ def find_weights(name: str | Path, experiments: Path = EXPERIMENTS) -> Path:
 
 
 def shipped(experiments: Path = EXPERIMENTS) -> dict[str, Path]:
-    """The networks of experiments/pretrained/: {name: weights file}."""
+    """The weights files in experiments/pretrained/, by name."""
     files = sorted(experiments.glob("pretrained/*/*.safetensors"))
     return {path.parent.name: path for path in files}
 
 
 def weights_that_hid(method: str, wanted: bytes, experiments: Path = EXPERIMENTS) -> str:
-    """The file with this fingerprint, shipped or of a run; the method's name where it has no weights.
+    """The weights file with the fingerprint `wanted`, shipped or from a run.
 
-    Only the files' metadata are read. Raises UserError where there is none.
+    For a method without weights, its name. Reads only the metadata of the files. Raises UserError if no file
+    has this fingerprint.
     """
     if method in UNTRAINED:
         return method
     for path in (*shipped(experiments).values(), *sorted(experiments.glob("*/checkpoints/*.safetensors"))):
         try:
             metadata = read_metadata(path)
-        except UserError:  # some other file: not the one that is looked for
+        except UserError:  # some other kind of file
             continue
         if metadata["fingerprint"] == wanted.hex():
             return str(path)
     raise UserError(
         f"hidden with weights of '{method}' (fingerprint {wanted.hex()}) that are not in {experiments}; "
-        "say where they are with --weights"
+        "name their file with --weights"
     )
 
 
 def keep_used(path: str | Path, model: HidingModel) -> None:
-    """Keep a run's weights under the name of their fingerprint, once something has been hidden with them.
+    """Keep a run's weights under the name of their fingerprint, because a stego now depends on them.
 
-    A run that trains on replaces its best and last weights; what was hidden with the earlier ones needs
-    those. A link is enough, since weights are always written to a new file.
+    A run that trains on replaces its best and last weights, but revealing needs the weights that hid. A link
+    is enough, because weights are always written to a new file. Does nothing if the method has no key or the
+    weights are not in a run's folder.
     """
     path = Path(path)
     kept = path.with_name(f"used_{fingerprint(model).hex()}.safetensors")
@@ -331,21 +345,23 @@ def _check_expected(path: Path, method: str, arguments: dict, wanted: str, detai
 
 
 def save_state(path: Path, state: dict, keep_previous: bool = False) -> None:
-    """Write tensors, numbers, texts, lists and dicts; through memory, so that a full disk is an OSError.
+    """Write a state of tensors, numbers, texts, lists and dicts.
 
-    keep_previous: the state that is replaced stays beside it as previous.state.
+    keep_previous: keep the replaced state beside it as previous.state.
+    Raises OSError if the disk is full. The state is serialised in memory first, because torch would raise
+    another error.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_at_once(path) as part:
         part.write_bytes(buffer.getvalue())
-        if keep_previous and path.exists():  # only now: where the disk is full, both stay as they were
+        if keep_previous and path.exists():  # only now, so that a full disk leaves both unchanged
             _keep_as(path, path.with_name(PREVIOUS))
 
 
 def _keep_as(path: Path, kept: Path) -> None:
-    """Give a file a second name, which stays when the first gets a new file."""
+    """Give a file a second name, which stays when the first name gets a new file."""
     with replaced_at_once(kept) as part:
         try:
             os.link(path, part)
@@ -354,7 +370,7 @@ def _keep_as(path: Path, kept: Path) -> None:
 
 
 def load_newest(path: Path) -> tuple[dict, str | None]:
-    """The state at `path` and None; or where it is damaged, the one before it and a line that says so."""
+    """The state at `path`, and None; if it is damaged, the previous state, and a log line that says so."""
     previous = path.with_name(PREVIOUS)
     try:
         return load_state(path), None
@@ -362,24 +378,24 @@ def load_newest(path: Path) -> tuple[dict, str | None]:
         if not previous.exists():
             raise
         state = load_state(previous)
-        return state, f"{error}; went on with the one before it, {PREVIOUS}, of step {state['step']}"
+        return state, f"{error}; continued from the one before it, {PREVIOUS}, of step {state['step']}"
 
 
 def load_state(path: Path) -> dict:
-    """Read what `save_state` wrote. A file that is missing, truncated or holds code is a UserError."""
+    """Read what `save_state` wrote. Raises UserError if the file is missing or truncated or holds code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: nothing to resume from; start without --resume") from None
-    except Exception as error:  # torch raises a dozen kinds, from zipfile's to pickle's
+    except Exception as error:  # torch raises a dozen kinds of errors, from zipfile's to pickle's
         reason = str(error).splitlines()[0][:120]
         raise UserError(
-            f"{path}: not a whole training state, or not only data ({reason}); it was not executed"
+            f"{path}: not a whole training state, or it holds more than data ({reason}); nothing was executed"
         ) from error
 
 
 def random_state() -> dict:
-    """The state of every random generator that training may use, as plain data."""
+    """The state of every random generator that training may use: tensors, numbers and lists."""
     kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -390,6 +406,7 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
+    """Restore what `random_state` returned; CUDA's only if there are as many devices as then."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))

@@ -1,4 +1,4 @@
-"""The JSON schema of option files for editors, and their reference as a page, from the typed classes."""
+"""Make the JSON schema of option files and the page that explains them, from the typed classes."""
 
 import inspect
 import re
@@ -13,16 +13,16 @@ from options import TestOptions, TrainOptions
 from options.load import argument_model
 from options.validate import option_rows
 
-DRAFT = "http://json-schema.org/draft-07/schema#"  # what YAML language servers know best
-HINT = "# yaml-language-server: $schema="  # an option file's first line, followed by the schema's path
+DRAFT = "http://json-schema.org/draft-07/schema#"  # the draft that YAML language servers support best
+HINT = "# yaml-language-server: $schema="  # start of an option file's first line; the schema's path follows
 
 Schema = dict[str, Any]
 
 
 def option_schema() -> Schema:
-    """One schema for both kinds of option file: one with `weights` is a test, any other trains.
+    """One schema for both kinds of option file: a file with `weights` is for test.py, any other for train.py.
 
-    The arguments of each method, objective and attack are in it.
+    It includes the arguments of every method, objective and attack.
     """
     _, both = models_json_schema([(TrainOptions, "validation"), (TestOptions, "validation")])
     parts = _as_draft_07(both["$defs"])
@@ -50,7 +50,7 @@ def _method(name: str) -> Schema:
 
 
 def _arguments(constructor: Callable) -> Schema:
-    """What an option file may give to a constructor: name -> the schema of its value."""
+    """The arguments that an option file may give to a constructor: name -> schema of the value."""
     found = _as_draft_07(argument_model(constructor).model_json_schema(by_alias=True))
     notes = argument_notes(constructor)
     properties = {}
@@ -62,7 +62,7 @@ def _arguments(constructor: Callable) -> Schema:
 
 
 def _one_of_types(title: str, kinds: dict[str, Schema], whole: Schema) -> Schema:
-    """A section with a `type`, which decides what else may stand in it."""
+    """The schema of a section whose `type` decides which other keys it may have."""
     common = {**whole["properties"], "type": {**whole["properties"]["type"], "enum": list(kinds)}}
     return {
         "title": title,
@@ -84,13 +84,13 @@ def _one_of_types(title: str, kinds: dict[str, Schema], whole: Schema) -> Schema
 
 
 def _with_ranges(properties: Schema) -> Schema:
-    """Strengths of an attack to train for: one value, or a list of the lowest and the highest."""
+    """Strengths of an attack in training: one value, or a list of the lowest and the highest."""
     pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     return {name: {"anyOf": [one, pair]} for name, one in properties.items()}
 
 
 def _when_trained(name: str) -> Schema:
-    """What the loss may say when this method is trained."""
+    """The keys that the loss may have when this method is trained."""
     loss = {"properties": _arguments(MODELS[name].Objective), "additionalProperties": False}
     phases = {"items": {"properties": {"loss": loss}}}
     return {
@@ -100,7 +100,7 @@ def _when_trained(name: str) -> Schema:
 
 
 def _as_draft_07(part: Any) -> Any:
-    """The same in the older draft: a tuple's places are its `items`."""
+    """Convert a schema to draft 07, where `items` lists the places of a tuple."""
     if isinstance(part, list):
         return [_as_draft_07(one) for one in part]
     if not isinstance(part, dict):
@@ -112,9 +112,10 @@ def _as_draft_07(part: Any) -> Any:
 
 
 def argument_notes(constructor: Callable) -> dict[str, str]:
-    """What a class's docstring says of each argument of its constructor: name -> meaning.
+    """What a class's docstring says about each argument of its constructor: name -> meaning.
 
-    A line of that list is indented once, has the names, two spaces and the meaning, which may go on below.
+    Each line of that list is indented by 4 spaces and has the names, two spaces and the meaning. Lines with a
+    deeper indent continue the meaning.
     """
     known = set(inspect.signature(constructor).parameters)
     notes: dict[str, str] = {}
@@ -136,19 +137,19 @@ def argument_notes(constructor: Callable) -> dict[str, str]:
 INTRODUCTION = """\
 # Option files
 
-Every key of the YAML files for `train.py -opt` and `test.py -opt`. `scripts/make_schema.py` writes this page
-and [options/schema.json](../options/schema.json). Each option file names the schema in its first line. An
-editor with a YAML language server, such as VS Code with Red Hat's extension "YAML", then completes keys,
-explains them, and marks mistakes as you type.
+This page lists every key of the YAML files for `train.py -opt` and `test.py -opt`. `scripts/make_schema.py`
+writes it, and [options/schema.json](../options/schema.json) too. The first line of each option file names the
+schema. An editor with a YAML language server, such as VS Code with Red Hat's extension "YAML", then completes
+keys, explains them, and marks mistakes as you type.
 
     # yaml-language-server: $schema=../schema.json
 
-A number in a key, such as `data.test.0.crop`, stands for any entry of a list.
+The number in a key such as `data.test.0.crop` stands for any entry of a list.
 """
 
 
 def option_page() -> str:
-    """docs/options.md: every key of both kinds of file, and the arguments of methods, objectives, attacks."""
+    """The text of docs/options.md: all keys of both kinds of file, with methods, objectives and attacks."""
     return "\n".join(_page()) + "\n"
 
 
@@ -158,16 +159,16 @@ def _page() -> Iterator[str]:
         yield from ("", f"## {title}", "")
         yield from _table("key", option_rows(schema, ""))
     yield from ("", "## network: the methods", "")
-    yield "The arguments of `network`, beside its `type`, and those of `loss` where the method is trained."
+    yield "The arguments of `network` besides its `type`, and those of `loss` if the method is trained."
     for name, method in MODELS.items():
         yield from ("", f"### {name}", "")
         rows = list(_argument_rows(method))
-        yield from _table("argument", rows) if rows else ["It takes none."]
+        yield from _table("argument", rows) if rows else ["No arguments."]
         if method.trainable and (rows := list(_argument_rows(method.Objective))):
             yield from ("", f"`loss` of {name} (`{method.Objective.__name__}`):", "")
             yield from _table("argument", rows)
     yield from ("", "## attacks", "")
-    yield "What stands beside an attack's `type`. In `train.channel` a strength may be a range [low, high]."
+    yield "The keys of an attack besides its `type`. In `train.channel`, strengths may be ranges [low, high]."
     yield ""
     yield from _table(
         "attack", (row for name, attack in ATTACKS.items() for row in _attack_rows(name, attack))

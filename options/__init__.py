@@ -1,4 +1,4 @@
-"""Typed option files: YAML in, frozen options out, every mistake with its file and line."""
+"""Typed option files: read YAML into frozen options and report every mistake with its file and line."""
 
 from options.load import check_arguments, describe, dotted, dump, load_test, load_train
 from options.schema import (

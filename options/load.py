@@ -1,4 +1,4 @@
-"""Option files: YAML -> typed options, with errors that name the file, the line and the remedy."""
+"""Load option files: YAML to typed options, with errors that name the file, the line and the remedy."""
 
 import inspect
 import os
@@ -18,25 +18,31 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def load_train(path: str | os.PathLike, overrides: Iterable[str] = ()) -> TrainOptions:
-    """The options of one training run; `overrides` are texts such as "train.lr=1e-4"."""
+    """The options of one training run; `overrides` are strings such as "train.lr=1e-4".
+
+    Raises OptionsError with one line for each mistake.
+    """
     return _load(TrainOptions, path, overrides)
 
 
 def load_test(path: str | os.PathLike, overrides: Iterable[str] = ()) -> TestOptions:
-    """The options of one test; `overrides` are texts such as "data.test.0.folder=pictures"."""
+    """The options of one test; `overrides` are strings such as "data.test.0.folder=pictures".
+
+    Raises OptionsError with one line for each mistake.
+    """
     return _load(TestOptions, path, overrides)
 
 
 def dump(options: Options) -> str:
-    """YAML with every default filled in; loaded again it gives equal options."""
+    """The options as YAML, with every default; loading it gives equal options."""
     values = options.model_dump(by_alias=True)
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def dotted(values: dict | list, into_lists: bool = True, prefix: str = "") -> dict[str, Any]:
-    """Nested values by their dotted keys, as `--set` writes them: {"train": {"lr": 1}} -> {"train.lr": 1}.
+    """Flatten nested values to dotted keys, as in `--set`: {"train": {"lr": 1}} -> {"train.lr": 1}.
 
-    into_lists: lists are taken apart too ("train.phases.0.name").
+    into_lists: flatten lists too ("train.phases.0.name").
     """
     flat: dict[str, Any] = {}
     for key, value in values.items() if isinstance(values, dict) else enumerate(values):
@@ -48,7 +54,7 @@ def dotted(values: dict | list, into_lists: bool = True, prefix: str = "") -> di
 
 
 def describe(schema: type[Options]) -> str:
-    """A table of every key that the schema knows: key, type, default, meaning [unit]."""
+    """A text table of every key in the schema: key, type, default, meaning [unit]."""
     rows = [("key", "type", "default", "meaning [unit]"), *option_rows(schema, "")]
     key, kind, default, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{a:{key}}  {b:{kind}}  {c:{default}}  {d}" for a, b, c, d in rows)
@@ -57,12 +63,13 @@ def describe(schema: type[Options]) -> str:
 def check_arguments(
     options: Options, section: str, constructor: Callable, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    """The arguments that `section` of the option file gives to `constructor`, checked.
+    """Check the arguments that `section` of the option file gives to `constructor`, and return them.
 
-    They are checked against the names, annotations and defaults in the constructor's signature.
+    They must fit the names, annotations and defaults in the constructor's signature.
     section: dotted key of the arguments, such as "network" or "train.phases.0.loss".
-    arguments: plain values, as the option file gave them.
-    Returns the given arguments only, in the annotated types (a list becomes a tuple).
+    arguments: plain values from the option file.
+    Returns only the given arguments, in the annotated types (a list becomes a tuple). Raises OptionsError
+    with one line for each mistake.
     """
     model = argument_model(constructor)
     checked, mistakes = validate(model, arguments, options._source, section)
@@ -76,9 +83,9 @@ def check_arguments(
 
 
 def argument_model(constructor: Callable) -> type[BaseModel]:
-    """The arguments that an option file may give to a constructor, as a schema; each is a field's alias.
+    """A schema of the arguments that an option file may give to a constructor; each is the alias of a field.
 
-    Positional-only ones are left out: the program itself gives them.
+    Positional-only arguments are left out, because the program itself gives them.
     """
     hints = get_type_hints(
         constructor.__init__ if inspect.isclass(constructor) else constructor, include_extras=True
@@ -90,7 +97,7 @@ def argument_model(constructor: Callable) -> type[BaseModel]:
             extra = "allow"
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             default = ... if parameter.default is parameter.empty else parameter.default
-            # Through aliases, since a field may not be called `_x`, `copy` or `schema`.
+            # Aliases, because pydantic does not allow fields called `_x`, `copy` or `schema`.
             field = Field(default, alias=name)
             fields[f"argument_{len(fields)}"] = (hints.get(name, Any), field)
     config = ConfigDict(extra=extra, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -120,38 +127,38 @@ def _refuse(mistakes: list[Mistake]) -> None:
         raise OptionsError("\n".join(map(str, in_order)))
 
 
-# --- YAML, with the line of every key -----------------------------------------------------------
+# --- YAML with the line of every key -----------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only. Aliases, which can grow without bound, and tags are refused."""
+    """Reads only plain values. Refuses tags, and aliases, because they can expand without bound."""
 
     yaml_implicit_resolvers: dict = {}  # filled from _PLAIN: YAML 1.1 reads 3e-4 as text and `on` as true
 
     def compose_node(self, parent, index):
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            refused = f"alias '*{event.anchor}' refused, write the value out"
+            refused = f"alias '*{event.anchor}' is not allowed; write the value out"
         elif event.tag:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            refused = f"tag '{tag}' refused, option files hold plain values only"
+            refused = f"tag '{tag}' is not allowed; option files hold plain values only"
         else:
             return super().compose_node(parent, index)
         raise yaml.MarkedYAMLError(problem=refused, problem_mark=event.start_mark)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that this loader, or a YAML 1.1 loader, would not read as text."""
+    """Quotes every string that this loader or a YAML 1.1 loader would otherwise read as something else."""
 
     def ignore_aliases(self, data):
-        return True  # the loader refuses them
+        return True  # because the loader refuses aliases
 
 
-# What an unquoted scalar is: tag -> (pattern, possible first characters, conversion).
+# The meaning of an unquoted scalar: tag -> (pattern, possible first characters, conversion).
 _PLAIN = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""], lambda text: None),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text[0] in "tT"),
-    # Longer ones become floats: Python refuses to read integers of thousands of digits.
+    # Longer integers become floats, because Python refuses to parse thousands of digits.
     "int": (r"[-+]?\d(_?\d){0,17}", "-+0123456789", int),
     "float": (r"[-+]?(\d(_?\d)*\.?\d*|\.\d+)([eE][-+]?\d+)?", "-+.0123456789", float),
 }
@@ -170,7 +177,7 @@ def _text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
-        raise OptionsError(f"{path}:{line}: {byte}, save the file as UTF-8") from None
+        raise OptionsError(f"{path}:{line}: {byte}; save the file as UTF-8") from None
     except FileNotFoundError:
         files = sorted(file.name for file in Path(path).parent.glob("*.y*ml"))
         near = nearest(Path(path).name, files) or known_words(files)
@@ -180,10 +187,10 @@ def _text(path: str) -> str:
 
 
 def _read(text: str, at: Callable[[int], Place], key: str, source: Source) -> Any:
-    """Plain values from YAML text; notes in `source` where every key is, and what is given twice.
+    """Parse YAML text to plain values; record in `source` the place of every key, and keys given twice.
 
-    at: the place of a line of this text.
-    key: dotted key that the whole text is the value of.
+    at: line number in this text -> place in the option file.
+    key: dotted key whose value the whole text is.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -195,7 +202,7 @@ def _read(text: str, at: Callable[[int], Place], key: str, source: Source) -> An
         line = text.count("\n", 0, error.position) + 1
         problem = f"character {chr(error.character)!r} is not allowed"
     except RecursionError:
-        line, problem = 1, "too many brackets or lists inside one another"
+        line, problem = 1, "brackets or lists are nested too deeply"
     raise OptionsError(str(Mistake(at(line), key, f"cannot be read: {problem}")))
 
 
@@ -211,7 +218,7 @@ def _value(node: yaml.Node, at: Callable[[int], Place], key: str, source: Source
     for name, marked, child in children:
         inner, line = f"{key}.{name}" if key else name, marked.start_mark.line + 1
         if name in values:
-            message = f"given twice (first in line {lines[name]})"
+            message = f"given twice (first on line {lines[name]})"
             source.mistakes.append(Mistake(at(line), inner, message))
         else:
             source.places[inner], lines[name] = at(line), line
@@ -220,15 +227,15 @@ def _value(node: yaml.Node, at: Callable[[int], Place], key: str, source: Source
 
 
 def _word(node: yaml.Node) -> str:
-    # As it is written: as a key, `on`, `25` and `null` are names.
+    # As written, because `on`, `25` and `null` are names when they are keys.
     if not isinstance(node, yaml.ScalarNode):
         raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=node.start_mark)
     return node.value
 
 
 def _override(values: dict[str, Any], override: str, source: Source) -> None:
-    """Puts one "train.lr=1e-4" into `values`, and its place into `source`."""
-    place = Place(sys.maxsize, f"--set {override}")  # reported after the mistakes in the file
+    """Apply one override such as "train.lr=1e-4" to `values` and record its place in `source`."""
+    place = Place(sys.maxsize, f"--set {override}")  # sorts after the mistakes in the file
     key, equals, text = override.partition("=")
     parts = key.split(".")
 
@@ -243,7 +250,7 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
         here, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
         if isinstance(section, list):
             if not re.fullmatch("[0-9]{1,9}", str(part)) or int(part) >= len(section):
-                return mistake(here, f"no entry {part!r} among {len(section)}, counted from 0")
+                return mistake(here, f"no entry {part!r}; the list has {len(section)}, counted from 0")
             part = int(part)
         elif not isinstance(section, dict):
             return mistake(here, f"expected a section or a list, got {shown(section)}")

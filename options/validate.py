@@ -1,4 +1,4 @@
-"""Plain values against a schema: every mistake in words, with the nearest right name."""
+"""Check plain values against a schema and describe every mistake, with the nearest correct name."""
 
 import difflib
 import json
@@ -19,10 +19,10 @@ _WORDS = {
     dict: ("a section", "sections"),
     list: ("a list", "lists"),
     tuple: ("a list", "lists"),
-    NoneType: ("nothing", "nothings"),
+    NoneType: ("null", "nulls"),
     Any: ("anything", "values"),
 }
-_LIMITS = {  # of pydantic's error types, added to the words for the type
+_LIMITS = {  # pydantic's error type -> what it adds to the words for the type
     "greater_than": " above {gt}",
     "greater_than_equal": " of at least {ge}",
     "less_than": " below {lt}",
@@ -35,12 +35,15 @@ _LIMITS = {  # of pydantic's error types, added to the words for the type
 def validate(
     model: type[BaseModel], values: dict[str, Any], source: Source, section: str
 ) -> tuple[Any, list[Mistake]]:
-    """The validated model, or None and its mistakes; `values` stand in `section` of the file."""
+    """The validated model and no mistakes, or None and the mistakes.
+
+    section: dotted key of `values` in the option file; "" for the whole file.
+    """
     try:
-        # Through JSON, where a list may become a tuple although numbers and strings are strict.
+        # Through JSON, because strict mode then still turns a list into a tuple.
         return model.model_validate_json(json.dumps(values)), []
     except ValidationError as invalid:
-        found: dict[tuple, list] = {}  # a union reports one error per member: they are one mistake
+        found: dict[tuple, list] = {}  # a union reports one error per member; they count as one mistake
         for error in invalid.errors():
             found.setdefault(_follow(model, error["loc"])[0], []).append(error)
     return None, [
@@ -53,7 +56,7 @@ def validate(
 
 
 def _message(model: type[BaseModel], location: tuple, errors: list[dict], values: Any) -> str:
-    reported = errors[0]["loc"]  # `location` is without what pydantic adds
+    reported = errors[0]["loc"]  # `location` lacks the parts that pydantic adds
     _, annotation, field = _follow(model, reported)
     title = field.title if field else None
     words, first = title or _words(annotation), errors[0]
@@ -65,7 +68,7 @@ def _message(model: type[BaseModel], location: tuple, errors: list[dict], values
         return f"missing ({words}{meaning})"
     if first["type"] == "value_error":  # from a validator of the schema
         return str(first["ctx"]["error"])
-    if first["type"] == "json_invalid":  # 300 lists inside one another; the place is not the file's
+    if first["type"] == "json_invalid":  # nested too deeply; the place in the text is not that in the file
         return first["ctx"]["error"].partition(" at line ")[0]
     for part in location:
         values = values[part]
@@ -77,10 +80,10 @@ def _message(model: type[BaseModel], location: tuple, errors: list[dict], values
 
 
 def _follow(model: type[BaseModel], location: tuple) -> tuple[tuple, Any, FieldInfo | None]:
-    """How far `location` leads into the model's sections and lists; the type and field there.
+    """Follow `location` into the model: (the part of it that is in the file, the type there, the field).
 
-    It ends before a union or a tuple: what pydantic adds there is in no file. A union whose members have
-    tags is followed further, without the tag.
+    It stops at a union or a tuple, where pydantic adds parts that are not in the file. A union whose members
+    have tags is followed further, without the tag.
     """
     annotation: Any = model
     field: FieldInfo | None = None
@@ -115,7 +118,7 @@ def _members(annotation: Any) -> tuple:
 
 
 def _tagged(annotation: Any) -> dict[Any, Any]:
-    """The members of a union by their tags, where they have any."""
+    """The members of a union by their tags; empty if they have none."""
     return {
         extra.tag: member
         for member in _members(annotation)
@@ -126,7 +129,7 @@ def _tagged(annotation: Any) -> dict[Any, Any]:
 
 
 def _bare(annotation: Any) -> Any:
-    """Without Annotated, and without `| None`."""
+    """The type without Annotated and without `| None`."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     members = [member for member in _members(annotation) if member is not NoneType]
@@ -140,7 +143,7 @@ def _choices(annotation: Any) -> list:
 
 
 def _words(annotation: Any, plural: bool = False) -> str:
-    """A type in words: "an integer or nothing", "a list of 2 numbers"."""
+    """A type in words: "an integer or null", "a list of 2 numbers"."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _words(arguments[0], plural)
@@ -159,22 +162,29 @@ def _words(annotation: Any, plural: bool = False) -> str:
 
 
 def nearest(word: Any, words: list) -> str:
+    """A hint at the word that is most similar, such as ", did you mean 'steps'?"; "" if none is similar."""
     words = [other for other in words if isinstance(other, str)]
     near = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
     return f", did you mean {near[0]!r}?" if near else ""
 
 
 def known_words(words: list[str]) -> str:
+    """A hint that lists the words; "" if there are none."""
     return f"; known here: {', '.join(words)}" if words else ""
 
 
 def shown(value: Any) -> str:
-    plain = {None: "nothing", True: "true", False: "false"}
+    """A value as an error message shows it, at most 60 characters long."""
+    plain = {None: "null", True: "true", False: "false"}
     text = plain[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def option_rows(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str, str, str]]:
+    """(key, type in words, default, meaning) of every key in a section, and in the sections inside it.
+
+    prefix: what the keys begin with, such as "train."; "" for the whole file.
+    """
     for name, field in _fields(model).items():
         default = "required"
         if not field.is_required():
@@ -186,6 +196,6 @@ def option_rows(model: type[BaseModel], prefix: str) -> Iterable[tuple[str, str,
         inner, below = _bare(field.annotation), f"{prefix}{name}."
         if get_origin(inner) is list:
             inner, below = _bare(get_args(inner)[0]), f"{below}0."
-            inner = _bare(next(iter(_tagged(inner).values()), inner))  # of an attack or a chain, the attack
+            inner = _bare(next(iter(_tagged(inner).values()), inner))  # for an attack or a chain, the attack
         if _is_section(inner):
             yield from option_rows(inner, below)

@@ -9,12 +9,15 @@ from models import HidingModel
 
 
 class Average:
-    """A second network whose weights are the running mean of those that are trained.
+    """A second network whose weights are the running mean of the weights under training.
 
         mean = d mean + (1 - d) weights,   d = min(decay, (1 + t) / (10 + t)) in step t
 
-    so that the first steps, with weights that are hardly trained, are soon forgotten (as in TensorFlow's
-    ExponentialMovingAverage). Means of batch normalisation are averaged in the same way.
+    The smaller d of the first steps makes the mean forget the hardly trained weights soon, as in TensorFlow's
+    ExponentialMovingAverage. Floating-point buffers, such as the means of batch normalisation, are averaged
+    in the same way.
+
+    decay: d once the run is long enough, 0 to 1.
     """
 
     def __init__(self, model: HidingModel, decay: float):
@@ -28,7 +31,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, number: int, good: Tensor) -> None:
-        """Take in the weights after step `number`, if it was `good` (a scalar on the device)."""
+        """Add the weights after step `number` to the mean, if `good` (a boolean scalar on the device)."""
         share = good * (1 - min(self.decay, (1 + number) / (10 + number)))
         means = [mean for mean, _ in self.pairs]
         towards = torch._foreach_sub([now.detach() for _, now in self.pairs], means)

@@ -1,4 +1,4 @@
-"""TensorBoard, kept to what a run needs."""
+"""The part of TensorBoard that a run needs."""
 
 import threading
 from collections.abc import Iterator
@@ -10,11 +10,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class Board:
-    """TensorBoard's writer for scalars and pictures, whose failures to write are plain errors.
+    """A writer of scalars and pictures for TensorBoard that reports write failures as plain errors.
 
-    The writer works in a thread of its own, which dies with a traceback where the disk is full, and
-    tells of it at a later call; here that is one OSError that names the folder.
-    folder: None: nothing is written, as in all processes of a run but the first.
+    TensorBoard's own writer works in a thread. If the disk is full, that thread dies with a traceback and a
+    later call reports it. Every method here raises one OSError instead, which names the folder.
+
+    folder: None writes nothing, as in every process of a run except the first.
+    step: the step that the run starts from; TensorBoard hides earlier entries of that step and later ones.
     """
 
     def __init__(self, folder: Path | None, step: int):
@@ -26,17 +28,19 @@ class Board:
                 self._writer = SummaryWriter(str(folder), purge_step=step)
 
     def scalar(self, name: str, value: float, step: int) -> None:
+        """Add a value to the curve `name`."""
         if self._writer is not None:
             with self._plain_errors():
                 self._writer.add_scalar(name, value, step)
 
     def picture(self, name: str, picture: np.ndarray, step: int) -> None:
-        """picture: (H,W,3) uint8."""
+        """Add a picture, (H,W,3) uint8."""
         if self._writer is not None:
             with self._plain_errors():
                 self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
+        """Write what is left and restore the hook for uncaught errors in threads."""
         try:
             if self._writer is not None:
                 with self._plain_errors():

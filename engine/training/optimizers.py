@@ -1,4 +1,4 @@
-"""The optimisers of a training run: Adam alone, or Muon for the kernels and Adam for the rest."""
+"""The optimisers of a training run: Adam for everything, or Muon for the kernels and Adam for the rest."""
 
 import torch
 from torch import Tensor, nn
@@ -8,22 +8,22 @@ from models import HidingModel
 from options import Critic, Train
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values end near 1 in 5 rounds
-FEWEST = 4  # rows and columns that a kernel must have for its singular values to say anything
+FEWEST = 4  # Adam trains a kernel with fewer rows or columns: its singular values say too little
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised: all singular values of a kernel's update are near 1.
+    """Orthogonalised momentum: all singular values of a kernel's update are near 1.
 
-    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. torch.optim.Muon takes
-    matrices only; here a convolution's kernel (out,in,kh,kw) is the matrix (out, in*kh*kw).
+    K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. torch.optim.Muon
+    accepts only matrices. Here, a convolution's kernel (out,in,kh,kw) is the matrix (out, in*kh*kw).
 
         m = mu m + (1 - mu) g,   u = (1 - mu) g + mu m,   W = W - lr max(1, rows / columns)^(1/2) U V^T
 
-    where u = U S V^T, to the accuracy of five Newton-Schulz rounds. The gradient's scale drops out, so a
-    run cannot explode by a large gradient.
+    where u = U S V^T, to the accuracy of five Newton-Schulz rounds. The scale of the gradient cancels out, so
+    a large gradient cannot make a run explode.
 
-    Kernels whose matrices have the same shape are worked on as one stack, so that a step takes some thirty
-    operations a shape rather than a kernel.
+    Kernels of the same shape are updated as one stack. A step therefore takes about thirty operations per
+    shape, not per kernel.
     """
 
     def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95):
@@ -31,7 +31,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:  # type: ignore[override]
-        """Where `found_inf` was set and is above 0, everything stays as it was (as in torch's fused Adam)."""
+        """Update all kernels, or nothing if `found_inf` is set and above 0 (as in torch's fused Adam)."""
         found_inf = getattr(self, "found_inf", None)
         bad = None if found_inf is None else found_inf > 0
         for group in self.param_groups:
@@ -43,7 +43,7 @@ class Muon(Optimizer):
                 self._update(kernels, group["lr"], group["momentum"], bad)
 
     def _update(self, kernels: list[Tensor], lr: float, decay: float, bad: Tensor | None) -> None:
-        """A step of kernels that all have one shape."""
+        """Update kernels that all have the same shape."""
         for kernel in kernels:
             if not self.state[kernel]:
                 self.state[kernel]["momentum"] = torch.zeros_like(kernel)
@@ -51,7 +51,7 @@ class Muon(Optimizer):
         gradient = torch.stack([kernel.grad for kernel in kernels])  # type: ignore[misc]
         momentum = torch.stack(momenta)
         if bad is not None:
-            gradient = torch.where(bad, momentum, gradient)  # the momentum stays as it is then
+            gradient = torch.where(bad, momentum, gradient)  # this leaves the momentum unchanged
         momentum.lerp_(gradient, 1 - decay)
         torch._foreach_copy_(momenta, momentum.unbind())
         update = gradient.lerp_(momentum, decay)
@@ -64,9 +64,9 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """U V^T of each matrix = U S V^T, nearly: (K,r,c) -> (K,r,c), singular values about 0.7 to 1.2.
+    """Approximate U V^T of each matrix U S V^T: (K,r,c) -> (K,r,c), with singular values of about 0.7 to 1.2.
 
-    Those below a part in 500 of the matrix's norm come out smaller.
+    Singular values below 1/500 of the matrix's norm come out smaller.
     """
     a, b, c = NEWTON_SCHULZ
     wide = matrices.shape[1] <= matrices.shape[2]
@@ -79,9 +79,10 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 class Player:
-    """Parameters that one loss trains, with the optimisers that share them out.
+    """The parameters that one loss trains, divided among one or more optimisers.
 
-    optimizers: each with its learning rate as a share of train.lr. every: a turn in so many steps.
+    optimizers: pairs of an optimiser and its learning rate as a multiple of train.lr.
+    every: the parameters are trained in one of every so many steps.
     """
 
     def __init__(self, optimizers: list[tuple[Optimizer, float]], every: int = 1):
@@ -89,35 +90,35 @@ class Player:
         self.parameters = [p for one, _ in optimizers for group in one.param_groups for p in group["params"]]
 
     def has_its_turn(self, number: int) -> bool:
-        """Whether it is trained in step `number` of the run; never while a phase freezes all of it."""
+        """Whether step `number` of the run trains these parameters: never while a phase freezes them all."""
         return number % self.every == 0 and any(p.requires_grad for p in self.parameters)
 
     def prepare(self, rate: float) -> None:
-        """Forget the last gradients; rate: of Adam, the others follow."""
+        """Clear the gradients and set the learning rates; `rate` is Adam's, the others scale with it."""
         for optimizer, share in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
             optimizer.zero_grad(set_to_none=True)
 
     def clipped(self, limit: float) -> Tensor:
-        """The norm of all gradients, which are scaled down to `limit` where it is above."""
+        """Scale the gradients down to a norm of at most `limit`; return their norm before that."""
         return torch.nn.utils.clip_grad_norm_(self.parameters, limit)
 
     def update(self, good: Tensor) -> None:
-        """A step of every optimiser, which leaves no trace unless `good` (a scalar on the device)."""
+        """Step every optimiser. Nothing changes unless `good`, a boolean scalar on the device, is true."""
         for optimizer, _ in self.optimizers:
-            # As torch's GradScaler does it: a fused Adam and our Muon leave out a step where this is not 0.
+            # As torch's GradScaler does it: a fused Adam and our Muon skip the step unless this is 0.
             optimizer.found_inf = (~good).float()  # type: ignore[attr-defined]
             optimizer.step()
 
 
 def method_player(model: HidingModel, train: Train) -> Player:
-    """All parameters but the critic's, by the optimiser that a train section asks for."""
+    """All parameters except the critic's, with the optimiser that the train section names."""
     its = {id(p) for p in critic_parameters(model)}
     mine = [p for p in model.parameters() if id(p) not in its]
     kernels: list[Tensor] = []
     if train.optimizer == "muon":
-        # Of the parameters, not of the modules: the weight of a normalised convolution is none.
+        # Only weights that are parameters: a normalised convolution computes its weight from others.
         convs = [part for part in model.modules() if isinstance(part, nn.Conv2d)]
         weights = {id(conv._parameters.get("weight")) for conv in convs}
         kernels = [p for p in mine if id(p) in weights and min(p.flatten(1).shape) >= FEWEST]
@@ -133,7 +134,7 @@ def method_player(model: HidingModel, train: Train) -> Player:
 
 
 def critic_player(model: HidingModel, critic: Critic, train: Train) -> Player | None:
-    """The critic's parameters, with settings of their own; None where the method has no critic."""
+    """The critic's parameters with their own settings; None if the method has no critic."""
     parameters = critic_parameters(model)
     if not parameters:
         return None
@@ -142,4 +143,5 @@ def critic_player(model: HidingModel, critic: Critic, train: Train) -> Player | 
 
 
 def critic_parameters(model: HidingModel) -> list[Tensor]:
+    """The critic's parameters; an empty list if the method has no critic."""
     return [] if model.critic is None else list(model.critic.parameters())

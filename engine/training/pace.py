@@ -1,4 +1,4 @@
-"""How fast a run is: groups a second, the share of time spent waiting for pictures, peak memory."""
+"""How fast a run is: groups per second, share of time spent waiting for pictures, peak memory."""
 
 import sys
 import time
@@ -11,7 +11,11 @@ Item = TypeVar("Item")
 
 
 class Figures(NamedTuple):
-    """groups a second; share of the time (0 to 1) in which the loop waited for pictures; bytes, or None."""
+    """How fast a run was between two lines of its log.
+
+    waiting: share of the time in which the loop waited for pictures, 0 to 1.
+    peak_memory: bytes; None if the system does not say.
+    """
 
     groups_per_second: float
     waiting: float
@@ -23,17 +27,18 @@ class Figures(NamedTuple):
 
 
 class Pace:
-    """Measures between one line of the log and the next. `begin` leaves out what was done before it."""
+    """Measures the speed between one line of the log and the next."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self.begin()
 
     def begin(self) -> None:
+        """Start a new measurement; everything before this call is left out."""
         self.since, self.groups, self.waited = time.perf_counter(), 0, 0.0
 
     def watched(self, batches: Iterable[Item]) -> Iterator[Item]:
-        """The batches themselves; how long each was waited for is added up."""
+        """Yield the batches unchanged and add up the time spent waiting for each."""
         source = iter(batches)
         while True:
             asked = time.perf_counter()
@@ -45,7 +50,10 @@ class Pace:
             yield batch
 
     def read(self) -> Figures:
-        """The figures since `begin`, which this is too. On a GPU: after the device was asked for values."""
+        """The figures since the last `begin` or `read`.
+
+        On a GPU, read values from the device first, so that its work is done.
+        """
         elapsed = max(time.perf_counter() - self.since, 1e-9)
         figures = Figures(self.groups / elapsed, min(1.0, self.waited / elapsed), peak_memory(self.device))
         self.begin()
@@ -53,9 +61,9 @@ class Pace:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most memory that was in use so far [bytes]: of the GPU by tensors, or of this process on a CPU.
+    """The most memory used so far [bytes]: by tensors on a GPU, or by this process on a CPU.
 
-    None where the system does not say (MPS, Windows).
+    None if the system does not say (MPS, Windows).
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -1,7 +1,7 @@
-"""How several processes train one network: the same weights in all, other noise in each.
+"""Train one network with several processes: all have the same weights, each draws its own noise.
 
-Each process works on its share of a step's groups. Before the update the gradients, and the terms of the
-loss, become their means over all processes; then all decide and update alike.
+Each process works on its share of a step's groups. Before the update, gradients and loss terms are averaged
+over all processes, so that all make the same decision and the same update.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from engine.training.optimizers import Player
 from models import HidingModel
 from options import TrainOptions
 
-APART = 1_000_003  # between the seeds of two processes
+APART = 1_000_003  # difference between the seeds of two processes
 
 
 def check_batch(options: TrainOptions) -> None:
-    """The groups of a step are shared out equally among the processes, and then among the passes."""
+    """Raise OptionsError unless a step's groups divide equally among the processes and then the passes."""
     train = options.train
     parts = processes.size() * train.accumulate
     if train.batch_size % parts:
@@ -29,28 +29,30 @@ def check_batch(options: TrainOptions) -> None:
         near = " or ".join(str(groups) for groups in (low, low + parts) if groups)
         raise options.error(
             "train.batch_size",
-            f"{train.batch_size} groups cannot be shared out equally among {processes.size()} processes x "
+            f"{train.batch_size} groups cannot be divided equally among {processes.size()} processes x "
             f"{train.accumulate} passes (train.accumulate); nearest: {near}",
         )
 
 
 def synchronised(model: HidingModel) -> HidingModel:
-    """The model with the same weights in all processes, and batch normalisation over all of them.
+    """Give the model the same weights in all processes, and batch normalisation across them.
 
-    torch has that for GPUs alone. On CPUs each process normalises by its own share of the groups, and the
-    running means are averaged after each step.
+    torch synchronises batch normalisation only on GPUs. On CPUs each process normalises over its own share of
+    the groups, and the running means are averaged after each step.
     """
     if processes.size() > 1:
         if model.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         elif any(isinstance(part, _BatchNorm) for part in model.modules()):
-            logger.info("batch normalisation: over the groups of each process, as torch has it on CPUs")
+            logger.info(
+                "batch normalisation: over each process's own groups (torch synchronises it on GPUs only)"
+            )
     processes.spread(list(model.state_dict().values()))
     return model
 
 
 def average_step(players: Sequence[Player], terms: dict[str, Tensor]) -> None:
-    """Gradients and terms become their means over all processes; a NaN anywhere is one everywhere."""
+    """Replace gradients and terms by their means over all processes; a NaN in one becomes a NaN in all."""
     if processes.size() > 1:
         gradients = [p.grad for player in players for p in player.parameters if p.grad is not None]
         terms.update({name: value.clone() for name, value in terms.items()})
@@ -58,7 +60,7 @@ def average_step(players: Sequence[Player], terms: dict[str, Tensor]) -> None:
 
 
 def average_running_means(model: HidingModel) -> None:
-    """Of batch normalisation that is not synchronised in the forward pass."""
+    """Average the running means of batch normalisation that the forward pass does not synchronise."""
     if processes.size() > 1:
         parts = [part for part in model.modules() if isinstance(part, _BatchNorm)]
         own = [part for part in parts if not isinstance(part, nn.SyncBatchNorm)]
@@ -68,18 +70,18 @@ def average_running_means(model: HidingModel) -> None:
 
 
 def seed_process(seed: int, step: int = 0) -> None:
-    """Begin this process's random numbers; those of a process that is alone begin with the run's seed."""
+    """Seed this process's random numbers; the first process uses the run's seed itself."""
     torch.manual_seed(seed + APART * processes.rank() + 7 * step * (processes.rank() > 0))
 
 
 def random_states() -> dict:
-    """The random generators of all processes, for the saved state. All must call it."""
+    """The states of all processes' random generators, for the saved state. All processes must call it."""
     first, *others = processes.gathered(random_state())
     return {"random": first, "random_others": others}
 
 
 def restore_random(saved: dict, seed: int) -> None:
-    """Go on where this process was. One that was not there then begins anew."""
+    """Restore this process's random generators; a process that did not exist at the time is seeded afresh."""
     states = [saved["random"], *saved.get("random_others", [])]
     if processes.rank() < len(states):
         set_random_state(states[processes.rank()])

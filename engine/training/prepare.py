@@ -1,4 +1,4 @@
-"""What a run is made of, ready on its device, before anything is written."""
+"""Prepare all parts of a run on its device, before anything is written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,13 @@ from options import TrainOptions
 
 @dataclass
 class Prepared:
-    """network: the model, perhaps compiled. half: the type inside it, or None for float32. started: a line on
-    the weights that the run starts from, or None."""
+    """The parts of a run, checked and on its device.
+
+    network: the model, compiled if the options ask for it.
+    objectives, channels: one for each phase; a channel of None leaves the stego unchanged.
+    half: the floating-point type inside the network; None for float32.
+    started: a log line about the weights that the run starts from; None for fresh weights.
+    """
 
     device: torch.device
     model: HidingModel
@@ -35,7 +40,10 @@ class Prepared:
 
 
 def prepare(options: TrainOptions, experiments: Path, resume: bool) -> Prepared:
-    """Everything that can be the user's mistake, a UserError that names file, key and value."""
+    """Build and check everything that can be the user's mistake.
+
+    Raises UserError, with the file, key and value, for a mistake in the options.
+    """
     train = options.train
     device = choose_device(options.device)
     if train.threads:
@@ -64,11 +72,11 @@ def prepare(options: TrainOptions, experiments: Path, resume: bool) -> Prepared:
 
 
 def on_all(prepared: Prepared, compiled: bool) -> Prepared:
-    """Give all processes the same weights, and compile where that is asked. All must call it."""
+    """Give all processes the same weights, and compile the network if asked. All processes must call it."""
     model = synchronised(prepared.model)
     if prepared.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # patches have one size, so the search pays
-    # On a GPU the kernels of a pass are recorded once and then started together (CUDA graphs).
+        torch.backends.cudnn.benchmark = True  # patches have one size, so the search for algorithms pays off
+    # On a GPU, CUDA graphs record the kernels of a pass once and then launch them together.
     mode = "reduce-overhead" if prepared.device.type == "cuda" else None
     prepared.network = torch.compile(model, mode=mode) if compiled else model
     return prepared

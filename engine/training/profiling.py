@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-UNTRACED = 2  # steps before the trace: the first ones allocate and choose algorithms
+UNTRACED = 2  # steps before the trace; the first ones allocate memory and choose algorithms
 
 
 @contextmanager
 def profiled(folder: Path, steps: int, device: torch.device) -> Iterator[Callable[[], None]]:
-    """What the block calls after each step. folder/trace.json.gz is written after UNTRACED + steps of them.
+    """Yield a function that the block must call after each step.
 
-    steps: how many are traced; 0: none, and nothing is written.
+    folder/trace.json.gz is written after UNTRACED + `steps` calls.
+    steps: number of steps to trace; 0 traces nothing and writes nothing.
     """
     if not steps:
         yield lambda: None

@@ -1,4 +1,4 @@
-"""Folders of runs: one writer at a time, no earlier run is lost, no results of other settings mixed in."""
+"""Folders of runs: one writer at a time; keeps earlier runs; refuses to mix results of different settings."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from options import dotted
 
 
 def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[ExitStack, str | None]:
-    """Make a run's folder, or take up the one that is there; an earlier run of the name is moved aside.
+    """Create a run's folder and rename an earlier run of that name; with `resume`, open the existing folder.
 
-    about: the text of each file that says what the run is. Returns what holds the folder's lock until it
-    is closed, and the name under which an earlier run was kept. Raises UserError where another process is
-    writing there.
+    about: file name -> text, for the files that describe the run.
+    Returns a context that holds the folder's lock until closed, and the new name of an earlier run, or None.
+    Raises UserError if another process is writing to the folder.
     """
     with ExitStack() as lock:
         lock.enter_context(locked(run, "another run is writing there; stop it or choose another name"))
@@ -33,8 +33,8 @@ def open_run(run: Path, about: dict[str, str], resume: bool) -> tuple[ExitStack,
 
 
 def _make(run: Path, about: dict[str, str]) -> Path | None:
-    """Make a run's folder; returns where an earlier one went, if there was one."""
-    # Made beside and renamed: where the disk is full, the earlier run keeps its name.
+    """Create a run's folder; return the new path of an earlier run, if there was one."""
+    # Written under another name first, so that the earlier run keeps its name if the disk is full.
     new = run.with_name(f".{run.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     (new / "checkpoints").mkdir(parents=True)
@@ -47,9 +47,9 @@ def _make(run: Path, about: dict[str, str]) -> Path | None:
 
 
 def started_by(run: Path, launch: tuple[str, int] | None) -> bool:
-    """Whether a run began under this very call of torchrun, which has started its processes again since.
+    """Whether this same call of torchrun started the run and has since restarted its processes.
 
-    launch: see engine/processes.py. A run of the same name that is older is not gone on with.
+    Such a run continues; an older run of the same name does not. launch: see engine/processes.py.
     """
     if launch is None or launch[1] == 0 or not any(run.glob("checkpoints/*.state")):
         return False
@@ -58,7 +58,7 @@ def started_by(run: Path, launch: tuple[str, int] | None) -> bool:
 
 
 def changes(before: str, now: str) -> Iterator[str]:
-    """What differs between two option files' texts: "train.lr: 0.001 -> 0.002", ..."""
+    """Yield the differences between the texts of two option files, such as "train.lr: 0.001 -> 0.002"."""
     old, new = dotted(yaml.safe_load(before)), dotted(yaml.safe_load(now))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key):
@@ -66,7 +66,7 @@ def changes(before: str, now: str) -> Iterator[str]:
 
 
 def keep_settings(file: Path, settings: dict) -> None:
-    """Write what a folder's results are made with; UserError where that was something else before."""
+    """Write the settings behind a folder's results. Raises UserError if the file holds a different value."""
     if file.exists():
         before = json.loads(file.read_text())
         for key, value in settings.items():
@@ -78,9 +78,9 @@ def keep_settings(file: Path, settings: dict) -> None:
 
 
 def record_validation(run: Path, step: int, seconds: float, scores: dict[str, float]) -> None:
-    """Append a validation to the run's history.jsonl: step, seconds of the run so far, PSNR in dB.
+    """Append a validation to the run's history.jsonl: step, seconds of the run so far, PSNR [dB].
 
-    After a return to a checkpoint a step can be there twice: the last line of a step counts.
+    A step can occur twice, after a return to a checkpoint: the last line of a step counts.
     """
     line = json.dumps({"step": step, "seconds": round(seconds, 1), **scores})
     with open(run / "history.jsonl", "a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Where a run is, in its schedule and its phases, and the learning rate there. Pure functions."""
+"""Pure functions for a run's position in its schedule, its phase and its learning rate."""
 
 import math
 
@@ -6,7 +6,10 @@ from options import Train
 
 
 def position(train: Train, step: int, seconds: float) -> int:
-    """The place in schedule and phases, in steps: the step, or where the time is further, that."""
+    """The run's place in schedule and phases [steps]: its step, or its elapsed time if that is further along.
+
+    seconds: duration of the run so far. It counts only if `train.minutes` is set.
+    """
     if train.minutes is None:
         return step
     elapsed = int(seconds / (60 * train.minutes) * train.steps)
@@ -14,7 +17,7 @@ def position(train: Train, step: int, seconds: float) -> int:
 
 
 def phase_at(train: Train, place: int) -> int:
-    """The number of the phase at a place [steps]."""
+    """The index of the phase at a place [steps]."""
     end = 0.0
     for k, phase in enumerate(train.phases):
         end += phase.share
@@ -24,7 +27,7 @@ def phase_at(train: Train, place: int) -> int:
 
 
 def rate_at(train: Train, step: int, place: int) -> float:
-    """Adam's learning rate at a place [steps]; the warm-up is always counted in steps."""
+    """Adam's learning rate at a place [steps]. The warm-up follows `step`, whatever the elapsed time."""
     rate = train.lr * train.phases[phase_at(train, place)].lr_scale
     if step < train.warmup:
         return rate * (step + 1) / train.warmup

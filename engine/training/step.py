@@ -1,4 +1,4 @@
-"""One step of a training: forward, losses, backward, update. It asks the device for nothing."""
+"""One training step: forward pass, losses, backward pass, update. It never waits for the device."""
 
 import math
 from collections.abc import Callable
@@ -14,21 +14,24 @@ from models import Hidden, HidingModel
 from models.losses import Objective, losses_of
 from options import Critic, Train
 
-TOTAL, NORM, CRITIC = "total", "gradient_norm", "critic/"  # names of terms; the last one is a prefix
+TOTAL, NORM, CRITIC = "total", "gradient_norm", "critic/"  # names of terms; CRITIC is a prefix
 
 
 class Step:
-    """What the trainer does with a batch, and scripts/benchmark.py times.
+    """What the trainer does with each batch, and what scripts/benchmark.py times.
 
-    A step whose loss or gradient is not finite leaves no trace: weights, buffers, their running mean and the
-    optimisers' state stay as they were. That is decided on the device; `bad_in_row`, `worst_in_row` and
-    `skipped` (steps) are counted there too, so that the host reads them when it wants to and never has to
-    wait. With several processes each has a share of the batch; the means over all of them decide, so that all
-    take or skip a step alike.
+    A step whose loss or gradient is not finite changes nothing: weights, buffers, their running mean and the
+    optimisers' state stay as they were. The device decides this and counts the steps in `bad_in_row`,
+    `worst_in_row` and `skipped`. The host reads these when it likes and never has to wait. With several
+    processes, each has a share of the batch, and the means over all of them decide, so that all processes
+    take or skip the same steps.
 
-    model: is trained; network: the same, perhaps compiled. half: the type inside the sub-networks, bfloat16
-    or float16; None: float32. With float16 the loss is multiplied by a scale, so that small gradients do not
-    become 0; an overflow that a smaller scale mends is skipped, but does not count as a bad step in a row.
+    With float16 the loss is multiplied by a scale, so that small gradients do not become 0. A step that
+    overflows is skipped; it does not count as bad in a row as long as a smaller scale can avoid the overflow.
+
+    model: the network to train. network: the same network, possibly compiled.
+    train, critic: sections of the option file; None stands for the critic's defaults.
+    half: floating-point type inside the sub-networks, bfloat16 or float16; None for float32.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Step:
 
     @property
     def players(self) -> list[Player]:
+        """The method's parameters, then the critic's if there is one."""
         return [player for player in (self.method, self.critic) if player is not None]
 
     def __call__(
@@ -64,11 +68,15 @@ class Step:
         number: int = 0,
         channel: Drawn | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """cover (B,3,H,W), secrets (B,N,3,H,W), uint8 on the device -> (terms, the method's terms' weights).
+        """Train on one batch; return the loss terms and the weights of the method's terms.
 
-        rate: the learning rate. number: of the step in the run, by which the critic's turn is known.
-        Terms are scalars on the device: those of the method, "total", "gradient_norm", and the critic's as
-        "critic/...". Each is the mean over the passes that the batch is split into.
+        cover, secrets: (B,3,H,W) and (B,N,3,H,W), uint8 on the device.
+        progress: share of the run that is done, 0 to 1.
+        rate: the learning rate. number: the step in the run; it decides whether the critic is trained.
+        channel: the attack on the stegos of this step; None for no attack.
+
+        The terms are scalars on the device: the method's own, "total", "gradient_norm", and the critic's with
+        the prefix "critic/". Each is the mean over the passes that the batch is split into.
         """
         for player in self.players:
             player.prepare(rate)
@@ -84,7 +92,7 @@ class Step:
         good = self._update(sums)
         average_running_means(self.model)
         with torch.no_grad():
-            # The forward pass has moved batch normalisation's means.
+            # The forward pass has already updated batch normalisation's means.
             for buffer, before in zip(self.model.buffers(), buffers, strict=True):
                 buffer.copy_(torch.where(good, buffer, before))
         if self.average is not None:
@@ -100,14 +108,16 @@ class Step:
         channel: Drawn | None,
         its_turn: bool,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """One pass: add its share of each player's gradient; (terms, weights of the method's terms)."""
+        """Run one pass and add its share to each player's gradients; return terms and weights as __call__."""
         cover, secrets = cover.float() / 255, secrets.float() / 255
         if self.network is not self.model:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last pass gave is no longer needed
+            torch.compiler.cudagraph_mark_step_begin()  # the last pass's outputs are no longer needed
         with torch.autocast(cover.device.type, self.half, enabled=self.half is not None):
             losses = losses_of(self.network, objective, cover, secrets, progress, channel)
-        assert (losses.critic is None) == (self.model.critic is None), "Losses.critic: for a critic"
-        # The method's loss goes through the critic: without `inputs` it would leave gradients there.
+        assert (losses.critic is None) == (self.model.critic is None), (
+            "Losses.critic is for a method's critic"
+        )
+        # The method's loss passes through the critic; without `inputs` it would leave gradients there.
         self._backward(losses.total, self.method)
         terms = {TOTAL: losses.total, **losses.terms}
         if self.critic is not None and losses.critic is not None and its_turn:
@@ -121,7 +131,7 @@ class Step:
         self.scaler.scale(loss / self.passes).backward(inputs=trained)
 
     def _update(self, terms: dict[str, Tensor]) -> Tensor:
-        """Clip, decide, update, count. Adds the gradients' norms to the terms; whether the step was good."""
+        """Clip, decide, update, count; add gradient norms to `terms`. Returns whether the step was good."""
         playing = [(self.method, "")]
         if self.critic is not None and f"{CRITIC}{TOTAL}" in terms:
             playing.append((self.critic, CRITIC))

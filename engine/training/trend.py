@@ -1,33 +1,38 @@
-"""Whether a training is exploding: the loss's trend against the lowest that it has had."""
+"""Detect that training explodes: compare the loss's trend with its lowest value so far."""
 
 import math
 
-MEMORY = 0.98  # of the running mean: about 50 steps
-FIRST = 50  # steps before a trend says anything
-CALM, EXPLODED = math.log(2), math.log(5)  # above the lowest trend
+MEMORY = 0.98  # decay of the running mean, which covers about 50 steps
+FIRST = 50  # steps before the trend is reliable
+CALM, EXPLODED = math.log(2), math.log(5)  # logarithm of the trend over its lowest
 
 
 class Trend:
-    """The running geometric mean of a phase's loss, and how far above its lowest it is.
+    """The running geometric mean of a phase's loss, and how far it is above its lowest value.
 
-    A single bad batch moves it by a part of 50; losses that stay five times above what they have been
-    do not come back by themselves, and every number in them may be finite.
+    A single bad batch moves the mean by only 1/50. A loss that stays at five times its former value does not
+    recover by itself, even though every number in it may be finite.
 
-    Only what the terms measure may raise the trend, never their weights: a term counts with the least
-    weight that it has had in the phase, so not at all once it was absent. A term that is ever negative
-    measures no distance (a critic's score, say). It is left out from then on, and the trend begins anew.
+    Only the measured terms may raise the trend, never their weights. A term therefore counts with the
+    smallest weight that it has had in the phase, and not at all once it was absent. A term that becomes
+    negative, such as a critic's score, is not a distance. It then stays out, and the trend restarts.
+
+    phase: index of the phase that the trend belongs to.
     """
 
     def __init__(self, phase: int | None = None):
         self.phase = phase
-        self.weights: dict[str, float] | None = None  # the least so far, by term
+        self.weights: dict[str, float] | None = None  # smallest weight of each term so far
         self._begin()
 
     def _begin(self) -> None:
-        self.count, self.mean, self.lowest = 0, 0.0, math.inf  # the latter two of the loss's logarithm
+        self.count, self.mean, self.lowest = 0, 0.0, math.inf  # mean and lowest are of the loss's logarithm
 
     def add(self, terms: dict[str, float], weights: dict[str, float]) -> None:
-        """A step's weighted terms, and what each was multiplied by (1 where nothing is said)."""
+        """Take in a step's weighted terms.
+
+        weights: the weight that each term already contains; 1 for a term without an entry.
+        """
         now = {name: weights.get(name, 1.0) for name in terms}
         least = now if self.weights is None else self.weights
         self.weights = {name: min(weight, now.get(name, 0.0)) for name, weight in least.items()}
@@ -48,10 +53,11 @@ class Trend:
 
     @property
     def rise(self) -> float:
-        """Logarithm of the trend over its lowest; 0 where there is none yet."""
+        """Logarithm of the trend over its lowest value; 0 until there is a trend."""
         return self.mean - self.lowest if math.isfinite(self.lowest) else 0.0
 
     def state(self) -> dict:
+        """Everything that `restore` needs, as plain data."""
         return dict(vars(self))
 
     def restore(self, state: dict) -> None:

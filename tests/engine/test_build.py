@@ -25,20 +25,20 @@ from options.schema import Attack
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("network.type=smilnet", r"network.type: no method is called 'smilnet'; there are: smilenet"),
+        ("network.type=smilnet", r"network.type: no method is called 'smilnet'; the methods are: smilenet"),
         ("network.grwth=3", r"network.grwth: unknown key, did you mean 'growth'"),
         ("network.rows=two", r"network.rows: expected an integer, got 'two'"),
         ("network.growth=0", r"network: growth: must be at least 1, got 0"),
         ("loss.revael=1", r"loss.revael: unknown key, did you mean 'reveal'"),
         ("loss.distance=l3", r"loss: distance: 'l3' is not one of"),
         ("data.train.crop=17", r"data.train.crop: 17 is not a multiple of 2"),
-        ("data.train.crop=2", r"data.train.crop: at least 8 pixels"),
+        ("data.train.crop=2", r"data.train.crop: expected at least 8 px"),
         ("data.train.crop=null", r"data.train.crop: missing"),
         ("data.train.crop=300", r"data.train: .*64x64 pixels, smaller than the crop of 300"),
         ("data.train.folder=/no/such", r"data.train.folder: /no/such: no such folder; put the pictures"),
         ("data.train.dataset=div3k", r"data.train.dataset: 'div3k' is not one of div2k"),
         ("network.rows=[]", r"network.rows: expected an integer"),
-        ("data.validate.crop=4", r"data.validate.crop: at least 11 pixels"),
+        ("data.validate.crop=4", r"data.validate.crop: expected at least 11 px"),
         ("data.validate.groups_file=/no.csv", r"data.validate: .*no.csv"),
     ],
 )
@@ -174,7 +174,7 @@ def test_attacks_from_options(attacked):
         Mean(),
         Nothing(),
     ]
-    with pytest.raises(OptionsError, match="test.yml:8: attacks.1: 'mean size=3' a second time"):
+    with pytest.raises(OptionsError, match="test.yml:8: attacks.1: 'mean size=3' is listed twice"):
         build_attacks(attacked("{type: mean}", "{type: mean, size: 3}"))
 
 
@@ -221,7 +221,7 @@ def test_an_attack_that_changes_the_size(attacked, train_file, monkeypatch):
             ".*channel.1.weight: expected a number above 0.0, got 0",
         ),
         ("[{type: jpeg, weight: -1}]", "train.channel.0.weight: expected a number above 0.0, got -1"),
-        ("[[{type: mean}, {type: jpeg, weight: 2}]]", "train.channel.0.1.weight: a chain's weight stands in"),
+        ("[[{type: mean}, {type: jpeg, weight: 2}]]", "train.channel.0.1.weight: a chain's weight belongs"),
         ("[[]]", "train.channel.0: expected a list of sections that is not empty"),
         ("[[{type: mean}, {type: jpeg, quality: 0}]]", "train.channel.0.1.quality: .*1 to 95, got 0"),
     ],

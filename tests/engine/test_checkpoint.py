@@ -104,7 +104,7 @@ def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
     new = build_model("smilenet", **arguments | {"icdm_blocks": 3, "sis_blocks": 2, "sde_blocks": 4})
     done = start_from(new, tmp_path / "old.safetensors")
     total, taken = len(new.state_dict()), len(old.state_dict())
-    assert f"{taken} tensors taken, {total - taken} fresh; " in done and total > taken
+    assert f"{taken} tensors copied, {total - taken} fresh; " in done and total > taken
     assert done.endswith("icdm_blocks: 1 -> 3, sis_blocks: 1 -> 2, sde_blocks: 1 -> 4")
     cover, secrets = torch.rand(1, 3, 16, 18), torch.rand(1, 2, 3, 16, 18)
     with torch.no_grad():
@@ -115,9 +115,9 @@ def test_a_deeper_network_starts_as_the_one_it_starts_from(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"growth": 6}, r"imse.blocks.0.* is [0-9x]+ there and [0-9x]+ in this network"),
+        ({"growth": 6}, r"imse.blocks.0.* is [0-9x]+, but [0-9x]+ in this network"),
         ({"rows": 2, "cols": 1}, r"weights of another mosaic \(rows: 1 -> 2, cols: 2 -> 1\)"),
-        ({"icdm_blocks": 0}, "it has mosaic.icdm.blocks.0.* which this network lacks"),
+        ({"icdm_blocks": 0}, "contains mosaic.icdm.blocks.0.* which this network lacks"),
     ],
 )
 def test_weights_that_a_network_cannot_start_from(weights, changes, message):
@@ -281,7 +281,7 @@ def test_a_run_of_the_same_name_does_not_stand_in_for_shipped_weights(pretrained
 def test_weights_with_a_changed_byte_are_refused(pretrained, tmp_path):
     file = pretrained["smilenet_l_4"]
     file.write_bytes(file.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ValueError, match="not the weights that were written here .* get the file again"):
+    with pytest.raises(ValueError, match="not the weights that were originally written .* get the file"):
         load_model("smilenet_l_4", experiments=tmp_path)
 
 

@@ -105,7 +105,7 @@ MISTAKES = {  # (what to replace, by what) -> the one line that reports it
     ("3e-4", ".nan"): "x.yml:14: train.lr: expected a number, got '.nan'",
     ("3e-4", "1e999"): "x.yml:14: train.lr: expected a number, got inf",
     ("3e-4", "0"): "x.yml:14: train.lr: expected a number above 0.0, got 0",
-    ("3e-4", ""): "x.yml:14: train.lr: expected a number, got nothing",
+    ("3e-4", ""): "x.yml:14: train.lr: expected a number, got null",
     ("steps: 100", "steps: '12'"): "x.yml:13: train.steps: expected an integer, got '12'",
     ("steps: 100", "steps: true"): "x.yml:13: train.steps: expected an integer, got true",
     ("steps: 100", "steps: 1.5"): "x.yml:13: train.steps: expected an integer, got 1.5",
@@ -118,10 +118,10 @@ MISTAKES = {  # (what to replace, by what) -> the one line that reports it
         "did you mean 'cosine'?"
     ),
     ("crop: 128", "small: skp"): (
-        "x.yml:9: data.train.small: expected 'error', 'skip', 'enlarge' or nothing, got 'skp', "
+        "x.yml:9: data.train.small: expected 'error', 'skip', 'enlarge' or null, got 'skp', "
         "did you mean 'skip'?"
     ),
-    ("crop: 128", "crop: big"): ("x.yml:9: data.train.crop: expected an integer or nothing, got 'big'"),
+    ("crop: 128", "crop: big"): ("x.yml:9: data.train.crop: expected an integer or null, got 'big'"),
     ("folder: pictures", "folder: 3"): (
         "x.yml:8: data.train.folder: expected a folder or a list of folders, got 3"
     ),
@@ -163,9 +163,9 @@ MISTAKES = {  # (what to replace, by what) -> the one line that reports it
         "x.yml:2: network.type: missing (a string: the network's name in models.MODELS)"
     ),
     ("  lr: 3e-4", "  lr: 1\n  log_every: 5\n  lr: 2"): (
-        "x.yml:16: train.lr: given twice (first in line 14)"
+        "x.yml:16: train.lr: given twice (first on line 14)"
     ),
-    ("grid: [5, 5]", "grid: {m: 5, m: 5}"): ("x.yml:4: network.grid.m: given twice (first in line 4)"),
+    ("grid: [5, 5]", "grid: {m: 5, m: 5}"): ("x.yml:4: network.grid.m: given twice (first on line 4)"),
 }
 
 
@@ -180,7 +180,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write):
     assert lines(load_train, path, ["train.compile=7"]) == [
         "x.yml:9: data.train.crop: expected an integer of at least 1, got -1",
         "x.yml:14: train.lr: expected a number, got 'fast'",
-        "x.yml:15: train.lr: given twice (first in line 14)",
+        "x.yml:15: train.lr: given twice (first on line 14)",
         "x.yml:16: train.stpes: unknown key, did you mean 'steps'?",
         "--set train.compile=7: train.compile: expected true or false, got 7",
     ]
@@ -192,23 +192,23 @@ def test_all_mistakes_at_once_in_the_order_of_the_file(write):
         (b"", "x.yml:1: the file is empty"),
         (b"# nothing yet\n", "x.yml:1: the file is empty"),
         (b"- a\n", "x.yml:1: expected a section (key: value), got ['a']"),
-        (b"a: 1\nb: \xe9\n", "x.yml:2: byte 0xe9 is not UTF-8, save the file as UTF-8"),
+        (b"a: 1\nb: \xe9\n", "x.yml:2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
         (b"a: 1\nb: \x07\n", "x.yml:2: cannot be read: character '\\x07' is not allowed"),
         (
             b"a: 1\nb: !!python/object/apply:os.getcwd []\n",
-            "x.yml:2: cannot be read: tag '!!python/object/apply:os.getcwd' refused, "
+            "x.yml:2: cannot be read: tag '!!python/object/apply:os.getcwd' is not allowed; "
             "option files hold plain values only",
         ),
         (
             b"a: &a [1]\nb: *a\n",
-            "x.yml:2: cannot be read: alias '*a' refused, write the value out",
+            "x.yml:2: cannot be read: alias '*a' is not allowed; write the value out",
         ),
         (b"? [a, b]\n: 1\n", "x.yml:1: cannot be read: a key must be a word"),
         (
             b"a: " + b"[" * 300 + b"]" * 300 + b"\n",
             "x.yml:1: recursion limit exceeded",
         ),
-        (b"[" * 9999, "x.yml:1: cannot be read: too many brackets or lists inside one another"),
+        (b"[" * 9999, "x.yml:1: cannot be read: brackets or lists are nested too deeply"),
         (
             b"a: 1\n\tb: 2\n",
             "x.yml:2: cannot be read: while scanning for the next token: "
@@ -269,7 +269,7 @@ def test_overrides(write):
         ),
         (
             "network.grid.2=1",
-            "--set network.grid.2=1: network.grid: no entry '2' among 2, counted from 0",
+            "--set network.grid.2=1: network.grid: no entry '2'; the list has 2, counted from 0",
         ),
         (
             "network.grid=[1",
@@ -367,7 +367,7 @@ def test_arguments_that_fit(write):
         (("[5, 5]", "[5]"), "x.yml:4: network.grid: expected a list of 2 integers, got [5]"),
         (
             ("blocks: 8", "clamp: x"),
-            "x.yml:5: network.clamp: expected a number or nothing, got 'x'",
+            "x.yml:5: network.clamp: expected a number or null, got 'x'",
         ),
         (
             ("blocks: 8", "mode: men"),

@@ -105,7 +105,7 @@ def test_side_by_side_with_another_checkout(command, hinet_file, checkout):
 @pytest.mark.parametrize(
     "changed, adapter, message",
     [
-        ({}, "invmihnet", "codes/models/modules/Inv_arch.py there; this is a checkout for --adapter hinet"),
+        ({}, "invmihnet", "codes/models/modules/Inv_arch.py in it; this is a checkout for --adapter hinet"),
         ({"hinet.py": "class Other: pass"}, "hinet", "its network failed: .*no attribute 'Hinet'"),
         ({"hinet.py": "raise RuntimeError('broken')"}, "hinet", "its network failed: RuntimeError: broken"),
     ],

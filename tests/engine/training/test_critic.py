@@ -84,7 +84,7 @@ def test_an_objective_that_forgets_the_critic_is_told(run):
         return losses
 
     trained.objectives[0].forward = forgetful
-    with pytest.raises(AssertionError, match="Losses.critic: for a critic"):
+    with pytest.raises(AssertionError, match="Losses.critic is for a method's critic"):
         trained.fit()
 
 

@@ -68,7 +68,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(trainer, tmp_path):
     assert again.step == before < 6
     log = (tmp_path / "runs/cut/train.log").read_text()
     assert "last.state: not a whole training state" in log
-    assert f"went on with the one before it, previous.state, of step {before}" in log
+    assert f"continued from the one before it, previous.state, of step {before}" in log
     again.fit()
     ours, theirs = again.model.state_dict(), whole.model.state_dict()
     assert again.step == 8 and all(torch.equal(ours[name], theirs[name]) for name in theirs)

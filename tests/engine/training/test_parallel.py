@@ -121,7 +121,7 @@ def test_a_batch_that_the_processes_do_not_divide(torchrun, train_file, tmp_path
     assert done.returncode != 0 and not (tmp_path / "runs/tiny").exists()
     told = [line for line in done.err.splitlines() if line.startswith("train.py: ")]
     assert len(told) == 1
-    assert "train.batch_size: 2 groups cannot be shared out equally among 2 processes x 2 passes" in told[0]
+    assert "train.batch_size: 2 groups cannot be divided equally among 2 processes x 2 passes" in told[0]
     assert told[0].endswith("nearest: 4")
 
 
