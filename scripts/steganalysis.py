@@ -63,7 +63,7 @@ def main(options: argparse.Namespace) -> None:
     refuse_foreign_options(options)
     for folder in (options.out, options.cache):
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file, a folder is to be written there")
+            raise UserError(f"{folder}: is a file; expected a folder")
     # Pillow comments on odd files before it reads or refuses them; only the refusal matters here.
     warnings.filterwarnings("ignore", module="PIL")
     pairs = paired_pictures(options.cover, options.stego)

@@ -299,7 +299,7 @@ def test_mistakes_are_told_in_a_line(folders, tmp_path):
     counts = refused("cover", "stego", "--detector", "cnn", "--pairs", "10,31")
     assert "31 training pairs: expected 4 to 30" in counts
     assert "expected auto" in refused("cover", "stego", "--detector", "cnn", "--device", "tpu")
-    with pytest.raises(ValueError, match="is a file, a folder is to be written there"):
+    with pytest.raises(ValueError, match="is a file; expected a folder"):
         call(folders, "cover", "stego", "--detector", "rich", "--out", out / "security.json")
     assert (out / "security.json").read_text() == "earlier" and len(list(out.iterdir())) == 1
 
