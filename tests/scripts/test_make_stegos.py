@@ -31,7 +31,7 @@ def test_stegos_of_a_method_and_going_on(pictures, tmp_path, capsys):
     before = kept.read_bytes()
     call(4)
     assert lost.exists() and kept.read_bytes() == before
-    with pytest.raises(ValueError, match=r"made otherwise \(payload differ\)"):
+    with pytest.raises(ValueError, match=r"made differently \(payload differ\)"):
         call(2)
 
 
