@@ -263,7 +263,7 @@ def test_damage_that_spares_the_digits(shaping, period):
     revealed, _ = NET.unseal(changed, Key("right"), damaged_ok=True)
     assert all(torch.equal(a, b) for a, b in zip(revealed, NET.unseal(stego, Key("right"))[0], strict=True))
     changed[d, v, u] ^= 1
-    with pytest.raises(Damaged, match="payload is not whole"):
+    with pytest.raises(Damaged, match="payload is incomplete"):
         NET.unseal(changed, Key("right"), damaged_ok=True)
 
 

@@ -295,7 +295,7 @@ def test_objective_refuses(wrong):
 def test_a_cover_smaller_than_the_pyramid_allows():
     net = small()
     assert net.smallest == (8, 8)
-    with pytest.raises(UserError, match="40x7 pixels .* is too small for 2 secrets, at least 8x8"):
+    with pytest.raises(UserError, match="40x7 pixels .* is too small for 2 secrets; expected at least 8x8"):
         net.hide(noise((1, 3, 7, 40)), noise((1, 2, 3, 7, 40)))
 
 
