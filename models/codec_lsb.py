@@ -163,8 +163,8 @@ class CodecLSB(KeyedMethod):
                 raise
             most = math.ceil(800 * (error.needed + TAG) / pixels) / 100
             raise UserError(
-                f"payload: nothing fits into {self.payload:g} bits a pixel of this cover; these secrets fit "
-                f"into {most:.2f} at the lowest quality"
+                f"payload: nothing fits into {self.payload:g} bits a pixel of this cover; {most:.2f} are "
+                "enough for these secrets at the lowest quality"
             ) from error
 
     def _unseal(self, stego: Tensor, key: Key, damaged_ok: bool) -> Content:
