@@ -344,7 +344,7 @@ def test_jpeg_is_warned_of_and_excluded_pictures_are_left_out(folders, tmp_path,
 def test_jpeg_stegos_of_a_method_that_does_not_survive_them(folders, tmp_path, capsys):
     save(tmp_path / "jpeg", crops(0), ".jpg", quality=90)
     words = ("--detector", "stegexpose", "--out", tmp_path / "o", "--weights")
-    with pytest.raises(ValueError, match="60 of 60 stegos are JPEG files .* destroy what codec_lsb hides"):
+    with pytest.raises(ValueError, match="60 of 60 stegos are JPEG files .* destroys what codec_lsb hides"):
         call(folders, "cover", tmp_path / "jpeg", *words, "codec_lsb")
     assert not (tmp_path / "o").exists()
     call(folders, "cover", tmp_path / "jpeg", *words, "codec_dct")
