@@ -203,8 +203,8 @@ class CodecDCT(KeyedMethod):
             fits = 0 if best is None else best.room
             raise UserError(
                 f"too little survives {promised} with a stego of {floor:g} dB: {fits} bytes fit, {least} are "
-                f"needed for {count} secrets; use a larger cover, one with fewer black and white areas, or fewer "
-                "secrets, or promise a better quality"
+                f"needed for {count} secrets; use a larger cover, one with fewer black and white areas, or "
+                "fewer secrets, or promise a better quality"
             )
         return best
 

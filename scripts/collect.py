@@ -1,14 +1,14 @@
 """Keep test results as data: docs/results/<set>/<run name>.json, the source of all tables.
 
 Run from the checkout: `python scripts/collect.py --help`. Exit code 0: done; 2: results that do not fit,
-which one line on stderr explains; 1: anything else.
+which one line on stderr explains; 1: any other error.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command

@@ -1,14 +1,14 @@
 """Compare methods: train each for the same time, test through PNG files, and write tables and a plot.
 
 Run from the checkout: `python scripts/compare.py --help`. Exit code 0: done; 2: bad pictures or a
-mistake in the call, which one line on stderr explains; 1: anything else, such as an interruption.
+mistake in the call, which one line on stderr explains; 1: any other error, such as an interruption.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside

@@ -2,7 +2,7 @@
 
 Run from the checkout: `python scripts/convert_weights.py --help`. It executes nothing from the files: it
 reads them with safetensors, or torch.load with weights_only. Exit code 0: done; 2: a file that does not
-fit, which one line on stderr explains; 1: anything else.
+fit, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import sha256, write_beside

@@ -1,7 +1,7 @@
 """Draw docs/images/detection.png: how well detectors find codec_lsb, over its payload.
 
 Run from the checkout: `python scripts/plot_detection.py --help`. Exit code 0: done; 2: a mistake in the call
-or bad pictures, which one line on stderr explains; 1: anything else.
+or bad pictures, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside

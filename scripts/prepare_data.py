@@ -1,7 +1,7 @@
 """Check a folder of pictures, cut large pictures into smaller ones, or write a fixed groups file.
 
 Run from the checkout: `python scripts/prepare_data.py --help`. Exit code 0: done; 2: bad pictures
-or a mistake in the call, which one line on stderr explains; 1: anything else.
+or a mistake in the call, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# The checkout is run in place and installs nothing: its root is where `data` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import replaced_at_once

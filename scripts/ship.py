@@ -1,7 +1,7 @@
 """Put a trained network into experiments/pretrained/, with its checksum, its options and its card.
 
 Run from the checkout: `python scripts/ship.py --help`. Exit code 0: done; 2: a mistake in the call or a bad
-file, which one line on stderr explains; 1: anything else.
+file, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside

@@ -1,7 +1,7 @@
 """Measure how well a detector tells stegos from their covers (docs/steganalysis.md).
 
 Run from the checkout: `python scripts/steganalysis.py --help`. Exit code 0: done; 2: a mistake in the
-call or bad pictures, which one line on stderr explains; 1: anything else.
+call or bad pictures, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import list_pictures
