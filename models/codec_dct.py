@@ -91,9 +91,9 @@ class CodecDCT(KeyedMethod):
     Arguments:
         num_secrets  N, the number of secrets in `hide` and `reveal`; `seal` takes 1 to 255
         survive      promises (channel/promise.py), such as jpeg:75, webp:80, avif:60, jpeg:85+jpeg:75
-        least_psnr   lowest PSNR of the stego [dB]; None: 36.5, or down to 33 if no setting reaches that
+        least_psnr   lowest PSNR of the stego [dB]; null: 36.5, or down to 33 if no setting reaches that
         codec        auto (the better of AVIF and WebP for each secret), avif or webp
-        speed        of the AVIF encoder, 0 (slow, best) to 10
+        speed        speed of the AVIF encoder, 0 (slow, best) to 10
     """
 
     own_sizes = True

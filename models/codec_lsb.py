@@ -47,8 +47,8 @@ class CodecLSB(KeyedMethod):
                      M is odd; the stego stores it too
         payload      most bits to hide per pixel of the cover, above 0; null: as many as fit
         codec        auto (the better of AVIF and WebP for each secret), avif or webp
-        speed        of the AVIF encoder that codes the secrets, 0 (slow, best) to 10; never below 6 for
-                     secrets of more than 2 megapixels
+        speed        speed of the AVIF encoder that codes the secrets, 0 (slow, best) to 10; never below 6
+                     for secrets of more than 2 megapixels
 
     Rate: all secrets get the finest common quantiser step at which they fit. The remaining room goes, step
     by step, to the secret with the largest error. Pictures that would get fewer than COARSE bits per pixel

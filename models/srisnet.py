@@ -108,8 +108,8 @@ class SRISNet(HidingModel):
         blocks       blocks in sequence at each size of a DMSubNet
         block        msib, or plain: two convolutions
         fusion       sfm, add or concat
-        critic       none; logit: it tells stegos from covers; map: also pixel by pixel; gate: also, its map
-                     of the cover is the score that scales GLEM's gates, so the sender needs the critic
+        critic       none; logit: it tells stegos from covers; map: also pixel by pixel; gate: also, and
+                     its map of the cover scales GLEM's gates, so the sender needs the critic
         critic_width  channels of the critic at the full size
         grey         true: hide grey pictures in grey pictures; of three equal channels, the networks see one
 
