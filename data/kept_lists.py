@@ -48,9 +48,9 @@ def keep(folder: Path, folders: dict[str, int], files: list[str]) -> None:
 
 
 def kept_sizes(pictures: Sequence[Path], read: Callable[[Path], tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return (height, width) [px] of each picture; `read` only reads the files that changed since the last time.
+    """Return (height, width) [px] of each picture; `read` only gets those that changed since the last time.
 
-    The kept file is (count,3) int64. Each row holds a file's modification time (st_mtime_ns), height and width.
+    The kept file is (count,3) int64: the modification time of each file (st_mtime_ns), height and width.
     """
     if len(pictures) < FEWEST:
         return [read(picture) for picture in pictures]

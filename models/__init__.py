@@ -1,4 +1,4 @@
-"""The methods, by name. `build_model("smilenet", rows=2, cols=2)` gives one with fresh weights."""
+"""All methods by name. `build_model("smilenet", rows=2, cols=2)` makes one with fresh weights."""
 
 import inspect
 
@@ -39,13 +39,13 @@ MODELS: dict[str, type[HidingModel]] = {
 
 
 def build_model(name: str, **arguments) -> HidingModel:
-    """The method `name` with its constructor's arguments. Raises UserError for an unknown name."""
+    """Build the method `name` with these constructor arguments. Raises UserError for an unknown name."""
     if name not in MODELS:
-        raise UserError(f"no method is called '{name}'; there are: {', '.join(sorted(MODELS))}")
+        raise UserError(f"unknown method '{name}'; the methods are: {', '.join(sorted(MODELS))}")
     constructor = MODELS[name]
     model = constructor(**arguments)
     bound = inspect.signature(constructor).bind(**arguments)
-    bound.apply_defaults()  # all of them: weights outlive a change of the defaults
+    bound.apply_defaults()  # weights store all arguments, so that they outlive a change of the defaults
     model.method, model.arguments = name, dict(bound.arguments)
     return model
 

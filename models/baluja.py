@@ -1,4 +1,4 @@
-"""Baluja's deep steganography: one picture in another, by three convolutional networks."""
+"""Baluja's deep steganography: three convolutional networks hide one picture in another."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.losses import PairObjective
 
 
 class MultiScale(nn.Module):
-    """Convolutions of 3x3, 4x4 and 5x5 side by side, `width` channels each: (B,C,H,W) -> (B,3*width,H,W)."""
+    """Parallel 3x3, 4x4 and 5x5 convolutions, `width` channels each: (B,C,H,W) -> (B,3*width,H,W)."""
 
     def __init__(self, inputs: int, width: int):
         super().__init__()
@@ -20,7 +20,7 @@ class MultiScale(nn.Module):
             )
             for k in (3, 4, 5)
         )
-        for branch in self.branches:  # torch's own start would shrink the secret to nothing in 12 layers
+        for branch in self.branches:  # torch's own initial weights would shrink the secret to 0 in 12 layers
             nn.init.kaiming_normal_(branch[1].weight, nonlinearity="relu")
             nn.init.zeros_(branch[1].bias)
 
@@ -29,12 +29,12 @@ class MultiScale(nn.Module):
 
 
 def multi_scale_layers(inputs: int, width: int, count: int) -> list[MultiScale]:
-    """`count` layers in a row: (B,inputs,H,W) -> (B,3*width,H,W)."""
+    """Return `count` layers in sequence: (B,inputs,H,W) -> (B,3*width,H,W)."""
     return [MultiScale(3 * width if k else inputs, width) for k in range(count)]
 
 
 class Baluja(HidingModel):
-    """Deep steganography for 1 secret.
+    """Baluja's deep steganography for 1 secret.
 
     S. Baluja, "Hiding Images in Plain Sight: Deep Steganography", NIPS 2017.
 
@@ -51,14 +51,14 @@ class Baluja(HidingModel):
 
     Parameters: 3.78 M.
 
-    Different from the paper: stego is rounded to 8 bits in training, with the gradient of `quantize`
-    (there, a small amount of noise is added to it, so that the secret is not put into the lowest bits
-    alone); mean squared errors where the paper writes norms; pictures are centred on 0 inside the
-    networks. There is no released code.
+    Different from the paper: the stego is rounded to 8 bits in training, with the gradient of `quantize`.
+    (The paper adds a little noise instead, so that the secret does not only use the lowest bits.) The loss
+    has mean squared errors where the paper writes norms. Pictures are centred on 0 inside the networks.
+    There is no released code.
 
-    Left open by the paper: how the three sizes of filters are joined (here, each layer sees all channels
-    of the one before), the last convolution (here, 3x3 to RGB), and how weights start (here, He et al.,
-    ICCV 2015).
+    The paper leaves open: how the three filter sizes are joined (here, each layer sees all channels of the
+    previous one), the last convolution (here, 3x3 to RGB), and the initial weights (here, He et al., ICCV
+    2015).
     """
 
     Objective = PairObjective

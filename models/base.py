@@ -1,4 +1,4 @@
-"""The contract of a hiding method: what training, testing and a person's own pictures rely on."""
+"""The interface of a hiding method, for training, for testing and for users' own pictures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ from models.layers.slices import Slices
 if TYPE_CHECKING:
     from models.losses import Objective
 
-EMPTY = 128  # grey level that fills the places of secrets that were not given
+EMPTY = 128  # grey level that fills the places of missing secrets
 
 
 @dataclass
 class Hidden:
     """The result of one training pass through sender, channel and receiver.
 
-    stego (B,3,H,W): as it was sent, on the grid of 8-bit values in [0,1], before the channel;
-    revealed (B,N,3,H,W): from what came through the channel, not clamped;
-    parts: what else the method's objective needs, by name (for SMILENet mosaic, mosaic_revealed,
+    stego (B,3,H,W): the stego as sent, before the channel: multiples of 1/255 in [0,1].
+    revealed (B,N,3,H,W): the secrets, revealed from what came through the channel, not clamped.
+    parts: whatever else the method's objective needs, by name (for SMILENet: mosaic, mosaic_revealed,
     z_mosaic, z_embed).
     """
 
@@ -35,33 +35,33 @@ class Hidden:
 
 
 class HidingModel(nn.Module):
-    """Base of all methods. A method sets these attributes and writes `encode`, `decode` and `forward`.
+    """Base of all methods. A method sets these attributes and implements `encode`, `decode` and `forward`.
 
-    num_secrets     N, how many secrets one cover takes
-    patch_multiple  (rows, cols): training patches must be multiples of these
+    num_secrets     N, the number of secrets in one cover
+    patch_multiple  (rows, cols): the sides of training patches must be multiples of these
     smallest        (H, W): the smallest cover that the method can use, in pixels
-    figure_columns  in how many columns figures show the secrets; 0: as near to a square as possible
+    figure_columns  the number of columns in which figures show the secrets; 0: the grid closest to a square
     Objective       the class of its training objective (models/losses.py)
     geometry        what the objective must know about the network, as its positional arguments: (rows, cols)
-    grey            True: covers, secrets and stegos are grey, that is of three equal channels
-    trainable       False: it has no parameters, its name stands for weights
-    critic          a network that is trained against the method, or None. forward uses it and gives what it
-                    said in `parts`; the objective makes a loss for each of the two
+    grey            True: covers, secrets and stegos are grey: their three channels are equal
+    trainable       False: it has no parameters, and its name stands for its weights
+    critic          a network that is trained against the method, or None. forward runs it and puts its
+                    output into `parts`; the objective computes a loss for both
     critic_hides    True: the sender needs the critic, so it is part of the weights
-    room            bytes of memory that hide and reveal may count on; None: unknown
-    progress        True: hide and reveal show progress on stderr if that takes long
+    room            bytes of memory that hide and reveal may use; None: unknown
+    progress        True: hide and reveal show their progress on stderr if they take long
     sender_type, receiver_type
-                    what the inside of the sub-networks is computed in at hide and at reveal: bfloat16,
-                    float16, or None for float32 (engine/precision.py sets them)
+                    the type in which the sub-networks compute in hide and in reveal: bfloat16, float16, or
+                    None for float32 (engine/precision.py sets them)
     trained_channel what its training taught it to survive, from the weights' metadata: chains of attacks in
                     the notation of the option files; empty for a fresh network
 
-    Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path:
-    uint8 in, uint8 out, deterministic, any H and W from `smallest` up; `reveal` has the stego and
-    the weights, nothing else. Methods with a key derive from `KeyedMethod` (models/keyed.py).
+    Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path: uint8 in,
+    uint8 out, deterministic, for any H and W from `smallest` up. `reveal` uses only the stego and the
+    weights. Methods with a key derive from `KeyedMethod` (models/keyed.py).
     """
 
-    method: str  # its name in MODELS, and all arguments of its constructor: set by build_model
+    method: str  # its name in MODELS; build_model sets this and `arguments`, all constructor arguments
     arguments: dict
     trained_channel: list[list[dict]] = []
     num_secrets: int
@@ -72,7 +72,7 @@ class HidingModel(nn.Module):
     geometry: tuple = ()
     grey: bool = False
     trainable: bool = True
-    critic: nn.Module | None  # no default: it would hide the module of this name
+    critic: nn.Module | None  # without a default, which would shadow the module of this name
     critic_hides: bool = False
     room: int | None = None
     progress: bool = False
@@ -84,7 +84,7 @@ class HidingModel(nn.Module):
         self.register_module("critic", None)
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        """Sender: (B,3,H,W) and (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""
+        """Sender: cover (B,3,H,W), secrets (B,N,3,H,W) in [0,1] -> stego (B,3,H,W), before rounding."""
         raise NotImplementedError
 
     def decode(self, stego: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class HidingModel(nn.Module):
         raise NotImplementedError
 
     def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        """Training: encode, rounding to 8 bits (`quantize`), channel, decode, in one call."""
+        """Training: encode, round to 8 bits (`quantize`), pass through the channel, and decode."""
         stego, received = transmit(self.encode(cover, secrets), channel)
         return Hidden(stego, self.decode(received))
 
@@ -100,9 +100,9 @@ class HidingModel(nn.Module):
     def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
         """Hide pictures: cover (B,3,H,W) and 1 to N secrets (B,n,3,H,W), uint8 -> stego (B,3,H,W) uint8.
 
-        Secrets have the cover's size. If fewer than N are given, the rest are mid-grey. Raises
-        UserError for wrong shapes, types, too many secrets, and a cover below `smallest`. A keyed
-        method hides under the public key.
+        Secrets have the cover's size. If there are fewer than N, the others are mid-grey. A keyed method
+        hides under the public key. Raises UserError for wrong shapes or types, too many secrets, and a cover
+        below `smallest`; NotFinite if the network gives NaN or infinite values.
         """
         self._check_picture("cover", cover)
         self._check_secrets(cover, secrets)
@@ -118,7 +118,11 @@ class HidingModel(nn.Module):
 
     @torch.no_grad()
     def reveal(self, stego: Tensor) -> Tensor:
-        """Reveal pictures: stego (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8, from the stego alone."""
+        """Reveal pictures from the stego alone: (B,3,H,W) uint8 -> secrets (B,N,3,H,W) uint8.
+
+        Raises UserError for wrong shapes or types and a stego below `smallest`; NotFinite if the network
+        gives NaN or infinite values.
+        """
         self._check_picture("stego", stego)
         with deployed(self, self.receiver_type):
             revealed = self.decode(self._to_float(stego))
@@ -128,7 +132,7 @@ class HidingModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are; the CPU for a method without any."""
+        """The device of the parameters; the CPU for a method without any."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     @property
@@ -136,7 +140,7 @@ class HidingModel(nn.Module):
         return Slices(self.room, self.progress)
 
     def _taken(self, secrets: Tensor) -> Tensor:
-        """The secrets (B,N,3,H,W) uint8 as `encode` takes them: floats, unless a method saves memory here."""
+        """Convert secrets (B,N,3,H,W) uint8 for `encode`: to floats, unless the method saves memory here."""
         return self._to_float(secrets)
 
     def _to_float(self, x: Tensor) -> Tensor:
@@ -156,13 +160,13 @@ class HidingModel(nn.Module):
         if not any_size and (height < self.smallest[0] or width < self.smallest[1]):
             raise UserError(
                 f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
-                f"secrets, at least {self.smallest[1]}x{self.smallest[0]} are needed"
+                f"secrets; expected at least {self.smallest[1]}x{self.smallest[0]}"
             )
 
     def _check_grey(self, what: str, x: Tensor) -> None:
         if self.grey and (x != x[..., :1, :, :]).any():
             raise UserError(
-                f"{what}: in colour, but this network hides grey pictures in grey ones; turn it to grey first"
+                f"{what}: in colour, but this network hides grey pictures in grey ones; convert it to grey"
             )
 
     def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:
@@ -178,14 +182,14 @@ class HidingModel(nn.Module):
 
 
 def check_positive(**counts: int) -> None:
-    """Raises UserError for a constructor's argument that is below 1."""
+    """Raise UserError if an argument of a constructor is below 1."""
     for name, value in counts.items():
         if value < 1:
             raise UserError(f"{name}: must be at least 1, got {value}")
 
 
 def check_between(**given: tuple[int, int, int]) -> None:
-    """Raises UserError for a constructor's argument that is outside its range: name=(value, low, high)."""
+    """Raise UserError if an argument of a constructor is outside its range: name=(value, low, high)."""
     for name, (value, low, high) in given.items():
         if not low <= value <= high:
             raise UserError(f"{name}: must be from {low} to {high}, got {value}")
@@ -193,12 +197,12 @@ def check_between(**given: tuple[int, int, int]) -> None:
 
 @contextmanager
 def deployed(model: HidingModel, inner: torch.dtype | None) -> Iterator[None]:
-    """Evaluation mode, full float32 (or `inner`) and fixed algorithms: the same result, run after run.
+    """Switch to evaluation mode, full float32 (or `inner`) and fixed algorithms: every run gives the same.
 
-    It restores training mode at the end.
+    Restores training mode at the end.
     """
     training = model.training
-    model.eval()  # batch normalisation by running means: a picture's place in a batch does not matter
+    model.eval()  # batch normalisation uses running means, so the other pictures of a batch do not matter
     try:
         with exact_arithmetic(), torch.autocast(model.device.type, inner, enabled=inner is not None):
             yield

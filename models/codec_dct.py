@@ -1,4 +1,4 @@
-"""Coded pictures in JPEG's own domain: the secrets survive the compression that the sender names."""
+"""Hide coded pictures in JPEG's own domain: the secrets survive the compression that the sender names."""
 
 import math
 from collections.abc import Sequence
@@ -42,18 +42,18 @@ from models.survival import (
     tried,
 )
 
-OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # how a stego is written that is sent as JPEG
-DECENT = 0.1  # bits a pixel of the secrets: for as many, the stego's PSNR may fall to LEAST_PSNR
-ROUNDS = 6  # attempts to mend a setting that just failed
-LARGE = 2_000_000  # pixels: larger secrets are written as AVIF at a faster speed
+OWN_JPEG = JpegBy(95, "pillow 4:4:4")  # how this program writes a stego that is sent as JPEG
+DECENT = 0.1  # bits per pixel of the secrets; to reach it, the stego's PSNR may fall to LEAST_PSNR
+ROUNDS = 6  # attempts to repair a setting that just failed
+LARGE = 2_000_000  # pixels; larger secrets are coded as AVIF at a faster speed
 
 
 @dataclass(frozen=True)
 class Survived:
-    """What `seal` found out.
+    """The findings of `seal`.
 
-    setting, margin: those taken; psnr: of the stego as it is sent [dB, RGB]; good: the aim for it;
-    trials: every attack, each with the errors in its worst code word and whether the header came back;
+    setting, margin: those that were used. psnr: of the stego as sent [dB, RGB]. good: the PSNR it aims for.
+    trials: every attack, with the errors in its worst code word and whether the header came back.
     payload: its length [bytes].
     """
 
@@ -67,7 +67,7 @@ class Survived:
 
     @property
     def used(self) -> float:
-        """The largest share of what can be mended that an attack has used, 0 to 2/3."""
+        """The largest share of the correctable errors that an attack has used up, 0 to 2/3."""
         return max(trial.worst / trial.mendable for trial in self.trials)
 
 
@@ -77,30 +77,30 @@ class CodecDCT(KeyedMethod):
     B. Chen, G. W. Wornell, "Quantization Index Modulation: A Class of Provably Good Methods for Digital
     Watermarking and Information Embedding", IEEE Trans. Information Theory 47(4), 2001 (dither modulation);
     in JPEG's domain J. J. Eggers, B. Girod, "Informed Watermarking", 2002. The search for the setting, and
-    the use as a yardstick of robust hiding, are this project's.
+    its use as a baseline for robust hiding, are this project's.
 
         secrets -- codec, as fine as fits -- encrypt -- Reed-Solomon -- bits -----|
                                                                                   |-- stego -- each attack
         cover (3,H,W) -- luma -- DCT 8x8 -- coefficients to the nearest point of -|      that was promised
                                             a dithered lattice that the bits choose
 
-    Red, green and blue change so that luma is right and the change is smallest. The lattice's spacing
-    follows the table of the JPEG quality that is promised; coefficients get the bits that cost least. What
-    is revealed is exact to the bit, or nothing. `report` says after `seal` what was tried.
+    Red, green and blue get the smallest change that gives the right luma. The lattice's spacing follows the
+    quantisation table of the promised JPEG quality; the bits go to the coefficients where they cost least.
+    Revealing gives every bit back, or nothing. After `seal`, `report` says what was tried.
 
     Arguments:
-        num_secrets  N, how many secrets `hide` and `reveal` have; `seal` takes 1 to 255
+        num_secrets  N, the number of secrets in `hide` and `reveal`; `seal` takes 1 to 255
         survive      promises (channel/promise.py), such as jpeg:75, webp:80, avif:60, jpeg:85+jpeg:75
-        least_psnr   dB of the stego, never less; None: 36.5, and where no setting reaches that, down to 33
-        codec        auto (of AVIF and WebP the better for each secret), avif or webp
-        speed        of the AVIF encoder, 0 (slow, best) to 10
+        least_psnr   lowest PSNR of the stego [dB]; null: 36.5, or down to 33 if no setting reaches that
+        codec        auto (the better of AVIF and WebP for each secret), avif or webp
+        speed        speed of the AVIF encoder, 0 (slow, best) to 10
     """
 
     own_sizes = True
     takes_files = True
     trainable = False
     most_secrets = 255
-    bytes_a_pixel = 0.025  # 24 bits a block, of which half are parity, as photographs at JPEG 75 take
+    bytes_a_pixel = 0.025  # 24 bits per block, half of them parity: what photographs take at JPEG 75
 
     def __init__(
         self,
@@ -116,15 +116,15 @@ class CodecDCT(KeyedMethod):
         self.num_secrets, self.speed, self.least_psnr = num_secrets, speed, least_psnr
         self.codecs = check_codec(codec)
         self.survive = survive
-        self.sent_as_jpeg = False  # set before `seal`: the stego will be written by OWN_JPEG
+        self.sent_as_jpeg = False  # set it before `seal` if OWN_JPEG will write the stego
         self.report: Survived | None = None
-        # A cover in which as many noisy pictures of its own size still find room.
+        # The cover must have room for this many noisy pictures of its own size.
         side = 8 * math.ceil(math.sqrt(2 * FEWEST_BLOCKS + 60 * num_secrets))
         self.smallest = (side, side)
 
     @property
     def least_psnr(self) -> float | None:
-        """PSNR [dB] that the stego is never below; None: see the class."""
+        """The lowest PSNR of the stego [dB], from 20 to 60; None: see the class."""
         return self._least_psnr
 
     @least_psnr.setter
@@ -135,7 +135,7 @@ class CodecDCT(KeyedMethod):
 
     @property
     def survive(self) -> tuple[Attack, ...]:
-        """What the stego is made to survive; set as texts."""
+        """What the stego is made to survive. Set it as texts, such as "jpeg:75"."""
         return self._promises
 
     @survive.setter
@@ -144,20 +144,20 @@ class CodecDCT(KeyedMethod):
 
     @property
     def shaping(self) -> int:
-        """None: a trellis spreads one error over many bits, which compression would multiply."""
+        """Always 0: a trellis would spread each error of the compression over many bits."""
         return 0
 
     @shaping.setter
     def shaping(self, wanted: int | None) -> None:
-        raise UserError("shaping: codec_dct has none; what the stego shall survive decides how it changes")
+        raise UserError("shaping: codec_dct has none; its promises decide how the cover changes")
 
     # --- hiding -----------------------------------------------------------------------------------
 
     def _seal(self, cover: Tensor, content: Content, key: Key, marked: bool) -> Tensor:
         if not marked:
             raise UserError(
-                "codec_dct cannot leave out the mark: its header has to be found after compression, and "
-                "whoever knows this program finds it too"
+                "codec_dct cannot leave out the mark: reveal must find its header after compression, so "
+                "anybody with this program can find it too"
             )
         array = _to_array(cover)
         sizes = [(secret.shape[-2], secret.shape[-1]) for secret in content.secrets]
@@ -166,24 +166,27 @@ class CodecDCT(KeyedMethod):
         return torch.from_numpy(stego).permute(2, 0, 1).contiguous().to(cover.device)
 
     def surveyed(self, cover: np.ndarray, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
-        """What hiding in a cover (H,W,3) uint8 begins with: the setting, its stego's PSNR, and what fits.
+        """Find the setting for a cover (H,W,3) uint8, its stego's expected PSNR, and how much fits.
 
         sizes: (height, width) of each picture. Raises UserError if too little survives.
         """
         return self._rung(Survey(cover, hardest(self.survive), self._qualities(), self._sent), sizes, files)
 
     def _sent(self, stego: np.ndarray) -> np.ndarray:
-        """The stego as it lies in its file, before anything happens to it."""
+        """Return the stego as its file holds it, before anything happens to it."""
         return OWN_JPEG(stego) if self.sent_as_jpeg else stego
 
     def _qualities(self) -> list[int]:
-        """The tables that the lattice may follow: the strongest JPEG's, or the flat one for WebP and AVIF."""
+        """Return the JPEG qualities whose tables the lattice may follow; 0 is the flat table.
+
+        Only JPEG: the strongest one. Also WebP or AVIF: the flat table, and one of a JPEG.
+        """
         all_links = [link for promise in self.survive for link in links(promise)]
         jpeg = [link.quality for link in all_links if isinstance(link, Jpeg)]
         return [min(jpeg)] if len(jpeg) == len(all_links) else [0, min([75, *jpeg])]
 
     def _rung(self, survey: Survey, sizes: Sequence[tuple[int, int]], files: Sequence[File]) -> Rung:
-        """The setting to take. Raises UserError, which says what would help, if none survives."""
+        """Choose the setting. If none survives, raises UserError that says what would help."""
         exact, count = sum(len(file.content) for file in files), len(sizes) + len(files)
         least = TAG + 200 + 100 * count + exact
         decent = max(least, exact + DECENT / 8 * sum(height * width for height, width in sizes))
@@ -200,16 +203,16 @@ class CodecDCT(KeyedMethod):
             fits = 0 if best is None else best.room
             raise UserError(
                 f"too little survives {promised} with a stego of {floor:g} dB: {fits} bytes fit, {least} are "
-                f"needed for {count} secrets; take a larger cover, one with fewer black and white "
-                "areas, fewer secrets, or promise a better quality"
+                f"needed for {count} secrets; use a larger cover, one with fewer black and white areas, or "
+                "fewer secrets, or promise a better quality"
             )
         return best
 
     def _written(self, cover: np.ndarray, content: Content, key: Key, rung: Rung) -> np.ndarray:
-        """The stego, tried. Its setting gets more parity if the survey expected too little."""
+        """Write the stego and try it. If the survey expected too few errors, the setting gets more parity."""
         pictures = [_to_array(secret) for secret in content.secrets]
         size = cover.shape[0], cover.shape[1]
-        # The survey had other keys, and saw only tiles of a large cover: the stego may be a little below.
+        # The survey used other keys, and only tiles of a large cover: the PSNR may be a little lower now.
         floor = self.least_psnr or (GOOD_PSNR if rung.psnr >= GOOD_PSNR else LEAST_PSNR)
         setting = rung.setting
         payload, coded_for = b"", -1
@@ -240,7 +243,7 @@ class CodecDCT(KeyedMethod):
                 fewer = max(1, round((floor - found) / DB_A_BIT))
                 setting = replace(setting, bits=max(1, setting.bits - fewer))
             elif not trials[-1].header:
-                continue  # another nonce makes another header, which may come back
+                continue  # another nonce gives another header, which may survive
             elif not trials[-1].passed:
                 parity = max(parity_for(trials[-1].worst), setting.parity + 4)
                 setting = replace(setting, parity=min(parity, 254))
@@ -252,7 +255,7 @@ class CodecDCT(KeyedMethod):
         left = f"{failed.worst} wrong bytes in a code word" if failed.header else "no header"
         raise UserError(
             f"no setting survives {', '.join(map(described, self.survive))}: with {setting}, {failed.attack} "
-            f"leaves {left}; take another cover, a larger one, or promise a better quality"
+            f"leaves {left}; use another or a larger cover, or promise a better quality"
         )
 
     # --- revealing --------------------------------------------------------------------------------
@@ -263,20 +266,18 @@ class CodecDCT(KeyedMethod):
         setting, length, keys = opened_header(header, key)
         room = code_room(received.size, setting)
         if not 0 < length <= room or code_length(length, setting.parity) > room:
-            raise ContainerError(
-                "its header asks for more than this picture holds: it was cropped or crafted"
-            )
+            raise ContainerError("the header asks for more than this picture holds: it was cropped or forged")
         places = Places(received.size, setting, keys)
         code, trust = received.code(places, code_length(length, setting.parity))
         mended = decode(code, length, setting.parity, trust)
         if mended.lost:
             raise Damaged(
                 f"changed more than it was made to survive: {mended.lost} of {len(mended.wrong)} code words "
-                "cannot be mended, and codec_dct cannot reveal a part"
+                "cannot be corrected, and codec_dct cannot reveal a part"
             )
         payload = decrypt(keys.payload, "payload", mended.content, header)
         if payload is None:
-            raise Damaged("changed after hiding: the payload is not what was written")
+            raise Damaged("changed after hiding: the payload is not the one that was written")
         found = unpack(payload)
         tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).contiguous() for p in found.pictures]
         return Content([tensor.to(stego.device) for tensor in tensors], found.note, found.files)

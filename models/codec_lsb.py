@@ -1,4 +1,4 @@
-"""Coded pictures as base-M digits: the yardstick for learned methods."""
+"""Hide coded pictures as base-M digits: the baseline for learned methods."""
 
 import math
 import struct
@@ -28,30 +28,30 @@ class CodecLSB(KeyedMethod):
 
     Plain digits (shaping 0): C.-K. Chan, L. M. Cheng, "Hiding data in images by simple LSB substitution",
     Pattern Recognition 37(3), 2004 (optimal pixel adjustment), for any M. The trellis: container/trellis.py.
-    Their use as a yardstick is this project's.
+    Their use as a baseline is this project's.
 
         secrets -- codec, as fine as fits -- pack -- encrypt -- base-M digits -- + dither -|
                                                                                            |-- stego
         cover (3,H,W) -- header in the first samples -- of the others as many as needed, --|
                          spread by the key, each to a near value that says its digit
 
-    A sample carries log2 M bits, so that 10.75 bits a pixel at M = 12 cost 9.0 in mean squared error with 64
-    states, 38.6 dB whatever the pictures are, and (M^2 + 2)/12 = 12.2 without shaping, 37.3 dB; somewhat less
-    where a cover has large black or white areas. What is revealed is exact to the bit: the decoder's picture,
-    at the secret's own size. Samples that are not needed stay as they are.
+    A sample carries log2 M bits: 10.75 bits per pixel at M = 12. That costs a mean squared error of 9.0 with
+    64 states (38.6 dB), and of (M^2 + 2)/12 = 12.2 without shaping (37.3 dB), whatever the pictures are. The
+    PSNR is a little lower if the cover has large black or white areas. Revealing gives the decoder's picture
+    at the secret's own size, exact to the bit. Samples that are not needed stay unchanged.
 
     Arguments:
-        num_secrets  N, how many secrets `hide` and `reveal` have; `seal` takes 1 to 255
-        modulus      M, 2 to 32; the stego says which, so reveal need not be told
+        num_secrets  N, the number of secrets in `hide` and `reveal`; `seal` takes 1 to 255
+        modulus      M, 2 to 32 grey levels; the stego stores it, so reveal needs no setting
         shaping      states of the trellis that shapes the changes: 0 (plain), 8, 64 or 256; null: 64, or 0 if
-                     M is odd; the stego says it too
-        payload      bits a pixel of the cover that are hidden at most, above 0; null: as many as fit
-        codec        auto (of AVIF and WebP the better for each secret), avif or webp
-        speed        of the AVIF encoder that codes what is hidden, 0 (slow, best) to 10; never below 6 for
-                     secrets of more than 2 megapixels
+                     M is odd; the stego stores it too
+        payload      most bits to hide per pixel of the cover, above 0; null: as many as fit
+        codec        auto (the better of AVIF and WebP for each secret), avif or webp
+        speed        speed of the AVIF encoder that codes the secrets, 0 (slow, best) to 10; never below 6
+                     for secrets of more than 2 megapixels
 
-    Rate: all secrets at the finest common step of the quantiser at which they fit; what is left goes, step
-    by step, to the one with the largest error. Pictures that would get fewer than COARSE bits a pixel
+    Rate: all secrets get the finest common quantiser step at which they fit. The remaining room goes, step
+    by step, to the secret with the largest error. Pictures that would get fewer than COARSE bits per pixel
     are shrunk first and enlarged again when revealed.
     """
 
@@ -80,7 +80,7 @@ class CodecLSB(KeyedMethod):
 
     @property
     def payload(self) -> float | None:
-        """How many bits a pixel of the cover are hidden at most; None: as many as fit."""
+        """The most bits to hide per pixel of the cover, above 0; None: as many as fit."""
         return self._payload
 
     @payload.setter
@@ -91,12 +91,12 @@ class CodecLSB(KeyedMethod):
 
     @property
     def bytes_a_pixel(self) -> float:
-        """How many bytes of payload a pixel of the cover holds: 1.34 at M = 12 without a bound."""
+        """The bytes of payload that a pixel of the cover holds: 1.34 at M = 12 without a limit."""
         return min(3 * math.log2(self.modulus), self.payload or math.inf) / 8
 
     @property
     def modulus(self) -> int:
-        """M of the digits. A larger one needs a smaller cover."""
+        """M of the digits [grey levels]. With a larger M a smaller cover is enough."""
         return self._modulus
 
     @modulus.setter
@@ -104,7 +104,7 @@ class CodecLSB(KeyedMethod):
         if modulus not in MODULI:
             raise UserError(f"modulus: must be a whole number of grey levels from 2 to 32, got {modulus}")
         self._modulus = int(modulus)
-        # A cover in which as many noisy pictures of its own size still find room.
+        # The cover must have room for this many noisy pictures of its own size.
         samples = header_samples(_NOTE.size) + digits_needed(300 + 100 * self.num_secrets, self._modulus)
         side = math.ceil(math.sqrt(samples / 3))
         self.smallest = (side, side)
@@ -132,13 +132,13 @@ class CodecLSB(KeyedMethod):
         return stego.to(cover.device)
 
     def moved(self, samples: np.ndarray, digits: np.ndarray, coins: np.ndarray) -> np.ndarray:
-        """Samples near the given ones that carry a digit each; coins (count,) uint8 break ties."""
+        """Move each sample to a near value that carries its digit. coins (count,) uint8 break ties."""
         if self.shaping:
             return embed_digits(samples, digits, self.modulus, self.shaping, coins)
         return nearest_congruent(samples, digits, self.modulus, coins >= 128)
 
     def most_bytes(self, pixels: int) -> int:
-        """How many bytes of secrets, coded, a cover of so many pixels holds, with the bound of `payload`."""
+        """Return how many bytes of coded secrets a cover of so many pixels holds, within `payload`."""
         room = self._unbounded(pixels)
         return room if self.payload is None else min(room, int(self.payload * pixels / 8) - TAG)
 
@@ -146,7 +146,7 @@ class CodecLSB(KeyedMethod):
         return bytes_that_fit(3 * pixels - header_samples(_NOTE.size), self.modulus) - TAG
 
     def _fitted(self, content: Content, pixels: int) -> bytes:
-        """The payload, before encryption, for a cover of so many pixels."""
+        """Make the payload, before encryption, for a cover of so many pixels."""
         pictures = [secret.permute(1, 2, 0).contiguous().cpu().numpy() for secret in content.secrets]
         try:
             return fitted_payload(
@@ -185,7 +185,7 @@ class CodecLSB(KeyedMethod):
         )
         if payload is None:
             raise Damaged(
-                "changed after hiding: the payload is not whole, and codec_lsb cannot reveal a part"
+                "changed after hiding: the payload is incomplete, and codec_lsb cannot reveal a part"
             )
         found = unpack(payload)
         tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).contiguous() for p in found.pictures]
@@ -193,16 +193,16 @@ class CodecLSB(KeyedMethod):
 
 
 def _to_samples(picture: Tensor) -> np.ndarray:
-    """(3,H,W) uint8 -> (H*W*3,) uint8 in raster order, its own memory."""
+    """(3,H,W) uint8 -> a copy (H*W*3,) uint8 in raster order."""
     return picture.permute(1, 2, 0).cpu().numpy().copy().reshape(-1)
 
 
 def _spread(key: bytes, free: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of so many free samples carry digits, (free,) bool; words to mask these, (count,) int64.
+    """Choose which free samples carry digits, (free,) bool, and words that mask the digits, (count,) int64.
 
-    Words are uniform below 2^32. Each free sample has one of its own: those with the smallest carry digits,
-    of equal ones the first. More words follow, one a digit: modulo M they are uniform to a part in 2^27, and
-    their highest bytes are coins.
+    All words are uniform below 2^32. Each free sample has its own word. The samples with the smallest words
+    carry digits; among equal words the first. Then follows one word per digit: modulo M these are uniform to
+    a part in 2^27, and their highest bytes serve as coins.
     """
     words = np.frombuffer(keystream(key, 4 * (free + count)).tobytes(), "<u4")
     own = words[:free]

@@ -1,4 +1,4 @@
-"""DeepMIH: 2 to 4 pictures in one, one after the other, by a cascade of invertible networks."""
+"""DeepMIH: a cascade of invertible networks hides 2 to 4 pictures in one, one after the other."""
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,10 @@ BANDS = 12  # of an RGB picture: 3 colours x 4 Haar bands
 
 
 class AttentiveDense(nn.Module):
-    """Densely connected 3x3 convolutions, then channel attention over all they gave, then one more.
+    """Densely connected 3x3 convolutions, channel attention over all their outputs, one more convolution.
 
-    (B,inputs,h,w) -> (B,outputs,h,w). The attention is squeeze and excitation (Hu et al., CVPR 2018), by
-    a factor of 16.
+    (B,inputs,h,w) -> (B,outputs,h,w). The attention is squeeze and excitation (Hu et al., CVPR 2018) with a
+    reduction of 16.
     """
 
     def __init__(self, inputs: int, outputs: int, growth: int, layers: int):
@@ -47,9 +47,10 @@ class AttentiveDense(nn.Module):
 
 
 class ImportanceMap(nn.Module):
-    """The IM module: where hiding is easy and where it is hard, from (cover, secret, stego) (B,3,H,W) each.
+    """The IM module: it maps where hiding is easy and where it is hard.
 
-    -> (B,3,H,W). A fresh one gives zeros, so its stage hides without a guide.
+    cover, secret, stego (B,3,H,W) each -> map (B,3,H,W). A fresh module gives zeros, so its stage hides
+    without a guide.
     """
 
     def __init__(self, width: int, growth: int):
@@ -67,10 +68,10 @@ class ImportanceMap(nn.Module):
 
 
 class HidingStage(nn.Module):
-    """One invertible hiding network: a secret into a picture, guided by a map where `guided`.
+    """One invertible network that hides a secret in a picture. If `guided`, a map guides it.
 
-    Over Haar bands: a = (picture, map), b = secret; afterwards a = (stego, dropped), b = dropped too.
-    Law: inverse(*forward(picture, secret, guide)) == (picture, secret, guide).
+    It works on Haar bands. Before: a = (picture, map), b = secret. After: a = (stego, dropped), b = dropped
+    too. Law: inverse(*forward(picture, secret, guide)) == (picture, secret, guide).
     """
 
     def __init__(self, guided: bool, blocks: int, growth: int, clamp: float):
@@ -87,7 +88,7 @@ class HidingStage(nn.Module):
         return ihaar(a[:, :BANDS]), torch.cat((a[:, BANDS:], b), dim=1)
 
     def hide(self, picture: Tensor, secret: Tensor, guide: Tensor | None) -> Tensor:
-        """The stego alone, without what only z needs."""
+        """Return only the stego, and skip the computations that only z needs."""
         return ihaar(self.blocks.forward_a(self._bands(picture, guide), haar(secret))[:, :BANDS])
 
     @staticmethod
@@ -100,22 +101,22 @@ class HidingStage(nn.Module):
         return ihaar(a[:, :BANDS]), ihaar(b), guide
 
     def reveal(self, stego: Tensor, z: Tensor) -> Tensor:
-        """The secret alone, without what only the picture needs."""
+        """Return only the secret, and skip the computations that only the picture needs."""
         return ihaar(self.blocks.inverse_b(*self._joined(stego, z)))
 
     def _joined(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What the blocks left: a and b."""
+        """Join stego and z to the outputs of the blocks: a and b."""
         dropped, b = z.split((self.inputs - BANDS, BANDS), dim=1)
         return torch.cat((haar(stego), dropped), dim=1), b
 
 
 class DeepMIHObjective(Objective):
-    """DeepMIH's loss, with means per value instead of sums; every stage counts alike.
+    """DeepMIH's loss, with means per value instead of sums. Every stage has the same weight.
 
         L = 1/N sum_k  lc |stego_k - cover|^2 + lf |LL(stego_k) - LL(cover)|^2 + lr |revealed_k - secret_k|^2
 
-    stego_k carries secrets 1 to k; the last one is the stego, on the grid of 8-bit values. Except for a
-    common factor, the terms weigh as much as the released code's sums. Identical pictures give 0.
+    stego_k carries secrets 1 to k. The last one is the stego, rounded to 8-bit values. Except for a common
+    factor, the terms have the same weights as the released code's sums. Identical pictures give 0.
 
     Arguments (weights, dimensionless; defaults are the released code's):
         imperceptibility  lc
@@ -156,35 +157,34 @@ class DeepMIH(HidingModel):
                   z = 0 ^ |                     z = 0 ^ |
                           v secret^_N                   v secret^_1
 
-    Each stage is a HiNet over Haar bands whose blocks scale both branches. From the second on, the map of
-    what was hidden before stands beside the cover as 12 more bands. Hiding changes these bands too, and
-    what becomes of them is dropped with the rest, as part of z: the receiver puts z = 0 in its place, so
-    that reveal needs neither map nor cover. The exact inverse (`extract`) is given all of z, so it gives back
-    the maps as well, and leaves them aside.
+    Each stage is a HiNet over Haar bands whose blocks scale both branches. From the second stage on, the map
+    of what was hidden before joins the cover as 12 more bands. Hiding changes these bands too; the result is
+    part of z and is dropped with the rest. The receiver replaces z with 0, so that reveal needs neither map
+    nor cover. The exact inverse (`extract`) gets all of z. So it recovers the maps too, and ignores them.
 
     Arguments:
-        num_secrets  N, and stages in the cascade
+        num_secrets  N, 2 to 4; also the number of stages in the cascade
         num_blocks   coupling blocks of each stage
         growth       channels that each convolution of a dense block adds, in the maps too
-        map_width    channels of each of a map's three inputs after its own layers
+        map_width    channels of the features of each of a map's three inputs
         clamp        bound of the coupling blocks' logarithmic scale
-        z_std        0: z is replaced by zeros at reveal; above: by Gaussian noise of this deviation, drawn
-                     anew in training and fixed at reveal
+        z_std        0: reveal replaces z with zeros; above: with Gaussian noise of this standard deviation,
+                     drawn anew in training and fixed at reveal
 
     Parameters: 12.42 M at N = 2, 19.44 M at 3, 26.46 M at 4 (InvMIHNet's paper gives 26.46 M for DeepMIH
     at N = 4).
 
-    Different from the released code: z = 0 by default (there Gaussian: z_std = 1); the last stego is
-    rounded to 8 bits in training too, with the gradient of `quantize` (there, it stays a float in
-    training); its perceptual term (0.01, features of a VGG network trained for classification) is left
-    out, since it needs that network's weights; maps start at zero instead of at random, so that the first
-    stages can be trained without them by freezing `maps`; its non-local layer, which is built and never
-    used, is not built; one Adam; means per value instead of sums. The same as there: between stages the
-    stegos are floats, at the sender and at the receiver.
+    Different from the released code: z = 0 by default (there Gaussian: z_std = 1). The last stego is rounded
+    to 8 bits in training too, with the gradient of `quantize` (there, it stays a float in training). The
+    perceptual term (0.01, features of a VGG network trained for classification) is left out, because it
+    needs that network's weights. The maps start at zero instead of at random, so that freezing `maps` trains
+    the first stages without them. The non-local layer, which the code builds but never uses, is left out.
+    There is one Adam, and the losses are means per value instead of sums. The same as there: between stages
+    the stegos are floats, for sender and receiver.
 
-    Left open by the paper and its code: 3 and 4 secrets are described in words alone; here the map before
-    stage k looks at the cover, secret k-1 and stego k-1. Sizes that are not even: the cover's odd last row
-    or column stays as it is, and the secrets' come back as copies of the last one revealed.
+    The paper and its code leave open: 3 and 4 secrets, which are only described in words (here, the map
+    before stage k sees the cover, secret k-1 and stego k-1), and odd sizes (here, the cover's odd last row
+    or column stays unchanged, and the secrets' last ones come back as copies of the ones before).
     """
 
     Objective = DeepMIHObjective
@@ -217,9 +217,9 @@ class DeepMIH(HidingModel):
     # --- the reversible part, exact ------------------------------------------------------------
 
     def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, no quantiser.
+        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, without rounding.
 
-        z holds what each stage drops and the secrets' odd last rows and columns, laid out flat.
+        z is flat. It holds what each stage drops, and the secrets' odd last rows and columns.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
         z: list[Tensor] = []
@@ -250,7 +250,7 @@ class DeepMIH(HidingModel):
         return Hidden(stego, self._revealed(received, sampled=self.training), parts)
 
     def _stegos(self, cover: Tensor, secrets: Tensor, z: list[Tensor] | None = None) -> list[Tensor]:
-        """stego_1 ... stego_N (B,3,H,W). z: a list that gets what each stage drops; None: not computed."""
+        """Compute stego_1 ... stego_N (B,3,H,W). z: a list to append what each stage drops; None: skip it."""
         height, width = even_size(cover)
         inner, hidden = cover[..., :height, :width], secrets[..., :height, :width]
         stego, guide = inner, None
@@ -267,7 +267,7 @@ class DeepMIH(HidingModel):
         return stegos
 
     def _received(self, stego: Tensor, z: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """All stages but the first, backwards: stego_1 (B,3,h,w) and secrets 2 to N, of even size."""
+        """Invert all stages but the first: stego_1 (B,3,h,w) and secrets 2 to N, of even size."""
         height, width = even_size(stego)
         picture, secrets = stego[..., :height, :width], []
         for k in range(self.num_secrets - 1, 0, -1):

@@ -1,4 +1,4 @@
-"""HiDDeN with a picture as its message: one picture in another, by an encoder and a decoder."""
+"""HiDDeN with a picture as its message: an encoder and a decoder hide one picture in another."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.losses import PairObjective
 
 
 def conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
-    """The block that both networks are made of: 3x3 convolution, batch normalisation, ReLU."""
+    """The block of both networks: 3x3 convolution, batch normalisation, ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -19,8 +19,8 @@ def conv_bn_relu(inputs: int, outputs: int) -> nn.Sequential:
 class HiddenImage(HidingModel):
     """HiDDeN for 1 secret picture.
 
-    J. Zhu, R. Kaplan, J. Johnson, L. Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018; with a
-    picture as the message, as HiNet's authors compare with it (ICCV 2021, 4.1).
+    J. Zhu, R. Kaplan, J. Johnson, L. Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018. The
+    message is a picture, as in the comparison by HiNet's authors (ICCV 2021, 4.1).
 
         cover (B,3,H,W) -- blocks -- features (B,width,H,W) --|
               |-----------------------------------------------|-- block -- 1x1 -- stego, 8 bit, a PNG file
@@ -28,22 +28,22 @@ class HiddenImage(HidingModel):
                                                                                     |
         secret^ (B,3,H,W) -- 1x1 -- blocks -----------------------------------------|
 
-    A block is a 3x3 convolution with batch normalisation and ReLU. hide and reveal normalise by the
-    means of training, so that they are deterministic whatever else is in the batch.
+    A block is a 3x3 convolution with batch normalisation and ReLU. hide and reveal normalise with the
+    running means of training, so that the other pictures of a batch do not matter.
 
     Arguments:
         width           channels of all blocks
-        encoder_blocks  blocks on the cover before the secret comes in
+        encoder_blocks  blocks on the cover before the secret joins
         decoder_blocks  blocks of the decoder
 
     Parameters: 0.38 M.
 
-    Different from the paper: the message is a picture (B,3,H,W), where there is a vector of bits copied to
-    every pixel; so the decoder ends in a 1x1 convolution, where there is a mean over the picture and a
-    linear layer. The adversary (weight 0.001) is left out: it is a second network with an optimiser of its
-    own, against detection, which the comparisons with picture-hiding methods do not score. No noise
-    layers between encoder and decoder but the rounding to 8 bits, with the gradient of `quantize`.
-    Pictures are centred on 0 inside the networks.
+    Different from the paper: the message is a picture (B,3,H,W), and not a vector of bits copied to every
+    pixel. So the decoder ends in a 1x1 convolution, and not in a mean over the picture and a linear layer.
+    The adversary (weight 0.001) is left out: it is a second network with its own optimiser, against
+    detection, which comparisons with picture-hiding methods do not score. The only noise layer between
+    encoder and decoder is the rounding to 8 bits, with the gradient of `quantize`. Pictures are centred on 0
+    inside the networks.
     """
 
     Objective = PairObjective

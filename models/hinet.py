@@ -1,4 +1,4 @@
-"""HiNet: one picture in another, by an invertible network over wavelet bands."""
+"""HiNet: an invertible network over wavelet bands hides one picture in another."""
 
 from torch import Tensor
 
@@ -15,9 +15,10 @@ class HiNetObjective(Objective):
 
         L = lc |stego - cover|^2 + lr |revealed - secret|^2 + lf |LL(stego) - LL(cover)|^2
 
-    Except for a common factor, the three weigh as much as the paper's sums: `low_band` is the sum over the LL
-    band divided by the number of values of the picture. Identical pictures give 0. The paper trains with
-    lf = 0 first and adds it later: two phases of an option file, the first with `low_frequency: 0.0`.
+    Except for a common factor, the three terms have the same weights as the paper's sums: `low_band` is the
+    sum over the LL band divided by the number of values in the picture. Identical pictures give 0. The paper
+    starts with lf = 0 and adds this term later. In an option file these are two phases, the first with
+    `low_frequency: 0.0`.
 
     Arguments (weights, dimensionless; defaults are the paper's, its released code has 1, 5 and 1):
         imperceptibility  lc, the concealing loss, eq. 3
@@ -57,19 +58,19 @@ class HiNet(HidingModel):
         num_blocks  M, coupling blocks (models/layers/coupling.py)
         growth      channels that each convolution of a dense block adds
         clamp       bound of the coupling blocks' logarithmic scale
-        z_std       0: r is replaced by zeros at reveal; above: by Gaussian noise of this deviation,
+        z_std       0: reveal replaces r with zeros; above: with Gaussian noise of this standard deviation,
                     drawn anew in training and fixed at reveal
 
-    Different from the paper: z = 0 by default (the paper samples a Gaussian: z_std = 1, as in
-    options/train/hinet_1.yml, and so that a reveal is repeatable the sample is fixed). Different from
-    the released code: stego is rounded to 8 bits in training too, with the gradient of `quantize` (there,
-    training and test reveal from floats); means per value instead of sums; a non-finite step is skipped
-    (there, it ends the run). The same as there: LeakyReLU of slope 0.01, the order of the Haar bands, last
-    layers that start at zero, so that a fresh network's stego is the cover. Its released weights load
-    through scripts/convert_weights.py.
+    Different from the paper: z = 0 by default. (The paper samples a Gaussian: z_std = 1, as in
+    options/train/hinet_1.yml. Here the sample is fixed, so that reveal is repeatable.) Different from the
+    released code: the stego is rounded to 8 bits in training too, with the gradient of `quantize` (there,
+    training and test reveal from floats); losses are means per value instead of sums; a step that is not
+    finite is skipped (there, it ends the run). The same as there: LeakyReLU of slope 0.01, the order of the
+    Haar bands, and last layers that start at zero, so that a fresh network's stego is the cover.
+    scripts/convert_weights.py converts its released weights.
 
-    Left open by the paper: sizes that are not even. Here the cover's odd last row or column stays as it
-    is, and the secret's comes back as a copy of the last one revealed.
+    The paper leaves open: odd sizes. Here the cover's odd last row or column stays unchanged, and the
+    secret's comes back as a copy of the one before.
     """
 
     Objective = HiNetObjective
@@ -87,9 +88,9 @@ class HiNet(HidingModel):
     # --- the reversible part, exact ------------------------------------------------------------
 
     def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
-        """cover (B,3,H,W), secrets (B,1,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, no quantiser.
+        """cover (B,3,H,W), secrets (B,1,3,H,W) -> stego (B,3,H,W), z (B,K). Floats, without rounding.
 
-        z holds r and the secret's odd last row and column, laid out flat.
+        z is flat. It holds r and the secret's odd last row and column.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
         stego, z = self.network(*self._inner(cover, secrets))
@@ -117,7 +118,7 @@ class HiNet(HidingModel):
 
     @staticmethod
     def _inner(cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
-        """The even part of the cover and of the one secret, (B,3,h,w) each."""
+        """Crop the cover and the one secret to even size: (B,3,h,w) each."""
         height, width = even_size(cover)
         return cover[..., :height, :width], secrets[:, 0, :, :height, :width]
 

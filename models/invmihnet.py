@@ -1,4 +1,4 @@
-"""InvMIHNet: 4 to 16 pictures in one, through a mosaic of small pictures."""
+"""InvMIHNet: hides 4 to 16 pictures in one, through a mosaic of small pictures."""
 
 import math
 
@@ -21,7 +21,7 @@ STAGES = ("rescaling", "hiding", "joint")
 
 
 class RescalingStep(nn.Module):
-    """One decomposition and the coupling blocks after it, between the low 3 channels and the others."""
+    """One decomposition, then coupling blocks between the low 3 channels and the others."""
 
     def __init__(self, channels: int, decomposition: nn.Module, blocks: int, growth: int, clamp: float):
         super().__init__()
@@ -35,7 +35,7 @@ class RescalingStep(nn.Module):
         return torch.cat(self.blocks(y[:, :3], y[:, 3:]), dim=1)
 
     def small(self, x: Tensor) -> Tensor:
-        """The low 3 channels alone, without what only the others need."""
+        """Return only the low 3 channels, and skip the computations that only the others need."""
         y = self.decomposition(x)
         return self.blocks.forward_a(y[:, :3], y[:, 3:])
 
@@ -45,10 +45,10 @@ class RescalingStep(nn.Module):
 
 
 class IIR(nn.Module):
-    """Invertible Image Rescaling: (B,3,H,W) <-> (B,3mn,H/m,W/n), the first 3 channels a small picture.
+    """Invertible Image Rescaling: (B,3,H,W) <-> (B,3mn,H/m,W/n). The first 3 channels are a small picture.
 
-    N = 4, 16: 2x2 Haar, once or twice; 8 = 4 x 2: Haar, then a learned split of rows in two; 6 = 3 x 2
-    and 9 = 3 x 3: a learned matrix. Coupling blocks after each. Law: inverse(forward(x)) == x.
+    N = 4, 16: 2x2 Haar, once or twice. N = 8 = 4 x 2: Haar, then a learned split of rows in two. N = 6 = 3 x
+    2 and 9 = 3 x 3: a learned matrix. Coupling blocks follow each. Law: inverse(forward(x)) == x.
     """
 
     def __init__(self, num_secrets: int, blocks: int, growth: int, clamp: float):
@@ -73,7 +73,7 @@ class IIR(nn.Module):
         return x
 
     def small(self, x: Tensor) -> Tensor:
-        """The small picture alone: (B,3,H,W) -> (B,3,H/m,W/n)."""
+        """Return only the small picture: (B,3,H,W) -> (B,3,H/m,W/n)."""
         *before, last = self.steps
         for step in before:
             x = step(x)
@@ -95,16 +95,16 @@ class InvMIHNetObjective(Objective):
           + |LL(stego) - LL(cover)|^2                   low_frequency
           + |z_iir|^2                                   latent
 
-    The last term stands for the paper's Jensen-Shannon divergence between secrets and revealed secrets,
-    as in the released code. Identical pictures (and z_iir = 0) give 0. The paper does not say over what
-    its norms are summed. The released code's sums (over a picture, averaged over the N secrets) would be,
-    as means: l2/N on small_pictures, (N-1)/N on latent, the others as here.
+    The last term replaces the paper's Jensen-Shannon divergence between secrets and revealed secrets, as in
+    the released code. Identical pictures (and z_iir = 0) give 0. The paper does not say over what its norms
+    are summed. The released code sums over a picture and averages over the N secrets. As means, its weights
+    would be l2/N on small_pictures and (N-1)/N on latent, and the others as here.
 
     Stages, so that the paper's separate warm-ups are phases of one option file:
-        rescaling   IIR alone: reveal, small_pictures, latent; secrets are revealed from the 8-bit mosaic
-                    itself and IIH is not run. Freeze iih.
-        hiding      IIH alone: mosaic_recovery, imperceptibility, low_frequency; the mosaics are those of
-                    the IIR of that moment, and IIR^-1 is not run. Freeze iir.
+        rescaling   only IIR: reveal, small_pictures, latent. Secrets are revealed from the 8-bit mosaic
+                    itself, and IIH does not run. Freeze iih.
+        hiding      only IIH: mosaic_recovery, imperceptibility, low_frequency. The mosaics come from the
+                    current IIR, and IIR^-1 does not run. Freeze iir.
         joint       all terms
 
     Arguments (weights, dimensionless; defaults: the paper's):
@@ -112,7 +112,7 @@ class InvMIHNetObjective(Objective):
         distance         of reveal: l1 (the paper's), l2 or charbonnier
         small_pictures   l2
         mosaic_recovery  l3
-        imperceptibility, low_frequency, latent  of the last three terms
+        imperceptibility, low_frequency, latent  weights of the last three terms
         stage            rescaling, hiding or joint
     """
 
@@ -177,32 +177,30 @@ class InvMIHNet(HidingModel):
     Arguments:
         num_secrets  N: 4 = 2 x 2, 6 = 3 x 2, 8 = 4 x 2, 9 = 3 x 3, 16 = 4 x 4 (rows x cols)
         iir_blocks   R, coupling blocks after each decomposition of IIR (8 and 16 secrets have two);
-                     null: the released settings, 12 for 6 and 9 secrets and 8 otherwise
+                     null: as released, 12 for 6 and 9 secrets, otherwise 8
         iih_blocks   G, coupling blocks of IIH
         growth       channels that each convolution of a dense block adds
         iir_clamp, iih_clamp   bounds of the coupling blocks' logarithmic scale
-        z_std        0: what is dropped is replaced by zeros at reveal; above: by Gaussian noise of this
-                     deviation, drawn anew in training and fixed at reveal
+        z_std        0: reveal replaces what is dropped with zeros; above: with Gaussian noise of this
+                     standard deviation, drawn anew in training and fixed at reveal
 
     Parameters: 5.72 M at N = 4 (the paper: 5.71 M), 6.81, 7.73, 7.19 and 8.41 M at 6, 8, 9 and 16.
 
-    Different from the paper: z = 0 by default (it samples a Gaussian: z_std = 1); one Adam with one pair
-    of betas (there 0.9/0.999 for IIR, 0.5/0.999 for IIH). Different from the released code: the tiles are
-    spliced into one mosaic, as the paper says, and hidden in the whole cover (there, each tile is hidden
-    in its part of the cover on its own, which with converted weights tells at the seams); secrets are
-    revealed from the 8-bit stego (there, from floats); its bicubic term looks at the recovered mosaic,
-    ours at the mosaic, as in eq. 3; IIH's parameters are in the optimiser (there, the second optimiser holds
-    IIR's again); the learned split for 8 is inverted by the inverse of its matrix (there, by twice its
-    transpose, which is the same at the start of training only); means per value instead of sums. The same
-    as there: the mosaic is rounded to 8 bits before IIR^-1, the decompositions, the LeakyReLU slopes (0.2
-    in IIR, 0.01 in IIH), clamps and block counts. Its released weights load through
-    scripts/convert_weights.py.
+    Different from the paper: z = 0 by default (the paper samples a Gaussian: z_std = 1), and one Adam with
+    one pair of betas (there 0.9/0.999 for IIR, 0.5/0.999 for IIH). Different from the released code: the
+    tiles form one mosaic, as the paper says, which is hidden in the whole cover (there, each tile is hidden
+    on its own in its part of the cover, which shows at the seams with converted weights). Secrets are
+    revealed from the 8-bit stego (there, from floats). The bicubic term uses the mosaic, as in eq. 3 (there,
+    the recovered mosaic). The optimiser holds IIH's parameters (there, the second optimiser holds IIR's
+    again). The inverse of the learned split for 8 is the inverse of its matrix (there, twice the transpose,
+    which is the same only at the start of training). Losses are means per value instead of sums. The same as
+    there: the mosaic is rounded to 8 bits before IIR^-1, the decompositions, the LeakyReLU slopes (0.2 in
+    IIR, 0.01 in IIH), clamps and block counts. scripts/convert_weights.py converts its released weights.
 
-    Left open by the paper: which mosaics IIH is warmed up on (here: those of the warmed-up IIR), and
-    sizes that m and n do not divide. Here networks run on the largest region from the top left that is
-    even and on secrets cropped to multiples of m and n within it; the cover's odd last row or column
-    stays, and up to m rows (n columns) at a secret's lower (right) edge come back as copies of the last
-    one revealed.
+    The paper leaves open: the mosaics for the warm-up of IIH (here, those of the warmed-up IIR), and sizes
+    that m and n do not divide. Here the networks run on the largest even region from the top left, and on
+    secrets cropped to multiples of m and n within it. The cover's odd last row or column stays unchanged.
+    Up to m rows (n columns) at a secret's lower (right) edge come back as copies of the last one revealed.
     """
 
     Objective = InvMIHNetObjective
@@ -237,8 +235,8 @@ class InvMIHNet(HidingModel):
     def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
         """IIR and IIH: cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K).
 
-        Floats, no quantiser. z holds z_iir, z_iih, and the strips of the secrets beyond a multiple of
-        m and n, laid out flat.
+        Floats, without rounding. z is flat. It holds z_iir, z_iih, and the strips of the secrets beyond a
+        multiple of m and n.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
         mosaic, z_iir = self._rescale(secrets)
@@ -269,7 +267,7 @@ class InvMIHNet(HidingModel):
     def forward(
         self, cover: Tensor, secrets: Tensor, channel: Channel | None = None, stage: str = "joint"
     ) -> Hidden:
-        """stage "rescaling" runs no IIH (stego is the cover), "hiding" IIR^-1 (revealed is empty)."""
+        """Training. Stage "rescaling" skips IIH (stego is the cover), "hiding" skips IIR^-1 (no revealed)."""
         stand_ins = self._stand_ins(cover, sampled=self.training)
         if stage == "hiding":
             parts = {"mosaic": self._mosaic(secrets)}
@@ -292,7 +290,7 @@ class InvMIHNet(HidingModel):
         return tile(bands[:, :3], self.rows, self.cols), bands[:, 3:]
 
     def _mosaic(self, secrets: Tensor) -> Tensor:
-        """The mosaic of `_rescale` alone."""
+        """Return only the mosaic of `_rescale`."""
         return tile(self.iir.small(self._tileable(secrets)), self.rows, self.cols)
 
     def _tileable(self, secrets: Tensor) -> Tensor:
@@ -313,13 +311,13 @@ class InvMIHNet(HidingModel):
 
     @staticmethod
     def _even(cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        """The cover's even part, and the mosaic of that size."""
+        """Crop the cover to even size, and extend the mosaic to that size."""
         height, width = even_size(cover)
         inner = cover[..., :height, :width]
         return inner, grown(mosaic, inner)
 
     def _revealed(self, mosaic: Tensor, z_iir: Tensor, like: Tensor) -> Tensor:
-        """Secrets (B,N,3,H,W) of the size of `like`, from the mosaic on the grid of 8-bit values."""
+        """Secrets (B,N,3,H,W) of the size of `like`, from the mosaic rounded to 8-bit values."""
         revealed = self._upscale(quantize(mosaic), z_iir)
         return grown(revealed, like).unflatten(0, (len(like), self.num_secrets))
 

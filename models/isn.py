@@ -1,4 +1,4 @@
-"""ISN: 1 to 5 pictures in one, side by side as the channels of one branch."""
+"""ISN: hides 1 to 5 pictures in one, side by side as the channels of one branch."""
 
 from torch import Tensor
 
@@ -26,23 +26,23 @@ class ISN(HidingModel):
                              |  inverse blocks  |
         z = 0 (B,3N,H,W) ----|                  |-- (B,3N,H,W) -- secrets^
 
-    All in the domain of pixels: no wavelet, so any size goes as it is.
+    It works on pixels, without a wavelet, so it takes pictures of any size.
 
     Arguments:
-        num_secrets  N
-        num_blocks   coupling blocks; they stand in `blocks`
+        num_secrets  N, 1 to 5
+        num_blocks   coupling blocks, kept in `blocks`
         growth       channels that each convolution of a dense block adds
         clamp        bound of the coupling blocks' logarithmic scale
-        z_std        0: r is replaced by zeros, a constant, at reveal; above: by Gaussian noise of this
-                     deviation, drawn anew in training and fixed at reveal
+        z_std        0: reveal replaces r with zeros; above: with Gaussian noise of this standard deviation,
+                     drawn anew in training and fixed at reveal
 
-    Parameters: 3.00 M at N = 1, 3.51 M at 4, with 16 blocks. The 1.75 M that InvMIHNet's paper gives for ISN
-    at N = 4 are those of 8 blocks.
+    Parameters: 3.00 M at N = 1, 3.51 M at 4, with 16 blocks. InvMIHNet's paper gives 1.75 M for ISN at N = 4,
+    which is the number with 8 blocks.
 
-    Different from the paper: stego is rounded to 8 bits in training too, with the gradient of `quantize`;
-    the loss is that of stego and secrets alone, as means per value. Its code was not available to compare
-    with. Ours: growth, clamp and the slope of 0.2, which are those of the invertible
-    rescaling network (Xiao et al., ECCV 2020) that the blocks are taken from, and z = 0.
+    Different from the paper: the stego is rounded to 8 bits in training too, with the gradient of
+    `quantize`. The loss covers only stego and secrets, as means per value. We could not compare with the
+    paper's code, which was not available. Our choices: z = 0, and growth, clamp and the slope of 0.2 of the
+    invertible rescaling network (Xiao et al., ECCV 2020), from which the blocks come.
     """
 
     Objective = PairObjective
@@ -68,7 +68,7 @@ class ISN(HidingModel):
     # --- the reversible part, exact ------------------------------------------------------------
 
     def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
-        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,3N*H*W). Floats, no quantiser.
+        """cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,3N*H*W). Floats, without rounding.
 
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """

@@ -1,4 +1,4 @@
-"""Methods with a key: what they hide is encrypted in a container that notices every change."""
+"""Methods with a key: they encrypt what they hide, in a container that detects every change."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from models.base import EMPTY, HidingModel, deployed
 
 
 class Content(NamedTuple):
-    """What a keyed stego holds: secrets (3,h,w) uint8, the sender's note, and files byte for byte."""
+    """The content of a keyed stego: secrets (3,h,w) uint8, the sender's note, and files byte for byte."""
 
     secrets: list[Tensor]
     note: bytes = b""
@@ -25,17 +25,17 @@ class Content(NamedTuple):
 class KeyedMethod(HidingModel):
     """Base of the methods that hide under a passphrase, or under the public key that everybody has.
 
-    A method writes `_seal` and `_unseal`; `hide` and `reveal` are these under the public key. It sets, beside
-    the attributes of `HidingModel`:
+    A method implements `_seal` and `_unseal`. `hide` and `reveal` call them with the public key. Besides the
+    attributes of `HidingModel`, it sets:
 
     own_sizes       True: `seal` takes secrets of any size; otherwise they have the cover's size
-    takes_files     True: `seal` takes files beside pictures, which come back byte for byte
-    bytes_a_pixel   about how much a pixel of the cover holds, if secrets have their own sizes
-    most_secrets    how many secrets `seal` takes, if that is not num_secrets
-    modulus         M, grey levels: how coarsely `seal` moves the cover's samples
-    fingerprint     8 bytes that tell its weights from others (engine/checkpoint.py sets them)
+    takes_files     True: `seal` also takes files, which come back byte for byte
+    bytes_a_pixel   about how many bytes a pixel of the cover holds, if secrets have their own sizes
+    most_secrets    the most secrets that `seal` takes; None: num_secrets
+    modulus         M [grey levels]: how coarsely `seal` moves the cover's samples
+    fingerprint     8 bytes that identify its weights (engine/checkpoint.py sets them)
 
-    The sender chooses modulus and shaping, before `seal`; the stego says which they were.
+    The sender chooses modulus and shaping before `seal`, and the stego stores them.
     """
 
     own_sizes: bool = False
@@ -48,9 +48,9 @@ class KeyedMethod(HidingModel):
 
     @property
     def shaping(self) -> int:
-        """States of the trellis that shapes the changes (container/trellis.py), or 0: plain, without one.
+        """The number of states of the trellis that shapes the changes (container/trellis.py); 0: no trellis.
 
-        Set it to 0, 8, 64 or 256, or to None for the default: 64, or 0 where the modulus is odd. Raises
+        Set it to 0, 8, 64 or 256, or to None for the default: 64, or 0 if the modulus is odd. Raises
         UserError for another number, and for a trellis with an odd modulus.
         """
         return states_for(self.modulus, self._shaping)
@@ -66,7 +66,7 @@ class KeyedMethod(HidingModel):
         return torch.stack([self.seal(c, list(s)) for c, s in zip(cover, secrets, strict=True)])
 
     def reveal(self, stego: Tensor) -> Tensor:
-        """As `HidingModel.reveal`. Raises ContainerError if a stego does not open or was changed."""
+        """Reveal as in `HidingModel`. Raises ContainerError if a stego does not open or was changed."""
         self._check_picture("stego", stego, any_size=self.own_sizes)
         return torch.stack([self._as_batch(self.unseal(one)[0], one) for one in stego])
 
@@ -82,9 +82,9 @@ class KeyedMethod(HidingModel):
     ) -> Tensor:
         """Hide under a key: cover (3,H,W), secrets (3,h,w) each, uint8 -> stego (3,H,W) uint8.
 
-        note: bytes that come back with the secrets, encrypted. marked: whether everybody may see that
-        something is hidden. files: for methods that take them, each counts as a secret. Two stegos of the
-        same pictures always differ. Raises UserError as `hide` does, and where there is too little room.
+        note: bytes that are encrypted and come back with the secrets. marked: whether anybody can see that
+        something is hidden. files: for methods that take them; each counts as a secret. Two stegos of the
+        same pictures always differ. Raises UserError as `hide` does, and if there is too little room.
         """
         self._check_picture("cover", cover[None], any_size=self.own_sizes)
         most = self.most_secrets or self.num_secrets
@@ -106,16 +106,16 @@ class KeyedMethod(HidingModel):
     def unseal(
         self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False
     ) -> tuple[list[Tensor], bytes]:
-        """Reveal the pictures under a key: `opened` without the files."""
+        """Reveal pictures and note under a key: `opened` without the files."""
         content = self.opened(stego, key, damaged_ok)
         return content.secrets, content.note
 
     @torch.no_grad()
     def opened(self, stego: Tensor, key: Key = PUBLIC, damaged_ok: bool = False) -> Content:
-        """Reveal under a key: stego (3,H,W) uint8 -> what was given to `seal`.
+        """Reveal under a key: stego (3,H,W) uint8 -> the content that `seal` was given.
 
-        Raises ContainerError's kinds: NoPayload, WrongKey, OtherWeights, Damaged (container/header.py).
-        damaged_ok: reveal what can be revealed of a stego that was changed.
+        damaged_ok: also reveal what is left in a stego that was changed. Raises the kinds of ContainerError:
+        NoPayload, WrongKey, OtherWeights, Damaged (container/header.py).
         """
         self._check_picture("stego", stego[None], any_size=self.own_sizes)
         with deployed(self, self.receiver_type):
@@ -128,11 +128,11 @@ class KeyedMethod(HidingModel):
         raise NotImplementedError
 
     def _as_batch(self, secrets: list[Tensor], stego: Tensor) -> Tensor:
-        """What `unseal` gave -> (N,3,H,W), with mid-grey where fewer were hidden."""
+        """Stack the result of `unseal` to (N,3,H,W); missing secrets are mid-grey."""
         if len(secrets) > self.num_secrets or any(s.shape != stego.shape for s in secrets):
             raise UserError(
-                f"here are {len(secrets)} secrets, not all of the stego's size, or more than "
-                f"{self.num_secrets}: use `unseal`"
+                f"here are {len(secrets)} secrets, more than {self.num_secrets} or not all of the stego's "
+                "size: use `unseal`"
             )
         grey = [torch.full_like(stego, EMPTY)] * (self.num_secrets - len(secrets))
         return torch.stack(secrets + grey)

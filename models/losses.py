@@ -1,4 +1,4 @@
-"""Training objectives: objective(hidden, cover, secrets, progress) -> Losses, with what one forward gave."""
+"""Training objectives: objective(hidden, cover, secrets, progress) -> Losses. hidden: a forward's result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ from models.layers.wavelet import haar
 
 @dataclass
 class Losses:
-    """`total` is what is minimised; `terms` are its weighted parts, by name: they add up to it.
+    """The losses of one step. `total` is minimised; it is the sum of the weighted `terms`.
 
-    weights: what each term was multiplied by in this step; 1 for a term that is not named.
-    critic: what the method's critic minimises, in every step of a method that has one. None of it may
-    depend on the method's parameters: detach the stego.
+    weights: the factor of each term in this step; 1 for a term that it does not name.
+    critic: the losses of the method's critic, in every step of a method that has one. They must not depend
+    on the method's parameters: detach the stego.
     """
 
     total: Tensor
@@ -31,25 +31,28 @@ class Losses:
 
 
 def weighted(measured: dict[str, Tensor], weights: Mapping[str, float]) -> Losses:
-    """Each measured term times its weight of the same name, and their sum. `weights` may hold more."""
+    """Multiply each term by the weight of the same name, and sum them. `weights` may hold other names."""
     used = {name: weights[name] for name in measured}
     terms = {name: weight * measured[name] for name, weight in used.items()}
     return Losses(sum(terms.values()), terms, used)
 
 
 class Objective(nn.Module):
-    """The training objective of a method. It is made as `method.Objective(*method.geometry, **weights)`.
+    """The training objective of a method, built as `method.Objective(*method.geometry, **weights)`.
 
-    A subclass takes facts about the network (rows, cols) as positional-only arguments, and its weights by
-    name, which an option file may set. `forward_arguments` are keyword arguments that it asks the
-    method's forward for.
+    A subclass takes facts about the network (rows, cols) as positional-only arguments, and its weights as
+    keyword arguments, which an option file may set. `forward_arguments` are keyword arguments for the
+    method's forward.
     """
 
     forward_arguments: dict[str, Any] = {}
 
     def forward(self, hidden: Hidden, cover: Tensor, secrets: Tensor, progress: float) -> Losses:
-        """hidden: what forward gave for cover (B,3,H,W) and secrets (B,N,3,H,W) in [0,1]; progress: share of
-        the run that is done, 0 to 1."""
+        """Compute the losses of one step.
+
+        hidden: the result of forward for cover (B,3,H,W) and secrets (B,N,3,H,W) in [0,1]. progress: the
+        share of the run that is done, 0 to 1.
+        """
         raise NotImplementedError
 
 
@@ -61,7 +64,7 @@ def losses_of(
     progress: float,
     channel: Channel | None = None,
 ) -> Losses:
-    """One training pass: the forward of a HidingModel, compiled or not, then its objective."""
+    """Run one training pass: the forward of a HidingModel, compiled or not, then its objective."""
     hidden = network(cover, secrets, channel, **objective.forward_arguments)
     return objective(hidden, cover, secrets, progress)
 
@@ -80,7 +83,7 @@ DISTANCES = {"l1": F.l1_loss, "l2": squared, "charbonnier": charbonnier}
 
 
 def distance_called(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The distance of an option file: l1, l2 or charbonnier. Raises UserError for another name."""
+    """Return the distance with this name: l1, l2 or charbonnier. Raises UserError for another name."""
     if name not in DISTANCES:
         raise UserError(f"distance: '{name}' is not one of {', '.join(DISTANCES)}")
     return DISTANCES[name]
@@ -89,8 +92,8 @@ def distance_called(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 def low_band(stego: Tensor, cover: Tensor) -> Tensor:
     """Mean of (LL(stego) - LL(cover))^2 of the one-level Haar transform (HiNet eq. 5); 0 if equal.
 
-    (B,3,H,W) twice -> scalar. Divided by 4, since LL is twice the local mean: so it reads in the
-    same units as the squared error of the pictures. An odd last row or column is left out.
+    (B,3,H,W) twice -> scalar. It is divided by 4, because LL is twice the local mean, and so has the same
+    unit as the squared error of the pictures. An odd last row or column is left out.
     """
     difference = (stego - cover)[..., : stego.shape[-2] // 2 * 2, : stego.shape[-1] // 2 * 2]
     return (haar(difference)[:, :3] ** 2).mean() / 4
@@ -123,22 +126,22 @@ class PairObjective(Objective):
 class UnifiedObjective(Objective):
     """SMILENet's unified objective (this project's reading; the paper's equation was not available).
 
-        L = lc |stego - cover|^2 + lf |LL(stego) - LL(cover)|^2       imperceptible
+        L = lc |stego - cover|^2 + lf |LL(stego) - LL(cover)|^2       the stego looks like the cover
           + ls rho(revealed - secrets)                                the secrets come back
-          + lm(t) |mosaic - bicubic(secrets)|^2                       a readable mosaic, early on
+          + lm(t) |mosaic - bicubic(secrets)|^2                       the mosaic is readable, early on
           + lr |mosaic^ - mosaic|^2                                   IMSE alone carries the mosaic
-          + lz (|z_mosaic|^2 + |z_embed|^2)                           what is dropped is worth nothing
+          + lz (|z_mosaic|^2 + |z_embed|^2)                           the dropped parts hold nothing
 
-    All are means per value. Sources: HiNet eq. 3-6 (first line), InvMIHNet eq. 3 (lm = lambda_2,
-    lr = lambda_3; lz stands for its Jensen-Shannon term, as in its released code).
+    All terms are means per value. Sources: HiNet eq. 3-6 (first line), InvMIHNet eq. 3 (lm = lambda_2,
+    lr = lambda_3; lz replaces its Jensen-Shannon term, as in its released code).
 
-    rows, cols: m and n of the network. Weights, dimensionless unless said:
+    rows, cols: m and n of the network. Weights, dimensionless unless stated:
         imperceptibility  lc
         low_frequency     lf
         reveal            ls
         distance          rho: l1, l2 or charbonnier
         readable_mosaic   lm at the start of the run
-        readable_until    share of the run (0 to 1) at which lm has fallen, linearly, to 0
+        readable_until    share of the run (0 to 1) after which lm has fallen linearly to 0
         mosaic_recovery   lr
         latent            lz
     """
@@ -183,11 +186,11 @@ class UnifiedObjective(Objective):
 
 
 class LatticeObjective(Objective):
-    """SMILENet-L's objective: the secrets alone, because the lattice fixes the stego's error.
+    """SMILENet-L's objective. It covers only the secrets, because the lattice fixes the stego's error.
 
         L = ls rho(revealed - secrets) + lo |max(|A x| - 1, 0)|^2
 
-    The second term keeps small pictures within the range of the companding. Means per value.
+    The second term keeps small pictures within the range of the companding. Both are means per value.
 
     Arguments (weights, dimensionless):
         reveal     ls

@@ -8,10 +8,11 @@ from models.base import HidingModel, check_between
 
 
 class LSB(HidingModel):
-    """The top k bits of each secret in the low bits of the cover, in closed form: "4bit-LSB" of the tables.
+    """LSB substitution: puts the top k bits of each secret into the low bits of the cover.
 
-    The baseline of J. Jing et al., "HiNet: Deep Image Hiding by Invertible Network", ICCV 2021, table 1
-    (k = 4, N = 1). There is nothing to train, and no key: whoever looks at the low bits sees the secret.
+    The baseline "4bit-LSB" of J. Jing et al., "HiNet: Deep Image Hiding by Invertible Network", ICCV 2021,
+    table 1 (k = 4, N = 1). It needs no training and has no key: anybody who looks at the low bits sees the
+    secret.
 
         cover (B,3,H,W)       -- its upper 8 - Nk bits --------------------|
                                                                            |-- stego
@@ -21,10 +22,10 @@ class LSB(HidingModel):
         num_secrets  N; N * bits must not exceed 7
         bits         k, 1 to 7
 
-    Revealed values are the middle of the 2^(8-k) values that share the k bits, which halves the largest
-    error and makes the mean error 0.5 grey levels. (The table's source does not say how it fills the low
-    bits; with zeros k = 4 would give 29.2 dB instead of 34.8 for uniform values.) The cover's
-    bits are replaced, not adjusted to the nearest value, as in the tables; `codec_lsb` adjusts.
+    A revealed value is the middle of the 2^(8-k) values that share its k bits. This halves the largest error
+    and makes the mean error 0.5 grey levels. (The table's source does not say how it fills the low bits.
+    For uniform values, zeros give 29.2 dB at k = 4, the middle 34.8 dB.) As in the tables, the cover's bits
+    are replaced, not adjusted to the nearest value; `codec_lsb` adjusts them.
     """
 
     trainable = False

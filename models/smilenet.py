@@ -1,4 +1,4 @@
-"""SMILENet: 25 pictures in one, through a mosaic."""
+"""SMILENet: hides 25 pictures in one, through a mosaic."""
 
 import math
 
@@ -17,9 +17,9 @@ from models.losses import UnifiedObjective
 class SMILENet(HidingModel):
     """SMILENet, a synergistic mosaic invertible hiding network for N = m x n secrets, 25 = 5 x 5 by default.
 
-    After the abstract of SMILENet (2025) and the equations of InvMIHNet (Z. Chen, T. Liu, J.-J.
-    Huang, W. Zhao, X. Bi, M. Wang, "Invertible Mosaic Image Hiding Network for Very Large Capacity
-    Image Steganography", ICASSP 2024), on which it builds.
+    It follows the abstract of SMILENet (2025) and the equations of InvMIHNet, on which SMILENet builds
+    (Z. Chen, T. Liu, J.-J. Huang, W. Zhao, X. Bi, M. Wang, "Invertible Mosaic Image Hiding Network for Very
+    Large Capacity Image Steganography", ICASSP 2024).
 
         secrets (B,N,3,H,W)                        cover (B,3,H,W)
           T, SIS                 cover tile ----------|
@@ -31,15 +31,15 @@ class SMILENet(HidingModel):
           cover^, mosaic^ <-- IMSE^-1 (z_embed = 0)
           secrets^ <-- T^-1, SDE | cover^ tile <-- ICDM^-1 (z_mosaic = 0) | cover^ tile
 
-    Reversible: T, ICDM, IMSE (`embed` and `extract` are their exact pair). Not reversible: SIS
-    (Secret Information Selection) and SDE (Secret Detail Enhancement), feature modulation that
-    starts as the identity. All but IMSE stand in models/layers/mosaic_network.py.
+    Reversible: T, ICDM, IMSE (`embed` and `extract` are their exact pair). Not reversible: SIS (Secret
+    Information Selection) and SDE (Secret Detail Enhancement), feature modulation that starts as the
+    identity. All modules except IMSE are in models/layers/mosaic_network.py.
 
-    The paper's: the five modules and their roles, reversible ICDM and IMSE around a Mosaic Secret
-    Representation guided by the cover, learnable feature modulation in SIS and SDE, unified
-    training. Ours, since only its abstract was available: the learned orthonormal T, the
-    coupling blocks (InvMIHNet's), what conditions what, the inside of SIS and SDE, the loss weights,
-    all block counts, z = 0 at reveal.
+    From the paper: the five modules and their roles, reversible ICDM and IMSE around a Mosaic Secret
+    Representation guided by the cover, learnable feature modulation in SIS and SDE, and unified training.
+    Only the abstract was available. So our own choices are: the learned orthonormal T, the coupling blocks
+    (InvMIHNet's), what conditions what, the inside of SIS and SDE, the loss weights, all block counts, and
+    z = 0 at reveal.
 
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
@@ -51,14 +51,14 @@ class SMILENet(HidingModel):
         sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
                       leave the module out
         condition     channels of the cover tile's features; 0: ICDM, SIS and SDE do not see the cover
-        z_std         0: the dropped parts are replaced by zeros; above: by Gaussian noise of this
-                      deviation, fixed at reveal (some papers sample)
-        headroom      grey levels (0 to 255): `encode` first pulls the cover into [headroom, 255 -
-                      headroom]. On black or blown-out areas half of every change would be clipped
+        z_std         0: reveal replaces the dropped parts with zeros; above: with Gaussian noise of this
+                      standard deviation, drawn anew in training and fixed at reveal
+        headroom      0 to 64 grey levels: `encode` first clamps the cover to [headroom, 255 - headroom],
+                      because black or blown-out areas would clip half of every change
 
-    Sizes: networks run on the largest region from the top left that is even and on secrets cropped
-    to multiples of m and n within it; the cover's odd last row or column stays as it is, and up to
-    m rows (n columns) at a secret's lower (right) edge come back as copies of the last one revealed.
+    Sizes: the networks run on the largest even region from the top left, and on secrets cropped to multiples
+    of m and n within it. The cover's odd last row or column stays unchanged. Up to m rows (n columns) at a
+    secret's lower (right) edge come back as copies of the last one revealed.
     """
 
     Objective = UnifiedObjective
@@ -109,8 +109,8 @@ class SMILENet(HidingModel):
     def embed(self, cover: Tensor, secrets: Tensor) -> tuple[Tensor, Tensor]:
         """T, ICDM and IMSE alone: cover (B,3,H,W), secrets (B,N,3,H,W) -> stego (B,3,H,W), z (B,K).
 
-        Floats, no quantiser, SIS and SDE left out. z holds all that the stego has no room for, laid
-        out flat: z_mosaic, z_embed, and the strips of the secrets beyond a multiple of m and n.
+        Floats, without rounding, SIS and SDE. z is flat. It holds everything for which the stego has no
+        room: z_mosaic, z_embed, and the strips of the secrets beyond a multiple of m and n.
         Law: extract(*embed(cover, secrets)) == (cover, secrets) to rounding, any H and W.
         """
         height, width = size = self.mosaic.size(cover)
@@ -156,12 +156,12 @@ class SMILENet(HidingModel):
         return Hidden(stego, revealed, parts)
 
     def _taken(self, secrets: Tensor) -> Tensor:
-        return secrets.to(self.device)  # as they are: the mosaic network takes a few at a time
+        return secrets.to(self.device)  # still uint8: the mosaic network converts a few at a time
 
     def _receive(self, stego: Tensor) -> tuple[Tensor, Tensor]:
         """-> secrets (B,N,3,H,W), mosaic^ (B,3,h,w)."""
         z_embed = self.mosaic.latent(stego, self._z_shape(stego))
-        if self.mosaic.encoder is None:  # nobody asks for the cover
+        if self.mosaic.encoder is None:  # nothing needs the cover
             height, width = even_size(stego)
             mosaic = self.imse.reveal(stego[..., :height, :width] - 0.5, z_embed)
             height, width = self.mosaic.size(stego)
@@ -177,7 +177,7 @@ class SMILENet(HidingModel):
 
     @staticmethod
     def _centred(cover: Tensor, mosaic: Tensor) -> tuple[Tensor, Tensor]:
-        """The cover's even part around 0, and the mosaic of that size."""
+        """Crop the cover to even size and centre it on 0; extend the mosaic to that size."""
         height, width = even_size(cover)
         inner = cover[..., :height, :width] - 0.5
         return inner, grown(mosaic, inner)

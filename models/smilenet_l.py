@@ -1,4 +1,4 @@
-"""SMILENet-L: SMILENet's mosaic, carried by the residues of the stego's samples under a key."""
+"""SMILENet-L: the residues of the stego's samples carry SMILENet's mosaic, under a key."""
 
 import math
 
@@ -15,7 +15,7 @@ from models.losses import LatticeObjective
 
 
 class SMILENetL(KeyedMethod):
-    """SMILENet-L for N = m x n secrets; this project's own (docs/lattice.md).
+    """SMILENet-L for N = m x n secrets; this project's own method (docs/lattice.md).
 
         secrets (B,N,3,H,W) -- T, SIS, ICDM -- mosaic -- companding -- residues modulo M -- + key's dither
                                                                                                  |
@@ -23,9 +23,9 @@ class SMILENetL(KeyedMethod):
                                                                                                  |
         secrets^ <-- T^-1 <-- SDE <-- ICDM^-1 (z = 0) <-- mosaic^ <-- residues - dither <------ stego
 
-    T, SIS, ICDM and SDE are SMILENet's (models/layers/mosaic_network.py). Arithmetic replaces IMSE: the
-    mosaic arrives with the same small noise whatever the cover is, so the networks see no cover. Under a
-    passphrase the stego tells nothing about the secrets.
+    T, SIS, ICDM and SDE are SMILENet's (models/layers/mosaic_network.py). Arithmetic replaces IMSE. The
+    mosaic arrives with the same small noise for every cover, so the networks do not see the cover. Under a
+    passphrase the stego reveals nothing about the secrets.
 
     Arguments:
         rows, cols    m and n: N = m * n secrets, each shrunk by m and n into its mosaic tile
@@ -34,17 +34,17 @@ class SMILENetL(KeyedMethod):
         growth        channels that each convolution of a dense block adds
         sis_width, sis_blocks, sde_width, sde_blocks   channels and blocks of SIS and SDE; 0 blocks
                       leave the module out
-        z_std         0: what ICDM drops is replaced by zeros; above: by Gaussian noise of this deviation,
-                      fixed at reveal
-        modulus       M of the lattice, 2 to 64 grey levels: the stego's squared error is (M^2 + 2) / 12
-                      without shaping. The stego says which, so the sender may choose another one than in
+        z_std         0: reveal replaces what ICDM drops with zeros; above: with Gaussian noise of this
+                      standard deviation, drawn anew in training and fixed at reveal
+        modulus       M of the lattice, 2 to 64 grey levels; without shaping the stego's mean squared error is
+                      (M^2 + 2) / 12. The stego stores M, so the sender may choose another one than in
                       training
         shaping       states of the trellis that shapes the deployed stego's changes: 0 (plain), 8, 64, 256;
-                      null: 64, or 0 if M is odd. The sender chooses it too: training does not depend on it
+                      null: 64, or 0 if M is odd. The sender may choose it; training does not depend on it
 
-    Sizes: secrets are cropped to multiples of m and n within the even part of the cover; up to m rows (n
+    Sizes: secrets are cropped to multiples of m and n within the even part of the cover. Up to m rows (n
     columns) at a secret's lower (right) edge come back as copies of the last one revealed. There is no exact
-    inverse: the lattice overwrites what it needs of the cover.
+    inverse, because the lattice overwrites a part of the cover.
     """
 
     Objective = LatticeObjective
@@ -87,7 +87,7 @@ class SMILENetL(KeyedMethod):
 
     @property
     def modulus(self) -> int:
-        """M of the lattice."""
+        """M of the lattice [grey levels]."""
         return self.lattice.modulus
 
     @modulus.setter

@@ -1,4 +1,4 @@
-"""SRIS-Net: robust hiding of 1 to 4 pictures over the Laplacian bands of a cover's features."""
+"""SRIS-Net: hides 1 to 4 pictures robustly, in the Laplacian bands of a cover's features."""
 
 import torch
 import torch.nn.functional as F
@@ -23,20 +23,21 @@ class SRISObjective(Objective):
     """SRIS-Net's objective (this project's reading: the paper's equations were not available).
 
         L = lc |stego - cover|^2 + ls |revealed - secrets|^2 + lm (1 - MS-SSIM(stego, cover))
-          + la softplus(critic(stego)) + lp mean softplus(map(stego))           a stego taken for a cover
+          + la softplus(critic(stego)) + lp mean softplus(map(stego))           the stego passes as a cover
 
         critic: softplus(-critic(stego)) + softplus(critic(cover)), and the same of its map, means over pixels
 
-    All are means. softplus makes these binary cross-entropies; the critic is above 0 where it sees a stego.
+    All are means. With softplus these are binary cross-entropies. The critic is above 0 if it sees a stego.
+    Raises UserError for wrong scales or a wrong window.
 
-    Weights, dimensionless unless said:
+    Weights, dimensionless unless stated:
         imperceptibility  lc
         reveal            ls
         structure         lm; 0: MS-SSIM is not computed
-        scales            of MS-SSIM at most, 1 to 5
-        window            of MS-SSIM [px, odd]
-        unseen            la, where the method has a critic
-        unseen_pixels     lp, where the critic has a map
+        scales            most scales of MS-SSIM, 1 to 5
+        window            side of the window of MS-SSIM [px], odd, at least 3
+        unseen            la, if the method has a critic
+        unseen_pixels     lp, if the critic has a map
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class SRISObjective(Objective):
         if not 1 <= scales <= 5:
             raise UserError(f"scales: expected 1 to 5, got {scales}")
         if window < 3 or window % 2 == 0:
-            raise UserError(f"window: expected an odd number of pixels from 3 on, got {window}")
+            raise UserError(f"window: expected an odd number of pixels, at least 3, got {window}")
         self.imperceptibility, self.reveal, self.structure = imperceptibility, reveal, structure
         self.scales, self.window = scales, window
         self.unseen, self.unseen_pixels = unseen, unseen_pixels
@@ -92,27 +93,27 @@ class SRISNet(HidingModel):
           |
         what arrives -- DMSubNet -- secrets^
 
-    From the paper (its slides and abstract): the parts, and what each is for. Its equations, sizes and losses
-    were not available: the inside of every part is this project's own reading, see each one's docstring.
+    From the paper (its slides and abstract): the parts and their purposes. Its equations, sizes and losses
+    were not available. So the inside of every part is this project's own reading; see its docstring.
 
     Arguments:
         num_secrets  N, 1 to 4
         width        channels of stems, bands and both DMSubNets at their full size
-        fold         side of the squares of pixels that become channels before all else; 1: none. 2 costs a
-                     quarter, and the networks see twice as far
+        fold         side of the squares of pixels that first become channels; 1: none. With 2, a pass costs a
+                     quarter and the networks see twice as far
         levels       K, bands of LPFDD; 1: no decomposition
         progression  coarse_to_fine, fine_to_coarse, or none: each band by itself
-        glem         both branches, or "global" or "local" alone
-        depth        halvings in a DMSubNet
-        blocks       blocks in a row at each size there
+        glem         branches: both, global or local
+        depth        number of halvings in a DMSubNet
+        blocks       blocks in sequence at each size of a DMSubNet
         block        msib, or plain: two convolutions
         fusion       sfm, add or concat
-        critic       none; logit: it tells stegos from covers, as pictures; map: and pixel by pixel; gate: and
-                     its map of the cover is the score that scales GLEM's gates: the sender needs it then
+        critic       none; logit: it tells stegos from covers; map: also pixel by pixel; gate: also, and
+                     its map of the cover scales GLEM's gates, so the sender needs the critic
         critic_width  channels of the critic at the full size
-        grey         grey pictures, three equal channels, hidden in grey pictures: the networks see one
+        grey         true: hide grey pictures in grey pictures; of three equal channels, the networks see one
 
-    Raises UserError for values out of these.
+    Raises UserError for other values.
     """
 
     Objective = SRISObjective
@@ -196,7 +197,7 @@ class SRISNet(HidingModel):
     # -----------------------------------------------------------------------------------------------
 
     def _embed(self, cover: Tensor, secrets: Tensor, score: Tensor | None) -> Tensor:
-        """Sender. score: (B,1,H,W) in [0,1], without a gradient; None: GLEM gets none."""
+        """Sender. score: (B,1,H,W) in [0,1], without a gradient; None: GLEM works without it."""
         height, width = cover.shape[-2:]
         bands = self._hidden_bands(
             decompose(_stem(self.cover_stem, self._folded(cover)), self.levels),
@@ -209,7 +210,7 @@ class SRISNet(HidingModel):
     def _hidden_bands(
         self, covers: list[Tensor], secrets: list[Tensor], score: Tensor | None
     ) -> list[Tensor]:
-        """GLEM on every band, in the order of `progression`; bands from fine to coarse, in and out."""
+        """Run GLEM on every band, in the order of `progression`. Input and output are from fine to coarse."""
         order = list(range(self.levels))
         if self.progression == "coarse_to_fine":
             order.reverse()
@@ -226,7 +227,7 @@ class SRISNet(HidingModel):
         return [stegos[k] for k in range(self.levels)]
 
     def _folded(self, pictures: Tensor) -> Tensor:
-        """(B,3n,H,W) in [0,1] -> (B,3n fold^2,ceil(H/fold),ceil(W/fold)) around 0; of grey n channels."""
+        """(B,3n,H,W) in [0,1] -> (B,3n fold^2,ceil(H/fold),ceil(W/fold)) around 0; grey: n fold^2."""
         if self.grey:
             pictures = pictures[:, ::3]
         gap = (0, -pictures.shape[-1] % self.fold, 0, -pictures.shape[-2] % self.fold)

@@ -1,4 +1,4 @@
-"""Which setting survives: codec_dct's sender tries a promise before it makes it."""
+"""Find settings that survive: codec_dct's sender tries each promise before it makes it."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +17,18 @@ from container.reed_solomon import LONGEST, content_that_fits
 from container.robust import HEADER, MOST_BITS, Places, Received, Setting, code_room, write
 
 GOOD_PSNR, LEAST_PSNR, PSNR_STEP = 36.5, 33.0, 1.75  # dB
-USED = 2 / 3  # of the errors that can be mended: the rest is for other programs' encoders
-SHARES = (20, 23, 27, 32, 40, 50)  # of the table, in parts of FINEST_SPACING
+USED = 2 / 3  # share of the correctable errors to use; the rest is for other programs' encoders
+SHARES = (20, 23, 27, 32, 40, 50)  # spacings, as shares of the table in parts of FINEST_SPACING
 MARGINS = (0, 4, 8)  # grey levels
-NEAR, FEW = 8, 0.02  # margins are tried where samples of more than FEW blocks are so near to 0 or 255
+NEAR, FEW = 8, 0.02  # margins are tried if more than a share FEW of the blocks is so near to 0 or 255
 MOST_PARITY, LEAST_PARITY = 200, 12
-DB_A_BIT = 0.35  # what one bit a block more costs, about
-TILE, TILES = 32, 10  # px and how many a side: what is surveyed of a large cover
+DB_A_BIT = 0.35  # the approximate cost of one more bit per block [dB]
+TILE, TILES = 32, 10  # side [px] and number per side of the tiles that stand for a large cover
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A setting and margin, and what the survey expects: PSNR of the stego [dB], bytes of payload."""
+    """A setting and its margin, with the PSNR of the stego [dB] and the bytes of payload to expect."""
 
     setting: Setting
     margin: int
@@ -38,8 +38,11 @@ class Rung:
 
 @dataclass(frozen=True)
 class Trial:
-    """An attack that a stego went through: bytes wrong in the worst code word, how many can be mended, and
-    whether the header came back."""
+    """A stego's result after one attack.
+
+    worst: wrong bytes in the worst code word. mendable: how many can be corrected. header: whether the header
+    came back.
+    """
 
     attack: str
     worst: int
@@ -54,9 +57,10 @@ class Trial:
 def tried(
     stego: np.ndarray, places: Places, code: bytes, count: int, header: bytes, attacks: Sequence[Attack]
 ) -> Iterator[Trial]:
-    """Send a stego through attacks. code, header: what was written, the code in `count` words.
+    """Send a stego through attacks, and yield a trial for each.
 
-    The code is only compared. The header is decoded: nothing can be revealed without it.
+    code, header: what was written; the code has `count` words. The code is only compared. The header is
+    decoded, because nothing can be revealed without it.
     """
     mendable = places.setting.parity // 2
     for attack in attacks:
@@ -74,27 +78,27 @@ def _has(received: Received, header: bytes) -> bool:
 
 
 def wrong_bytes(received: Received, places: Places, code: bytes) -> np.ndarray:
-    """(bytes,) bool: which bytes of a code that was written are read wrong in the picture that arrived."""
+    """Return which bytes of the code that was written are read wrongly from the received picture: bool."""
     found, _ = received.code(places, len(code))
     return np.frombuffer(found, np.uint8) != np.frombuffer(code, np.uint8)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """(H,W,3) uint8, twice -> dB over RGB; inf if they are equal. metrics.image computes it alike."""
+    """(H,W,3) uint8, twice -> PSNR over RGB [dB], as in metrics.image; inf if they are equal."""
     error = cv2.norm(a, b, cv2.NORM_L2SQR) / a.size
     return float(10 * np.log10(255.0**2 / error)) if error else math.inf
 
 
 def parity_for(worst: float) -> int:
-    """The least even parity with which `worst` wrong bytes in a code word leave the margin."""
+    """Return the smallest even parity at which `worst` wrong bytes per code word use at most a share USED."""
     return max(LEAST_PARITY, 2 * math.ceil(worst / USED))
 
 
 class Survey:
-    """What settings would do to a cover, measured on it, or on tiles of it where it is large.
+    """Measures how settings work on a cover; on a large cover, it uses tiles.
 
-    hardest: the attacks that are tried; qualities: of the tables that spacings may follow; sent: what the
-    stego's own file makes of it.
+    hardest: the attacks to try. qualities: JPEG qualities whose tables the spacings may follow. sent: a
+    function that returns the stego as its own file holds it.
     """
 
     def __init__(
@@ -113,11 +117,11 @@ class Survey:
         self._measured = lru_cache(maxsize=None)(self._measure)
 
     def best(self, least_psnr: float) -> Rung | None:
-        """The rung with most room of those with this PSNR and more; None if nothing survives."""
+        """Return the rung with the most room at this PSNR or more; None if nothing survives."""
         best: Rung | None = None
         for quality in self.qualities:
             found: Rung | None = None
-            for share in SHARES:  # the wider the spacing, the fewer the errors, and the bits
+            for share in SHARES:  # a wider spacing has fewer errors, but also fewer bits
                 rung = self._finest(quality, share, 0, least_psnr)
                 if found and (not rung or rung.room < found.room):
                     break
@@ -130,9 +134,9 @@ class Survey:
         return best if best and best.room > 0 else None
 
     def _finest(self, quality: int, share: int, margin: int, least_psnr: float) -> Rung | None:
-        """The rung with as many bits as the PSNR allows."""
+        """Return the rung with as many bits as the PSNR allows."""
         low, high = 0, 63 * MOST_BITS + 1  # low is allowed, high is not
-        guess = 24  # as many as JPEG 75 leaves at 36.5 dB
+        guess = 24  # the usual number for JPEG 75 at 36.5 dB
         found = None
         while high - low > 1:
             rung = self._measured(quality, share, min(max(guess, low + 1), high - 1), margin)
@@ -165,13 +169,13 @@ class Survey:
 
 
 def _worst(rate: float, words: int) -> float:
-    """Wrong bytes to expect in the worst of so many code words, where so many in all are wrong."""
+    """Estimate the wrong bytes in the worst of `words` code words, at a share `rate` of wrong bytes."""
     mean = rate * LONGEST
     return mean + math.sqrt(2 * mean * math.log(words + 1)) + 1
 
 
 def _sample(cover: np.ndarray) -> np.ndarray:
-    """Tiles spread evenly over a cover, in one picture; a small cover whole."""
+    """Return one picture of tiles spread evenly over a cover; a small cover comes back whole."""
     height, width = cover.shape[:2]
     if height * width <= (TILE * TILES) ** 2 * 1.5 or min(height, width) < 2 * TILE:
         return cover

@@ -1,4 +1,4 @@
-"""Small pictures, tiled and carried by the plain lattice: the baseline that a network must beat."""
+"""The plain lattice carries tiled small pictures: the baseline that a network must beat."""
 
 import math
 
@@ -12,14 +12,14 @@ from models.base import HidingModel, check_positive
 from models.layers.lattice import MODULI, embed, extract, key_dither, margin
 from models.layers.mosaic import tile, untile
 
-PUBLIC_DITHER = bytes(32)  # a key that everybody has: the dither is there for its noise, not as a secret
+PUBLIC_DITHER = bytes(32)  # a key that everybody has: the dither only adds noise, it is not a secret
 
 
 class Thumbnails(HidingModel):
-    """Each secret is shrunk, hidden as it is, and enlarged again. Nothing is trained.
+    """Shrinks each secret, hides it as it is, and enlarges it again. Nothing is trained.
 
-    This project's own trivial baseline for methods that hide a mosaic: a network has learned what it reveals
-    beyond this.
+    This is the project's own trivial baseline for methods that hide a mosaic: whatever a network reveals
+    beyond it, it has learned.
 
         secrets (B,N,3,H,W) -- Lanczos to (H/rows, W/cols), tiled -- each to [margin, 1 - margin] -|
                                                                                                    |-- stego
@@ -29,12 +29,12 @@ class Thumbnails(HidingModel):
 
     Arguments:
         num_secrets  N; rows is the largest divisor of N up to its square root, cols = N / rows
-        modulus      M in grey levels, 2 to 64. The stego does not say it: both sides must use the same
+        modulus      M, 2 to 64 grey levels. The stego does not store it: both sides must use the same
 
-    There is no key and no header, and the dither is public: anybody can reveal the secrets. The mean squared
-    error of the stego is (M^2 + 2) / 12 for even M (models/layers/lattice.py). Values are spread evenly: the
-    companding of SMILENet-L at its start reveals 0.9 dB less for N = 4 (docs/log.md). Rows and columns of the
-    cover beyond rows * (H // rows) and cols * (W // cols) carry nothing.
+    There is no key and no header, and the dither is public, so anybody can reveal the secrets. The mean
+    squared error of the stego is (M^2 + 2) / 12 for even M (models/layers/lattice.py). Values are spread
+    evenly; SMILENet-L's companding, before training, reveals 0.9 dB less for N = 4 (docs/log.md). Rows and
+    columns of the cover beyond rows * (H // rows) and cols * (W // cols) carry nothing.
     """
 
     trainable = False
@@ -70,7 +70,7 @@ class Thumbnails(HidingModel):
         return revealed.reshape(-1, self.num_secrets, *stego.shape[1:])
 
     def _dither(self, inner: Tensor) -> Tensor:
-        """The same for every picture of a size: (B,3,h,w) -> (3,h,w) float64 in [0, M)."""
+        """Return the dither for pictures of this size: (B,3,h,w) -> (3,h,w) float64 in [0, M)."""
         dither = key_dither(PUBLIC_DITHER, inner[0].numel(), self.levels)
         return dither.reshape(inner.shape[1:]).to(inner.device)
 
@@ -80,7 +80,7 @@ class Thumbnails(HidingModel):
 
 
 def _resized(pictures: Tensor, height: int, width: int) -> Tensor:
-    """Pillow's Lanczos filter on 8-bit pictures: (K,3,H,W) in [0,1] -> (K,3,height,width) in [0,1]."""
+    """Resize 8-bit pictures by Pillow's Lanczos: (K,3,H,W) in [0,1] -> (K,3,height,width) in [0,1]."""
     arrays = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     resized = [
         np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS))

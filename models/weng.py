@@ -1,4 +1,4 @@
-"""Weng et al.: one picture in another, by a U-Net that hides and a network that reveals."""
+"""Weng et al.: a U-Net hides one picture in another, and a second network reveals it."""
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,11 @@ from models.losses import PairObjective
 
 
 class UNet(nn.Module):
-    """(B,inputs,H,W) -> (B,outputs,H,W), no activation at the end; H and W multiples of 2^depth.
+    """U-Net: (B,inputs,H,W) -> (B,outputs,H,W), no activation at the end; H and W multiples of 2^depth.
 
-    `depth` halvings by 4x4 convolutions of stride 2, with `width` channels after the first, twice as many
-    after each up to 8 * width, and as many doublings, each given the features of its size on the way down.
+    It halves the size `depth` times by 4x4 convolutions of stride 2. The first has `width` channels, each
+    further one twice as many, up to 8 * width. Then it doubles the size as often; each step also gets the
+    features of its size from the way down.
     """
 
     def __init__(self, inputs: int, outputs: int, depth: int, width: int):
@@ -48,7 +49,7 @@ class UNet(nn.Module):
 
 
 class RevealNet(nn.Sequential):
-    """Six 3x3 convolutions, wider to the middle: (B,3,H,W) -> (B,3,H,W), no activation at the end."""
+    """Six 3x3 convolutions, widest in the middle: (B,3,H,W) -> (B,3,H,W), no activation at the end."""
 
     def __init__(self, width: int):
         layers: list[nn.Module] = []
@@ -60,7 +61,7 @@ class RevealNet(nn.Sequential):
 
 
 class Weng(HidingModel):
-    """The hiding of one frame in another, for 1 secret.
+    """Weng et al.'s hiding of one frame in another, for 1 secret.
 
     X. Weng, Y. Li, L. Chi, Y. Mu, "High-Capacity Convolutional Video Steganography with Temporal Residual
     Modeling", ICMR 2019.
@@ -71,23 +72,23 @@ class Weng(HidingModel):
                                                      |
         secret^ (B,3,H,W) -- sigmoid -- RevealNet ---|
 
-    The paper hides films in films: of its two like pairs of networks, for whole frames and for the
-    differences between frames, this is the one for whole frames, which picture-hiding papers compare with.
-    hide and reveal normalise by the means of training, so that they are deterministic whatever else is
-    in the batch.
+    The paper hides videos in videos. It has two similar pairs of networks, for whole frames and for the
+    differences between frames. This is the pair for whole frames, with which picture-hiding papers compare.
+    hide and reveal normalise with the running means of training, so that the other pictures of a batch do
+    not matter.
 
     Arguments:
-        depth         halvings of the U-Net
+        depth         number of halvings of the U-Net, at least 2
         hide_width    channels of the U-Net after its first layer
         reveal_width  channels of the reveal network after its first layer
 
     Parameters: 42.57 M at the default size.
 
-    Different from the released code: stego is rounded to 8 bits in training, with the gradient of
-    `quantize`; convolutions that are normalised have no bias, which would be without effect; weights start as
-    torch's layers do (there, Gaussian with a deviation of 0.02). It shrinks all pictures to 256 pixels; here
-    sizes that 2^depth does not divide are extended by copies of the last row and column, and the stego is
-    cut back.
+    Different from the released code: the stego is rounded to 8 bits in training, with the gradient of
+    `quantize`. Convolutions before a normalisation have no bias, which would have no effect. Weights have
+    torch's initial values (there, Gaussian with a standard deviation of 0.02). The code shrinks all pictures
+    to 256 pixels; here, sizes that 2^depth does not divide are extended by copies of the last row and
+    column, and the stego is cropped back.
     """
 
     Objective = PairObjective

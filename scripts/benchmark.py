@@ -1,6 +1,6 @@
-"""Measure speed: scoring against reading and writing, and a network's training, hiding and revealing.
+"""Measure speed: scoring compared with reading and writing, or a network's training, hiding and revealing.
 
-Run from the checkout: `python scripts/benchmark.py --help`. Prints Markdown for docs/benchmarks.md.
+Run from the checkout: `python scripts/benchmark.py --help`. It prints Markdown for docs/benchmarks.md.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container.codecs import PayloadCodec
@@ -59,7 +59,7 @@ VARIANTS = {  # of a training step: name -> (precision, channels_last)
 
 PARSER = Parser(
     "benchmark.py",
-    description="Measure speed on this machine; the tables of docs/benchmarks.md.",
+    description="Measure the speed of this machine, and print the tables of docs/benchmarks.md.",
     epilog="""examples:
   python scripts/benchmark.py scoring
   python scripts/benchmark.py network -opt options/train/smilenet_25.yml --device cuda
@@ -68,14 +68,14 @@ PARSER = Parser(
 )
 PARSER.add_argument("what", choices=("scoring", "network"), help="what to measure")
 PARSER.add_argument(
-    "--threads", type=int, metavar="N", help="CPU threads of a network (default: torch's choice)"
+    "--threads", type=int, metavar="N", help="CPU threads for a network (default: torch's choice)"
 )
 scoring_options = PARSER.add_argument_group("with scoring")
 scoring_options.add_argument(
     "--pictures",
     metavar="DIR",
     default="samples:test",
-    help="pictures to cut from (default: the sample ones)",
+    help="pictures to crop from (default: the sample pictures)",
 )
 scoring_options.add_argument(
     "--groups", type=int, default=100, metavar="N", help="groups of 26 pictures of 256 px (default: 100)"
@@ -88,16 +88,16 @@ network_options.add_argument(
     type=int,
     default=256,
     metavar="PX",
-    help="side of the pictures hidden and revealed (default: 256)",
+    help="side of the pictures to hide and reveal (default: 256)",
 )
 network_options.add_argument(
-    "--repeat", type=int, default=5, metavar="N", help="rounds, after one that does not count (default: 5)"
+    "--repeat", type=int, default=5, metavar="N", help="measured rounds, after a warm-up (default: 5)"
 )
-network_options.add_argument("--no-train", action="store_true", help="only hide and reveal")
+network_options.add_argument("--no-train", action="store_true", help="measure only hide and reveal")
 network_options.add_argument(
     "--peer", type=Path, metavar="DIR", help="a checkout of the authors' code, timed in its own process"
 )
-network_options.add_argument("--adapter", choices=tuple(ADAPTERS), help="whose code that is")
+network_options.add_argument("--adapter", choices=tuple(ADAPTERS), help="which authors' code --peer is")
 network_options.add_argument(
     "--json",
     type=Path,
@@ -112,7 +112,7 @@ def main(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: expected 1 or more")
     if (arguments.peer is None) != (arguments.adapter is None):
-        raise UserError("--peer and --adapter go together: where the code is, and whose")
+        raise UserError("--peer and --adapter go together: give both or neither")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.what == "scoring":
@@ -120,14 +120,14 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.opt:
         network(arguments)
     else:
-        raise UserError("say which network: -opt options/train/smilenet_25.yml")
+        raise UserError("network needs -opt FILE, such as -opt options/train/smilenet_25.yml")
 
 
 # --- scoring ------------------------------------------------------------------------------------
 
 
 def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> None:
-    """Time of writing, reading and scoring `groups` groups, in one process and one thread."""
+    """Measure the time to write, read and score `groups` groups, in one process and one thread."""
     files = list_pictures(folder)
     pictures = [to_array(fit_picture(to_tensor(read_picture(path)), size, path=path)) for path in files]
     rng = np.random.default_rng(0)
@@ -156,12 +156,12 @@ def scoring(folder: str, groups: int, per_group: int = 26, size: int = 256) -> N
 
 
 def noisy(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """With noise of about 38 dB, like a stego."""
+    """Return the picture with noise of about 38 dB PSNR, like a stego."""
     return np.clip(picture + rng.normal(0, 3.2, picture.shape), 0, 255).astype(np.uint8)
 
 
 def clocked(function: Callable, *arguments) -> np.ndarray:
-    """Seconds of wall-clock and of CPU time (2,); a busy machine troubles the latter less."""
+    """Return seconds of wall-clock and CPU time (2,). A busy machine affects CPU time less."""
     start = np.array([time.perf_counter(), time.process_time()])
     function(*arguments)
     return np.array([time.perf_counter(), time.process_time()]) - start
@@ -171,7 +171,7 @@ def clocked(function: Callable, *arguments) -> np.ndarray:
 
 
 def network(arguments: argparse.Namespace) -> None:
-    """Training steps, hides and reveals of an option file's network, side by side with another project's."""
+    """Measure training step, hide and reveal of an option file's network, beside another project's."""
     options = load_train(arguments.opt)
     device = choose_device(arguments.device)
     model = build_network(options).to(device)
@@ -207,7 +207,7 @@ def network(arguments: argparse.Namespace) -> None:
     print(f"hide and reveal: {arguments.size} px; training step: {batch} groups of {crop} px\n")
     print(markdown(timings, rates, PEER if peer else "fp32"))
     if device.type == "cpu" and not has(device, "bf16"):
-        print("\nbf16: not measured, this device has no bfloat16 arithmetic")
+        print("\nbf16: not measured, because this device has no bfloat16 arithmetic")
     if arguments.json:
         write_beside(
             arguments.json,
@@ -218,7 +218,7 @@ def network(arguments: argparse.Namespace) -> None:
 def measured(
     calls: dict[str, dict[str, Callable[[], object]]], peer: Peer | None, rounds: int, device: torch.device
 ) -> tuple[list[Timing], dict[str, float]]:
-    """calls: by operation, by contender -> what each took, and the machine's rates (FLOP a second)."""
+    """Time all calls, {operation: {contender: call}}; return timings and the machine's rates [FLOP/s]."""
     timings, sticks = [], yardsticks(device)
     spent: dict[str, list[float]] = {name: [] for name in sticks}
     for operation, contenders in calls.items():
@@ -246,7 +246,7 @@ def measured(
 def deployed_calls(
     model: HidingModel, pictures: dict[str, torch.Tensor], device: torch.device
 ) -> dict[str, dict[str, Callable[[], object]]]:
-    """Hide and reveal, in float32 and in the half precisions that the device has."""
+    """Return calls of hide and reveal, in float32 and in bfloat16 if the device has it."""
     calls: dict[str, dict[str, Callable[[], object]]] = {"hide": {}, "reveal": {}}
     stego = model.hide(pictures["cover"], pictures["secrets"])
     for name in ("fp32", "bf16"):
@@ -269,7 +269,10 @@ def training_calls(
     device: torch.device,
     compiled: bool,
 ) -> dict[str, Callable[[], object]]:
-    """The trainer's own step, without reading pictures: the last phase of the option file, at a tiny rate."""
+    """Return calls of the trainer's own step, without reading pictures.
+
+    They run the last phase of the option file, at a tiny learning rate.
+    """
     calls: dict[str, Callable[[], object]] = {}
     for name, (precision, channels_last) in VARIANTS.items():
         if not has(device, precision):
@@ -294,7 +297,7 @@ def training_calls(
 
 
 def memory_of(call: Callable[[], object], device: torch.device) -> int | None:
-    """Peak memory of one call on a GPU [bytes]."""
+    """Return the peak memory of one call on a GPU [bytes]; None on other devices."""
     if device.type != "cuda":
         return None
     torch.cuda.empty_cache()
@@ -304,7 +307,7 @@ def memory_of(call: Callable[[], object], device: torch.device) -> int | None:
 
 
 def random_pictures(count: int, size: int) -> torch.Tensor:
-    """(count,3,size,size) uint8."""
+    """Return random pictures (count,3,size,size) uint8, always the same."""
     return torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(0)).byte()
 
 

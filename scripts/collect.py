@@ -1,14 +1,14 @@
-"""Keep test results as data: docs/results/<set>/<run name>.json, from which all tables are made.
+"""Keep test results as data: docs/results/<set>/<run name>.json, the source of all tables.
 
 Run from the checkout: `python scripts/collect.py --help`. Exit code 0: done; 2: results that do not fit,
-which one line on stderr explains; 1: anything else.
+which one line on stderr explains; 1: any other error.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
@@ -20,8 +20,8 @@ PARSER = Parser(
     "collect.py",
     description="""\
 Copy the figures of results folders into docs/results: means with their intervals, PSNR of every pair,
-command, commit, seed, machine, and the training's validations. Absolute paths become DIR/<last name>. Then
-`python scripts/make_tables.py --pages` puts them into the pages.""",
+command, commit, seed, machine, and the validations of the training. Absolute paths become DIR/<last name>.
+Afterwards, `python scripts/make_tables.py --pages` puts the figures into the pages.""",
     epilog="""examples:
   python scripts/collect.py --set imagenet650 experiments/compare
   python scripts/collect.py --set imagenet650 experiments/smilenet_l_4/results/test
@@ -32,19 +32,19 @@ PARSER.add_argument(
     nargs="+",
     type=Path,
     metavar="DIR",
-    help="a results folder, or a folder of runs: all its */results/*",
+    help="a results folder, or a folder of runs, which stands for all its */results/*",
 )
-PARSER.add_argument("--set", metavar="NAME", help="the set's name (default: the data set's of each result)")
-PARSER.add_argument("--replace", action="store_true", help="replace other results of the same name")
+PARSER.add_argument("--set", metavar="NAME", help="name of the set (default: the data set of each result)")
+PARSER.add_argument("--replace", action="store_true", help="overwrite other results of the same name")
 PARSER.add_argument(
-    "--results", type=Path, default=RESULTS, metavar="DIR", help="where they are kept (default: docs/results)"
+    "--results", type=Path, default=RESULTS, metavar="DIR", help="folder to keep them (default: docs/results)"
 )
 
 
 PARSER.add_argument(
     "--detection",
     action="store_true",
-    help="the folders are .../NAME/DETECTOR, where scripts/steganalysis.py wrote: keep what was found of the "
+    help="the folders are .../NAME/DETECTOR, written by scripts/steganalysis.py: keep the findings for the "
     "stegos called NAME, and the trained detector",
 )
 

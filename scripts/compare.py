@@ -1,14 +1,14 @@
-"""Compare methods side by side: each trained for equally long, tested through PNG files, tables, one plot.
+"""Compare methods: train each for the same time, test through PNG files, and write tables and a plot.
 
 Run from the checkout: `python scripts/compare.py --help`. Exit code 0: done; 2: bad pictures or a
-mistake in the call, which one line on stderr explains; 1: anything else, such as an interruption.
+mistake in the call, which one line on stderr explains; 1: any other error, such as an interruption.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
@@ -24,21 +24,21 @@ from engine.training.trainer import Trainer
 from errors import UserError
 from options import Network, TestOptions, TrainOptions, load_test, load_train
 
-UNTRAINED = ("codec_lsb", "thumbnails")  # what stands beside every network, for each of MODULI
+UNTRAINED = ("codec_lsb", "thumbnails")  # compared with every network, for each of MODULI
 MODULI = range(2, 17, 2)
-ENDLESS = 10**8  # steps; the run ends by its minutes
-VALIDATE_EVERY = 50  # steps; often enough to say when a target was reached
+ENDLESS = 10**8  # steps; the run ends when its minutes are over
+VALIDATE_EVERY = 50  # steps; often enough to see when a target is reached
 
 PARSER = Parser(
     prog="compare.py",
     description="""\
-Train the small option files for an equal number of minutes each, test them through PNG files, and write
-OUT/table.md and OUT/plot.png: means with 95 % intervals over the pictures, spread over the seeds, and
-differences in pairs on the same pictures. codec_lsb and thumbnails, which are not trained, stand beside them
-for each modulus. With --validate, the table also says after how many minutes 36 / 28 dB were reached. What
-OUT holds already is not done again; an interrupted run continues.""",
-    epilog="""A NAME may carry changes of its training file; such a run is called after them:
-smilenet_4_nano,network.sde_blocks=0 is in the folder and the table smilenet_4_nano_sde_blocks_0.
+Train the small option files for the same number of minutes each, test them through PNG files, and write
+OUT/table.md and OUT/plot.png: means with 95 % intervals over the pictures, the spread over the seeds, and
+paired differences on the same pictures. They also show codec_lsb and thumbnails, which need no training, for
+each modulus. With --validate, the table says after how many minutes a method reached 36 / 28 dB. Finished
+parts in OUT are not repeated; an interrupted run continues.""",
+    epilog="""A NAME may include changes to its training file, which become part of the run's name:
+smilenet_4_nano,network.sde_blocks=0 is called smilenet_4_nano_sde_blocks_0.
 
 examples:
   python scripts/compare.py --train DIR --test DIR --minutes 5 --out experiments/compare
@@ -51,38 +51,40 @@ PARSER.add_argument(
     "names",
     nargs="*",
     metavar="NAME[,KEY=VALUE...]",
-    help="files of options/train/, each with changes or without (default: *_nano)",
+    help="files of options/train/, each with or without changes (default: *_nano)",
 )
 PARSER.add_argument("--train", required=True, metavar="DIR", help="pictures to train on")
 PARSER.add_argument(
     "--test",
     required=True,
     metavar="DIR[,DIR...]",
-    help="pictures to test on, by the groups of options/test/NAME.yml",
+    help="pictures to test on, in groups as in options/test/NAME.yml",
 )
 PARSER.add_argument(
     "--validate",
     metavar="DIR",
-    help=f"pictures to validate on every {VALIDATE_EVERY} steps; it counts as training time",
+    help=f"pictures to validate on every {VALIDATE_EVERY} steps; this counts as training time",
 )
-PARSER.add_argument("--minutes", required=True, type=float, help="of training for each")
+PARSER.add_argument("--minutes", required=True, type=float, help="minutes of training for each")
 PARSER.add_argument(
     "--seeds", type=int, default=1, metavar="K", help="train each with the seeds 0 to K-1 (default: 1)"
 )
-PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="runs, results, table and plot")
-PARSER.add_argument("--threads", type=int, help="CPU threads (default: what the option files say)")
+PARSER.add_argument(
+    "--out", required=True, type=Path, metavar="DIR", help="folder for runs, results, table and plot"
+)
+PARSER.add_argument("--threads", type=int, help="CPU threads (default: as in the option files)")
 PARSER.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
 def main(arguments: argparse.Namespace) -> None:
     names = arguments.names or sorted(path.stem for path in (ROOT / "options/train").glob("*_nano.yml"))
-    # All mistakes of the caller are found first, before anything is written.
+    # Find all of the caller's mistakes first, before anything is written.
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}: expected 1 or more")
     variants = [(variant, seed) for variant in names for seed in range(arguments.seeds)]
     called = [run_name(*variant) for variant in variants]
     if twice := {name for name in called if called.count(name) > 1}:
-        raise UserError(f"two runs would be called {', '.join(sorted(twice))}; name each once")
+        raise UserError(f"two runs would be called {', '.join(sorted(twice))}; give each NAME only once")
     asked = {
         run_name(*variant): (train_options(*variant, arguments), test_options(*variant, arguments))
         for variant in variants
@@ -122,27 +124,28 @@ def tested(arguments: argparse.Namespace) -> list[str]:
 
 
 def run_name(variant: str, seed: int = 0) -> str:
-    """What a run of NAME[,KEY=VALUE...] is called: "isn_4_nano,network.growth=8" -> "isn_4_nano_growth_8".
+    """Return the name of a run: "isn_4_nano,network.growth=8" -> "isn_4_nano_growth_8".
 
-    Seeds other than 0 are part of the name: "isn_4_nano_seed_1".
+    Seeds other than 0 are part of the name: "isn_4_nano_seed_1". Raises UserError for a change that is not
+    KEY=VALUE, or that would make the comparison unfair.
     """
     name, *changes = variant.split(",")
     for change in changes:
         key, found, value = change.partition("=")
         if not found:
             raise UserError(
-                f"{variant}: '{change}' is not KEY=VALUE, such as network.sde_blocks=0 (no lists)"
+                f"{variant}: '{change}': expected KEY=VALUE without lists, such as network.sde_blocks=0"
             )
         if not key.startswith(("network.", "loss.", "train.")) or key in ("train.minutes", "train.steps"):
             raise UserError(
-                f"{variant}: {key} is the same for all that are compared; change network, loss or train"
+                f"{variant}: {key} must be the same for all runs; only network, loss and train may change"
             )
         name += f"_{key.rpartition('.')[2]}_{value}"
     return f"{name}_seed_{seed}" if seed else name
 
 
 def train_options(variant: str, seed: int, arguments: argparse.Namespace) -> TrainOptions:
-    """The training file of a method, on the training pictures, to be ended by its minutes."""
+    """Load the training file of a method, for the training pictures and the given minutes."""
     file, *changes = variant.split(",")
     overrides = [
         f"name={run_name(variant, seed)}",
@@ -162,7 +165,7 @@ def train_options(variant: str, seed: int, arguments: argparse.Namespace) -> Tra
 
 
 def test_options(variant: str, seed: int, arguments: argparse.Namespace) -> TestOptions:
-    """The test file of a method, on the test pictures; the last weights, whatever was best on the way."""
+    """Load the test file of a method, for the test pictures and the last weights, not the best ones."""
     file, *changes = variant.split(",")
     name = run_name(variant, seed)
     overrides = [
@@ -178,7 +181,7 @@ def test_options(variant: str, seed: int, arguments: argparse.Namespace) -> Test
 
 
 def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> Run:
-    """Train and test one option file, unless that is done."""
+    """Train and test one option file, unless there are results already."""
     data_set = set_name(test.data.test[0])
     results = out / name / "results" / data_set
     if not (results / "metrics.json").exists():
@@ -194,7 +197,7 @@ def trained(name: str, train: TrainOptions, test: TestOptions, out: Path) -> Run
 
 
 def untrained(method: str, num_secrets: int, modulus: int, test: TestOptions, out: Path) -> Run:
-    """Test a method that is not trained, with one modulus, on the same groups."""
+    """Test a method without training, with one modulus, on the same groups."""
     name, data_set = f"{method}_{num_secrets}_{modulus:02d}", set_name(test.data.test[0])
     results = out / name / "results" / data_set
     if not (results / "metrics.json").exists():

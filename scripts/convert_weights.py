@@ -1,8 +1,8 @@
-"""Turn the authors' released weights of HiNet or InvMIHNet into weights of this project.
+"""Convert the authors' released weights of HiNet or InvMIHNet into weights of this project.
 
-Run from the checkout: `python scripts/convert_weights.py --help`. Nothing in the files is executed:
-torch.load with weights_only, or safetensors. Exit code 0: done; 2: a file that does not fit, which one
-line on stderr explains; 1: anything else.
+Run from the checkout: `python scripts/convert_weights.py --help`. It executes nothing from the files: it
+reads them with safetensors, or torch.load with weights_only. Exit code 0: done; 2: a file that does not
+fit, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import sha256, write_beside
@@ -43,34 +43,34 @@ HAAR = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1,
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors or .pth/.pt file by name, without the rest of a checkpoint."""
+    """Read all tensors of a .safetensors or .pth/.pt file by name, and ignore the rest of a checkpoint."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if path.suffix == ".safetensors":
         try:
             content: dict = safetensors.torch.load_file(path)
         except SafetensorError as error:
-            raise UserError(f"{path}: not a whole safetensors file ({error})") from error
+            raise UserError(f"{path}: not a complete safetensors file ({error})") from error
     else:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises a dozen kinds, from zipfile's to pickle's
+        except Exception as error:  # torch raises many kinds, from zipfile's to pickle's
             raise UserError(
-                f"{path}: not a whole checkpoint, or not only data ({type(error).__name__}); "
-                "it was not executed"
+                f"{path}: not a complete checkpoint, or it holds more than data ({type(error).__name__}); "
+                "nothing was executed"
             ) from error
     if isinstance(content, dict):
         for outer in ("net", "state_dict"):
             if isinstance(content.get(outer), dict):
                 content = content[outer]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path}: no tensors by name in it; expected a state dict")
+        raise UserError(f"{path}: holds no named tensors; expected a state dict")
     # "io." holds the inputs and outputs of a parity fixture.
     return {k: v for k, v in content.items() if isinstance(v, Tensor) and not k.startswith("io.")}
 
 
 def hiding_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """HiNet's blocks (IIH has the same): [...]inv1.r.conv1.weight -> blocks.0.rho.conv1.weight."""
+    """Rename HiNet's blocks (IIH's are the same): [...]inv1.r.conv1.weight -> blocks.0.rho.conv1.weight."""
     found = {}
     for name, value in tensors.items():
         if match := HIDING.fullmatch(name):
@@ -80,9 +80,10 @@ def hiding_blocks(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Tensor]]:
-    """IIR's operations -> (N, blocks in each step, state dict of our IIR).
+    """Convert IIR's operations to (N, blocks in each step, state dict of our IIR).
 
-    operations.K is a decomposition (K = 0, and for 8 and 16 secrets once more) or a coupling block.
+    operations.K is a decomposition (K = 0, and once more for 8 and 16 secrets) or a coupling block. Raises
+    UserError if the operations are not those of an InvMIHNet.
     """
     operations: dict[int, dict[tuple[str, str], Tensor]] = {}
     for name, value in tensors.items():
@@ -102,7 +103,7 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
             counts.append(0)
             if decomposition[0] == "conv_weights":
                 found[f"steps.{step}.decomposition.matrix"] = matrix
-            elif tuple(matrix.shape) == (24, 1, 2, 1):  # a 2x2 matrix a channel, its rows one after the other
+            elif tuple(matrix.shape) == (24, 1, 2, 1):  # a 2x2 matrix per channel, row after row
                 found[f"steps.{step}.decomposition.matrix"] = matrix.reshape(-1, 2, 2)
             elif not torch.equal(matrix.flatten(1), HAAR.repeat(len(matrix) // 4, 1).to(matrix)):
                 raise UserError(f"operations.{number}.haar_weights is not the Haar transform")
@@ -122,7 +123,7 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
     }
     if tuple(shapes) not in known:
         raise UserError(
-            f"decompositions of shapes {shapes} do not belong to an InvMIHNet (4, 6, 8, 9, 16 secrets)"
+            f"decompositions of shapes {shapes}: expected those of an InvMIHNet (4, 6, 8, 9, 16 secrets)"
         )
     if len(set(counts)) != 1:
         raise UserError(f"steps of {counts} coupling blocks; expected the same number in each")
@@ -130,29 +131,29 @@ def rescaling_steps(tensors: dict[str, Tensor]) -> tuple[int, int, dict[str, Ten
 
 
 def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tuple[HidingModel, dict]:
-    """The authors' tensors -> (our model with these weights, the arguments it was built with).
+    """Convert the authors' tensors to (our model with these weights, its arguments).
 
-    IIR or IIH of an InvMIHNet alone is taken too; the other part stays fresh.
+    It also accepts only the IIR or only the IIH of an InvMIHNet; the other part stays fresh.
     Raises UserError if tensors are missing, unknown, of another method or of other shapes.
     """
     known = (HIDING, RESCALING)
     foreign = [name for name in tensors if not any(pattern.fullmatch(name) for pattern in known)]
     if foreign:
-        raise UserError(f"'{foreign[0]}' is not a tensor of HiNet or InvMIHNet ({len(foreign)} such)")
+        raise UserError(f"{len(foreign)} tensors are not of HiNet or InvMIHNet, such as '{foreign[0]}'")
     hiding = hiding_blocks(tensors)
     rescaling = any(RESCALING.fullmatch(name) for name in tensors)
     blocks = len({name.split(".")[1] for name in hiding})
     arguments: dict = {"z_std": z_std}
     if method == "hinet":
         if rescaling or not hiding:
-            found = "InvMIHNet's rescaling net (operations.*)" if rescaling else "nothing of it"
+            found = "InvMIHNet's rescaling net (operations.*)" if rescaling else "none"
             raise UserError(f"expected HiNet's blocks (model.inv*), found {found}")
         arguments |= {"num_blocks": blocks, "growth": growth_of(hiding)}
         state = {f"network.{name}": value for name, value in hiding.items()}
     else:
         missing = "IIR" if not rescaling else "IIH" if not hiding else None
         if not rescaling and not hiding:
-            raise UserError("neither IIR (operations.*) nor IIH (model.inv*) of an InvMIHNet")
+            raise UserError("expected IIR (operations.*) or IIH (model.inv*) of an InvMIHNet, found neither")
         state = {f"iih.{name}": value for name, value in hiding.items()}
         if rescaling:
             secrets, iir_blocks, steps = rescaling_steps(tensors)
@@ -169,7 +170,7 @@ def convert(method: str, tensors: dict[str, Tensor], z_std: float = 1.0) -> tupl
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise UserError(f"the tensors do not make a {method}: {reason[:200]}") from error
+        raise UserError(f"the tensors do not fit {method}: {reason[:200]}") from error
     return model.eval(), arguments
 
 
@@ -177,13 +178,13 @@ def growth_of(state: dict[str, Tensor]) -> int:
     for name, value in state.items():
         if name.endswith("conv1.bias"):
             return len(value)
-    raise UserError("no conv1.bias in it; expected whole coupling blocks")
+    raise UserError("no conv1.bias; expected complete coupling blocks")
 
 
 def card(
     method: str, model: HidingModel, arguments: dict, files: list[Path], name: str, partial: bool
 ) -> str:
-    """The model card, in Markdown."""
+    """Return the model card, in Markdown."""
     paper = {
         "hinet": "J. Jing et al., HiNet: Deep Image Hiding by Invertible Network, ICCV 2021",
         "invmihnet": "Z. Chen et al., Invertible Mosaic Image Hiding Network for Very Large Capacity Image "
@@ -194,13 +195,13 @@ def card(
     settings = ", ".join(f"{key} = {value}" for key, value in arguments.items())
     warning = ""
     if partial:
-        warning = "\nOnly one part of the network was converted; the other is fresh and hides nothing.\n"
+        warning = "\nOnly one part of the network was converted; the other is untrained and hides nothing.\n"
     if arguments.get("num_secrets") == 8:
         matrix = model.state_dict()["iir.steps.1.decomposition.matrix"]
         apart = (torch.linalg.inv(matrix) - 2 * matrix.transpose(1, 2)).abs().max().item()
         warning += (
-            "\nThe learned split is inverted by the inverse of its matrix, in the released code by twice its "
-            f"transpose: the two differ by up to {apart:.2g} here.\n"
+            "\nThe learned split is inverted by the inverse of its matrix, in the released code by twice the "
+            f"transpose. Here the two differ by up to {apart:.2g}.\n"
         )
     return f"""# {name}
 
@@ -211,10 +212,10 @@ Converted by `scripts/convert_weights.py` from weights that the method's authors
 
 Paper: {paper}. The weights are the authors' work; their terms apply.
 {warning}
-The networks are the authors', value for value (coupling blocks and decompositions to 1e-5). What this
-project does otherwise, such as revealing from an 8-bit picture file with a fixed z, stands in the
-docstring of `models/{method}.py`; so figures differ from the paper's. No figure was measured with these
-weights when this card was written.
+The networks are the same as the authors' (coupling blocks and decompositions to 1e-5). The docstring of
+`models/{method}.py` lists what this project does differently, such as revealing from an 8-bit picture file
+with a fixed z. So figures differ from the paper's. No figure was measured with these weights when this card
+was written.
 
     python hide.py --weights {name} --cover COVER --secrets SECRET --out stego.png
     python reveal.py --weights {name} --stego stego.png --out revealed
@@ -222,20 +223,27 @@ weights when this card was written.
 
 
 PARSER = Parser(prog="convert_weights.py", description=__doc__.split("\n\n")[0], epilog=EXAMPLES)
-PARSER.add_argument("--from", dest="method", choices=("hinet", "invmihnet", "format1"), required=True)
-PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors")
+PARSER.add_argument(
+    "--from",
+    dest="method",
+    choices=("hinet", "invmihnet", "format1"),
+    required=True,
+    help="the method, or format1 for this project's earlier weights",
+)
+PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".pth, .pt or .safetensors files")
 PARSER.add_argument("--out", type=Path, required=True, help="folder for the weights and the model card")
 PARSER.add_argument(
     "--z-std",
     type=float,
     default=1.0,
-    help="deviation of what replaces z at reveal; default 1, as the authors trained; 0: zeros",
+    help="standard deviation of the noise that replaces z at reveal; 0: zeros (default: 1, as in the "
+    "authors' training)",
 )
-PARSER.add_argument("--force", action="store_true", help="replace weights that are there")
+PARSER.add_argument("--force", action="store_true", help="replace existing weights")
 
 
 def bring_over(path: Path, out: Path, force: bool) -> None:
-    """Write weights of format 1 as weights of today."""
+    """Write weights of format 1 in today's format. Raises UserError if the file exists, unless `force`."""
     model, about = read_format1(path)
     weights = out / path.name
     if weights.exists() and not force:
@@ -250,12 +258,14 @@ def main(options: argparse.Namespace) -> None:
             bring_over(path, options.out, options.force)
         return
     if not 1 <= len(options.files) <= (1 if options.method == "hinet" else 2):
-        raise UserError(f"{options.method}: {len(options.files)} files are too many")
+        raise UserError(
+            f"{options.method}: {len(options.files)} files, expected 1 for hinet and 1 or 2 for invmihnet"
+        )
     tensors: dict[str, Tensor] = {}
     for path in options.files:
         more = read_tensors(path)
         if twice := sorted(tensors.keys() & more.keys()):
-            raise UserError(f"{path}: '{twice[0]}' was in the other file already")
+            raise UserError(f"{path}: '{twice[0]}' is already in the other file")
         tensors |= more
     names = " + ".join(str(path) for path in options.files)
     try:
@@ -276,7 +286,7 @@ def main(options: argparse.Namespace) -> None:
     )
     if not whole:
         missing = "IIR" if "num_secrets" not in arguments else "IIH"
-        print(f"warning: {missing} was not given and stays fresh: this network hides nothing yet")
+        print(f"warning: {missing} was not given and stays untrained: this network hides nothing yet")
 
 
 if __name__ == "__main__":

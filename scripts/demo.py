@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Serve the page on which a person hides and reveals in the browser, on this machine only (see --help)."""
+"""Serve a page that hides and reveals pictures in the browser, only on this machine (see --help)."""
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
@@ -13,11 +13,11 @@ from errors import UserError
 
 PARSER = Parser(
     "demo.py",
-    description="Serve a page on 127.0.0.1 that hides and reveals as hide.py and reveal.py do with codec_lsb "
-    "and codec_dct. It needs the extra `demo` (make demo installs it). Ctrl-C ends it and deletes all "
+    description="Serve a page on 127.0.0.1 that hides and reveals with codec_lsb and codec_dct, like hide.py "
+    "and reveal.py. It needs the extra `demo` (make demo installs it). Ctrl-C stops it and deletes all "
     "uploads.",
 )
-PARSER.add_argument("--port", type=int, help="where to listen; default: the first free one from 7860 on")
+PARSER.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Estimate the memory and time of a training, and write them into the heads of option files."""
+"""Estimate the memory and time of a training run, and write them into the heads of option files."""
 
 import argparse
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
@@ -21,32 +21,32 @@ from engine.command import Parser, run_command
 from models.losses import losses_of
 from options import TrainOptions, load_train
 
-STATES = {"adam": 4, "muon": 3}  # floats a parameter: itself, its gradient, the optimiser's
-WORKING = 1.25  # factor on the tensors kept for the backward pass, for all others
-GPU, CORE = 1e13, 4e10  # floating-point operations a second that the estimates assume
+STATES = {"adam": 4, "muon": 3}  # floats per parameter: the value, its gradient, the optimiser's state
+WORKING = 1.25  # factor on the tensors kept for the backward pass, which accounts for all others
+GPU, CORE = 1e13, 4e10  # assumed floating-point operations per second
 MARK = "# Estimated: "
 
 PARSER = Parser(
     prog="estimate.py",
-    description="Count the floating-point operations and the tensors kept of one step of an option "
-    "file, without computing it (torch's fake tensors), and write the result into the file's "
-    "head. Memory is without the pictures' and PyTorch's own; time is at 10 TFLOP/s for the papers' files "
-    "(a GPU), and at 40 GFLOP/s for the small ones (one core of a server).",
+    description="Count the floating-point operations and the kept tensors of one step of an option file, "
+    "without computing it (with torch's fake tensors), and write the result into the file's head. Memory "
+    "does not include the pictures and PyTorch itself. Time assumes 10 TFLOP/s for the papers' files "
+    "(a GPU) and 40 GFLOP/s for the small ones (one core of a server).",
     epilog="example:\n  python scripts/estimate.py options/train/*.yml",
 )
 PARSER.add_argument("files", nargs="+", type=Path, metavar="FILE", help="option files of train.py")
-PARSER.add_argument("--dry", action="store_true", help="print the lines, and write nothing")
+PARSER.add_argument("--dry", action="store_true", help="only print the lines")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one training: bytes at the peak, and floating-point operations in all."""
+    """The needs of one training run: peak memory [bytes], and floating-point operations in total."""
 
     memory: float
     operations: float
 
     def line(self, small: bool) -> str:
-        """The line of an option file's head. small: for one core of a CPU."""
+        """Return the line for an option file's head. small: for one core of a CPU."""
         where = "one core of a server (40 GFLOP/s)" if small else "a GPU (10 TFLOP/s)"
         seconds = self.operations / (CORE if small else GPU)
         return f"{MARK}{_bytes(self.memory)} of memory beside PyTorch's own; {_time(seconds)} on {where}."
@@ -62,12 +62,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def is_small(file: Path) -> bool:
-    """Whether an option file is for a CPU."""
+    """Return whether an option file is for a CPU."""
     return file.stem.endswith("_nano") or file.stem == "quickstart"
 
 
 def needs(options: TrainOptions) -> Needs:
-    """What the training of an option file takes, counted on one step of its last phase."""
+    """Estimate the needs of an option file's training, from one step of its last phase."""
     crop, train = options.data.train.crop or 128, options.train
     model = build_network(options).train()
     objective = build_objectives(options, model)[-1]
@@ -108,7 +108,7 @@ def _make_fake(part: torch.nn.Module, mode: FakeTensorMode) -> None:
 
 
 def with_line(text: str, line: str) -> str:
-    """An option file's text with this line at the end of its head, instead of an earlier one."""
+    """Put this line at the end of an option file's head, in place of an earlier one; return the text."""
     text = re.sub(rf"^{re.escape(MARK)}.*\n", "", text, flags=re.MULTILINE)
     head = "".join(takewhile(lambda one: one.startswith("#"), text.splitlines(keepends=True)))
     return f"{head}{line}\n{text[len(head) :]}"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Write a network's sender and receiver as two ONNX files, checked with onnxruntime (see --help)."""
+"""Write a network's sender and receiver as two ONNX files, and check them with onnxruntime (see --help)."""
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
@@ -15,22 +15,25 @@ from errors import UserError
 PARSER = Parser(
     prog="export_onnx.py",
     description="Write OUT/sender.onnx (cover (1,3,H,W) and secrets (1,N,3,H,W) -> stego (1,3,H,W), uint8) "
-    "and OUT/receiver.onnx (stego -> secrets), for pictures of one size. Both are run by onnxruntime on a "
-    "group of pictures before they get their names, and may differ from PyTorch by one grey level at most. "
-    "Methods with a key cannot be exported: their encryption is not a network. It needs the extra `onnx`.",
+    "and OUT/receiver.onnx (stego -> secrets), for pictures of one size. onnxruntime first tries both on a "
+    "group of pictures; they are kept only if they differ from PyTorch by at most one grey level. Methods "
+    "with a key cannot be exported, because encryption is not a network. It needs the extra `onnx`.",
     epilog="example:\n  python scripts/export_onnx.py --weights smilenet_4_nano --size 256 256 --out onnx",
 )
 PARSER.add_argument(
-    "--weights", required=True, metavar="NAME_OR_FILE", help="a run, a shipped network, a file"
+    "--weights", required=True, metavar="NAME_OR_FILE", help="a run, a shipped network or a weights file"
 )
 PARSER.add_argument(
-    "--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of pictures [px]"
+    "--size",
+    type=int,
+    nargs=2,
+    default=(256, 256),
+    metavar=("H", "W"),
+    help="height and width of the pictures [px] (default: 256 256)",
 )
 PARSER.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the two files")
 PARSER.add_argument("--force", action="store_true", help="replace files that exist")
-PARSER.add_argument(
-    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
-)
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder of the runs")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -55,22 +58,24 @@ def main(arguments: argparse.Namespace) -> None:
             export(part, given, unfinished)
             expected = model.hide(*given) if part is sender else model.reveal(*given)
             off = largest_difference(unfinished, given, expected)
-        print(f"{target}: differs from PyTorch by {off} grey level{'s' * (off != 1)} at most")
+        print(f"{target}: differs from PyTorch by at most {off} grey level{'s' * (off != 1)}")
 
 
 def check_exportable(model, height: int, width: int) -> None:
-    """Raises UserError for a method that is not two networks, and for a size that is too small for it."""
+    """Raise UserError for a method that is not two networks, and for a size that is too small for it."""
     from models import KeyedMethod
 
     if isinstance(model, KeyedMethod) or not model.trainable:
         why = "encrypts" if isinstance(model, KeyedMethod) else "has no network"
-        raise UserError(f"'{model.method}' {why}, and cannot be exported to ONNX")
+        raise UserError(f"'{model.method}' {why}, so it cannot be exported to ONNX")
     if height < model.smallest[0] or width < model.smallest[1]:
-        raise UserError(f"--size: at least {model.smallest[0]} x {model.smallest[1]} for these weights")
+        raise UserError(
+            f"--size {height} {width}: these weights need at least {model.smallest[0]} {model.smallest[1]}"
+        )
 
 
 def parts(model):
-    """(sender, receiver) as modules from uint8 to uint8: what `hide` and `reveal` compute."""
+    """Return (sender, receiver): modules from uint8 to uint8 that compute the same as `hide` and `reveal`."""
     import torch
 
     plain_weights(model)
@@ -100,7 +105,7 @@ def parts(model):
 def plain_weights(model) -> None:
     """Turn computed weights into plain tensors of the same values, in place.
 
-    ONNX has no operator for what keeps a rotation orthonormal.
+    ONNX has no operator for the computation that keeps a rotation orthonormal.
     """
     from torch.nn.utils import parametrize
 
@@ -111,7 +116,7 @@ def plain_weights(model) -> None:
 
 
 def sample_group(count: int, height: int, width: int):
-    """A cover and secrets from scikit-image's pictures: (1,3,H,W) and (1,N,3,H,W) uint8."""
+    """Return a cover (1,3,H,W) and secrets (1,N,3,H,W), uint8, from scikit-image's pictures."""
     import torch
 
     from data.images import list_pictures, read_picture, to_tensor
@@ -135,7 +140,7 @@ def export(part, given: tuple, target: Path) -> None:
 
 
 def largest_difference(file: Path, given: tuple, expected) -> int:
-    """The largest difference of onnxruntime [grey levels]. Raises UserError if it exceeds one."""
+    """Return onnxruntime's largest difference from PyTorch [grey levels]. Raises UserError above 1."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
@@ -19,7 +19,7 @@ from errors import UserError
 PAGE = ROOT / "docs" / "model_zoo.md"
 PARSER = Parser(
     prog="make_model_zoo.py",
-    description="Write docs/model_zoo.md: one table of the shipped networks, from their cards.",
+    description="Write docs/model_zoo.md: a table of the shipped networks, from their cards.",
 )
 INTRODUCTION = """\
 # The shipped networks
@@ -40,13 +40,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def zoo(experiments: Path) -> str:
-    """The page, from the cards of all networks that are shipped."""
+    """Return the page, made from the cards of all shipped networks."""
     rows = [row for name, weights in shipped(experiments).items() for row in card_rows(name, weights)]
     return "\n".join([INTRODUCTION, HEAD, *rows]) + "\n"
 
 
 def card_rows(name: str, weights: Path) -> Iterator[str]:
-    """The rows of one network. Raises UserError for a card without scores."""
+    """Yield the rows of one network. Raises UserError for a card without scores."""
     card = weights.parent / "README.md"
     text = card.read_text()
     about = dict(re.findall(r"^\| ([\w -]+) \| (.*) \|$", text, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""Write report.html of results folders anew, for example after scripts/steganalysis.py wrote there.
+"""Rewrite report.html in results folders, for example after scripts/steganalysis.py wrote into them.
 
 Run from the checkout: `python scripts/make_report.py --help`.
 """
@@ -7,15 +7,15 @@ import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
 
 PARSER = Parser(
     "make_report.py",
-    description="Write report.html into folders that test.py or scripts/evaluate.py wrote, from their "
-    "present content: a security.json and roc*.png of scripts/steganalysis.py are shown too.",
+    description="Write report.html into folders of test.py or scripts/evaluate.py, from their present "
+    "content. It also shows security.json and roc*.png from scripts/steganalysis.py.",
     epilog="""examples:
   python scripts/make_report.py experiments/quickstart/results/samples
   python scripts/make_report.py experiments/*/results/*""",

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.command import Parser, run_command
@@ -16,8 +16,9 @@ SCHEMA, PAGE = ROOT / "options" / "schema.json", ROOT / "docs" / "options.md"
 
 PARSER = Parser(
     prog="scripts/make_schema.py",
-    description="Write options/schema.json, which an editor completes and checks option files by, and "
-    "docs/options.md, both from the typed classes; and see that each option file names the schema.",
+    description="Write options/schema.json, with which editors complete and check option files, and "
+    "docs/options.md, both from the typed classes. Add the line that names the schema to option files that "
+    "lack it.",
 )
 
 

@@ -1,14 +1,14 @@
-"""Make stegos to try detectors on: a method's, or those of a known change (docs/steganalysis.md).
+"""Make stegos to try detectors on, with a method or with a known change (docs/steganalysis.md).
 
 Run from the checkout: `python scripts/make_stegos.py --help`. Exit code 0: done; 2: a mistake in the call
-or bad pictures, which one line on stderr explains; 1: anything else.
+or bad pictures, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import list_pictures
@@ -30,34 +30,35 @@ from errors import UserError
 PARSER = Parser(
     "make_stegos.py",
     description="""\
-Hide in each of many pictures the ones after it, and write OUT/cover, OUT/stego, OUT/secret_1, ... and
-OUT/stegos.json: input of scripts/steganalysis.py. A command that was interrupted goes on when it is called
-again.""",
+Hide in each picture the next ones of the list, and write OUT/cover, OUT/stego, OUT/secret_1, ... and
+OUT/stegos.json, the input of scripts/steganalysis.py. To continue an interrupted command, call it again.""",
     epilog="""examples:
   python scripts/make_stegos.py --pictures DIR --weights smilenet_l_4 --out tried/smilenet_l_4
   python scripts/make_stegos.py --pictures DIR --count 260 --weights codec_lsb --payload 2 --out tried/two
   python scripts/make_stegos.py --pictures DIR --control lsb_matching --rate 0.5 --out tried/matching""",
 )
 PARSER.add_argument("--pictures", nargs="+", required=True, metavar="DIR", help="covers and secrets")
-PARSER.add_argument("--count", type=int, metavar="N", help="of the pictures, in order (default: all)")
-PARSER.add_argument("--size", type=int, metavar="PX", help="side of their middle (default: whole pictures)")
-PARSER.add_argument("--out", required=True, type=Path, metavar="DIR")
-HOW = PARSER.add_mutually_exclusive_group(required=True)
-HOW.add_argument("--weights", metavar="NAME", help="what hides, as for hide.py")
-HOW.add_argument("--control", choices=CONTROLS, help="a change that detectors are known to find")
-PARSER.add_argument("--secrets", type=int, metavar="N", help="a cover (default: as many as the weights take)")
-PARSER.add_argument("--modulus", type=int, metavar="M", help="methods with a key, as for hide.py")
-PARSER.add_argument("--shaping", type=int, metavar="STATES", help="methods with a key, as for hide.py")
-PARSER.add_argument("--payload", type=float, metavar="BITS", help="codec_lsb, as for hide.py")
+PARSER.add_argument("--count", type=int, metavar="N", help="use the first N pictures (default: all)")
 PARSER.add_argument(
-    "--rate", type=float, metavar="X", help="of a control: share of samples that carry a bit (default 1)"
+    "--size", type=int, metavar="PX", help="use a centre square of this side (default: whole pictures)"
 )
-PARSER.add_argument("--seed", type=int, metavar="N", help="of a control (default 0)")
+PARSER.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write")
+HOW = PARSER.add_mutually_exclusive_group(required=True)
+HOW.add_argument("--weights", metavar="NAME", help="hide with these weights, as in hide.py")
+HOW.add_argument("--control", choices=CONTROLS, help="make a change that detectors are known to find")
+PARSER.add_argument(
+    "--secrets", type=int, metavar="N", help="secrets per cover (default: as many as the weights take)"
+)
+PARSER.add_argument("--modulus", type=int, metavar="M", help="for methods with a key, as in hide.py")
+PARSER.add_argument("--shaping", type=int, metavar="STATES", help="for methods with a key, as in hide.py")
+PARSER.add_argument("--payload", type=float, metavar="BITS", help="for codec_lsb, as in hide.py")
+PARSER.add_argument(
+    "--rate", type=float, metavar="X", help="for --control: share of samples that carry a bit (default: 1)"
+)
+PARSER.add_argument("--seed", type=int, metavar="N", help="for --control (default: 0)")
 add_passphrase(PARSER)
 PARSER.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps")
-PARSER.add_argument(
-    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
-)
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder of the runs")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -70,14 +71,14 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.control:
         rate, seed = 1.0 if arguments.rate is None else arguments.rate, arguments.seed or 0
         if not 0 < rate <= 1 or seed < 0:
-            raise UserError(f"--rate {rate:g} --seed {seed}: expected above 0 to 1, and a seed from 0 on")
+            raise UserError(f"--rate {rate:g} --seed {seed}: expected a rate above 0 to 1, a seed from 0")
         about = {"method": arguments.control, "rate": rate, "seed": seed}
         made = make_stegos(
             files, 0, arguments.out, control_sender(arguments.control, rate, seed), about, arguments.size
         )
     else:
         made = hidden(arguments, files)
-    quality = "stegos are their covers" if made["psnr"] is None else f"PSNR {made['psnr']:.2f} dB"
+    quality = "identical to their covers" if made["psnr"] is None else f"PSNR {made['psnr']:.2f} dB"
     print(f"{len(files)} stegos: {arguments.out / 'stego'}, {quality}")
 
 

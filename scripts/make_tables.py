@@ -1,16 +1,16 @@
-"""The tables and plots of the pages, from results that are kept as data and from what the papers print.
+"""Make the tables and plots of the pages, from our results and the papers' printed figures.
 
 Run from the checkout: `python scripts/make_tables.py --help`. The papers' figures are in
-scripts/published.yml, ours in docs/results/ (by scripts/collect.py) and in the
-metrics.json of results folders. Exit code 0: done; 2: a file or a page that does not fit, which one line on
-stderr explains; 1: anything else.
+scripts/published.yml, ours in docs/results/ (written by scripts/collect.py) and in the metrics.json of
+results folders. Exit code 0: done; 2: a file or a page that does not fit, which one line on stderr explains;
+1: anything else.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
@@ -25,23 +25,23 @@ PARSER = Parser(
     "make_tables.py",
     description="""\
 Write the papers' tables with this project's figures beside them, as Markdown: first all results of this
-project, then table by table what was published (scripts/published.yml, quoted digit by digit) and what was
-measured here with the same number of secrets. A figure of ours stands beside a published one only if
-method and data set are the same; else it has a row of its own. Luma stands beside luma.
+project, then each published table (scripts/published.yml, quoted digit by digit) with our measurements for
+the same number of secrets. Our figure is in the row of a published one only if method and data set are the
+same; otherwise it has its own row. Luma is compared only with luma.
 
 With --pages: fill the tables of README.md and docs/ from docs/results/, each between two marks:
   <!-- table: comparison SET NAME... -->                  means with intervals, spread over seeds
-  <!-- table: brief SET NAME... -->                       the same, PSNR alone
-  <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME less that of OTHER, in pairs
+  <!-- table: brief SET NAME... -->                       the same, only PSNR
+  <!-- table: differences SET NAME:OTHER... -->           PSNR of NAME minus that of OTHER, in pairs
   <!-- table: target SET NAME... -->                      minutes to 36 / 28 dB
-  <!-- table: survival SET NAME... -->                    what comes back after each attack, a column each
-  <!-- table: benchmark SET NAME -->                      what benchmark.py network --json has written
+  <!-- table: survival SET NAME... -->                    share that survives each attack, a column per run
+  <!-- table: benchmark SET NAME -->                      the output of benchmark.py network --json
   <!-- table: published SET TABLE NAME... -->             a table of scripts/published.yml
   <!-- table: detection SET NAME... -->                   AUC of each detector on the stegos called NAME
-  <!-- table: extraction SET NAME... -->                  what is read of secrets without the key
+  <!-- table: extraction SET NAME... -->                  what can be read without the key
   <!-- end -->
-and draw the plots: <!-- plot: FILE SET NAME... -->. A NAME is that of a file in docs/results/SET without
-_seed_K, and may hold * and ?. SET may be several sets, separated by commas.""",
+and draw the plots: <!-- plot: FILE SET NAME... -->. NAME is the name of a file in docs/results/SET without
+_seed_K, and may contain * and ?. SET may be several sets, separated by commas.""",
     epilog="""examples:
   python scripts/make_tables.py --out tables.md
   python scripts/make_tables.py --experiments experiments scores/hinet
@@ -54,13 +54,13 @@ PARSER.add_argument(
     type=Path,
     default=EXPERIMENTS,
     metavar="DIR",
-    help="where results are looked for, as */results/*/metrics.json (default: %(default)s)",
+    help="folder to search for */results/*/metrics.json (default: %(default)s)",
 )
 PARSER.add_argument("--out", type=Path, metavar="FILE", help="write to this file, not to the terminal")
 
 
 PARSER.add_argument("--pages", action="store_true", help="fill the tables and draw the plots of the pages")
-PARSER.add_argument("--check", action="store_true", help="with --pages: only say where page and data differ")
+PARSER.add_argument("--check", action="store_true", help="with --pages: only check that pages match the data")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -79,18 +79,18 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def page(published: dict, results: list[Result]) -> list[str]:
-    """The lines of the Markdown page."""
+    """Return the lines of the Markdown page."""
     lines = ["# Results, ours and published", ""]
     lines += ["## Measured by this project", ""]
     if results:
         lines += overview(results)
     else:
-        lines.append("None yet: `python test.py -opt options/test/quickstart.yml` makes the first.")
+        lines.append("None yet. `python test.py -opt options/test/quickstart.yml` makes the first.")
     lines += ["", "## Beside what was published", ""]
     lines.append(
-        "Columns called *paper* are quoted; columns called *ours* were measured here, over RGB or, where the "
-        "heading says so, over luma; [n] is the run above. A figure that was revealed from floats cannot be "
-        "had from an 8-bit file."
+        "Columns called *paper* are quoted. Columns called *ours* were measured here, over RGB, or over luma "
+        "if the heading says so; [n] is the run above. An 8-bit file cannot reach a figure that was revealed "
+        "from floats."
     )
     for table in published["tables"]:
         lines += [
@@ -107,7 +107,7 @@ def page(published: dict, results: list[Result]) -> list[str]:
 
 
 def overview(results: list[Result]) -> list[str]:
-    """All of ours: one row a run, then what each run was."""
+    """Return all of our results: one row per run, then a description of each run."""
     names = "run method secrets data stego revealed worst CDT payload bound efficiency AUC".split()
     rows = []
     for result in results:

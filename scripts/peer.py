@@ -1,7 +1,7 @@
-"""The child process in which benchmark.py times another project's network. It is not run by hand.
+"""The child process in which benchmark.py times another project's network. Do not run it by hand.
 
-It imports the checkout's own classes by name, and nothing of this project: package names may be the same.
-It reads operations from stdin, one a line, and answers each with its seconds.
+It imports the other checkout's classes by name, and nothing of this project, because package names may
+clash. It reads operations from stdin, one per line, and answers each with its seconds.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Bands:
-    """Their wavelet and a network of theirs over bands: what HiNet and InvMIHNet's IIH have in common."""
+    """The authors' wavelet and their network over bands: the common part of HiNet and InvMIHNet's IIH."""
 
     CHANNELS = 12
 
@@ -31,13 +31,13 @@ class Bands:
         return self.network(bands)[:, : self.CHANNELS]
 
     def reveal(self, bands: Tensor) -> Tensor:
-        """The picture (B,3,H,W), with Gaussian noise for what was dropped, as its authors do."""
+        """Reveal the picture (B,3,H,W), with Gaussian noise for the dropped part, as the authors do."""
         given = torch.cat((bands, torch.randn_like(bands)), dim=1)
         return self.iwt(self.network(given, rev=True)[:, self.CHANNELS :])
 
 
 class HiNet:
-    """HiNet's released network, and a training step by its paper's loss: one Adam, no clipping."""
+    """HiNet's released network, and a training step with its paper's loss: one Adam, no clipping."""
 
     def __init__(self, checkout: Path, device: torch.device, secrets: int):
         assert secrets == 1
@@ -64,10 +64,10 @@ class HiNet:
 
 
 class InvMIHNet:
-    """InvMIHNet's released networks IIR and IIH. Each tile is hidden in its part of the cover, as there.
+    """InvMIHNet's released networks IIR and IIH. As in their code, each part of the cover hides one tile.
 
     A training step has the terms of its paper's loss in one backward pass, clips both networks' gradients and
-    makes one Adam step over all parameters (the released code goes back twice, which takes longer).
+    makes one Adam step over all parameters. (The released code runs two backward passes, which takes longer.)
     """
 
     def __init__(self, checkout: Path, device: torch.device, secrets: int):
@@ -133,10 +133,10 @@ ADAPTERS: dict[str, type] = {"hinet": HiNet, "invmihnet": InvMIHNet}
 
 def main() -> None:
     checkout, adapter, tensors, device_name, threads = sys.argv[1:]
-    answers, sys.stdout = sys.stdout, sys.stderr  # what the checkout prints is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # keeps the checkout's own prints out of the answers
     device = torch.device(device_name)
     torch.set_num_threads(int(threads))
-    if device.type == "cpu":  # their code moves tensors to a GPU wherever it makes some
+    if device.type == "cpu":  # their code moves all new tensors to a GPU
         torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     given = torch.load(tensors, map_location=device, weights_only=True)
     given = {name: value.float() / 255 for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""What a network reveals after each attack on its stegos: a table, and a picture of one secret.
+"""Show what a network reveals after each attack on its stegos: a table, and a picture of one secret.
 
 Run from the checkout: `python scripts/plot_attacks.py --help`.
 """
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from channel.attacks import Attack, Nothing, label, send
@@ -37,20 +37,24 @@ COLUMNS = 5
 
 PARSER = Parser(
     "plot_attacks.py",
-    description="Hide, attack the stego, reveal. Prints a Markdown table: the PSNR of what is revealed from "
-    "8-bit stegos, and from floats that no file could hold, as papers often report it; whether the network "
-    "was trained for the attack. Draws what comes back of the first secret.",
+    description="Hide, attack the stego, and reveal. Prints a Markdown table: the PSNR of secrets revealed "
+    "from 8-bit stegos, and from floats that no file could hold, as papers often report it; and whether the "
+    "network was trained for the attack. Draws the first secret as it comes back.",
     epilog="example:\n  python scripts/plot_attacks.py --weights srisnet_1_nano --pictures DIR --stride 6",
 )
-PARSER.add_argument("--weights", required=True, metavar="NAME_OR_FILE", help="of a method without a key")
+PARSER.add_argument(
+    "--weights", required=True, metavar="NAME_OR_FILE", help="weights of a method without a key"
+)
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/srisnet_attacks.png", metavar="FILE.png")
 PARSER.add_argument(
-    "--pictures", default="samples:test", metavar="DIR", help="a cover, its secrets, and so on"
+    "--pictures", default="samples:test", metavar="DIR", help="a cover, its secrets, the next cover, ..."
 )
-PARSER.add_argument("--groups", type=int, default=1, metavar="N", help="of cover and secrets (default: 1)")
-PARSER.add_argument("--stride", type=int, metavar="N", help="from cover to cover (default: secrets + 1)")
-PARSER.add_argument("--shown", type=int, default=0, metavar="K", help="the group that is drawn (default: 0)")
-PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--groups", type=int, default=1, metavar="N", help="number of groups (default: 1)")
+PARSER.add_argument("--stride", type=int, metavar="N", help="step from cover to cover (default: secrets + 1)")
+PARSER.add_argument("--shown", type=int, default=0, metavar="K", help="the group to draw (default: 0)")
+PARSER.add_argument(
+    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+)
 PARSER.add_argument("--attacks", nargs="+", default=ATTACKS, metavar="ATTACK", help="such as jpeg:80")
 
 
@@ -58,11 +62,11 @@ def main(arguments: argparse.Namespace) -> None:
     attacks = [parse_attack(text) for text in arguments.attacks]
     model, _ = load_model(arguments.weights)
     if isinstance(model, KeyedMethod):
-        raise UserError(f"{arguments.weights}: '{model.method}' has a key; expected a method without one")
+        raise UserError(f"{arguments.weights}: '{model.method}' has a key; expected a method without a key")
     files, count = list_pictures(arguments.pictures), arguments.groups
     groups = make_groups(files, model.num_secrets, count, grouping="sorted", stride=arguments.stride)
     if not 0 <= arguments.shown < count:
-        raise UserError(f"--shown {arguments.shown}: there are groups 0 to {count - 1}")
+        raise UserError(f"--shown {arguments.shown}: expected a group from 0 to {count - 1}")
     of_stego: list[float] = []
     of_files: list[list[float]] = [[] for _ in attacks]
     of_floats: list[list[float]] = [[] for _ in attacks]
@@ -98,7 +102,7 @@ def encoded(model: HidingModel, cover: Tensor, secrets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def from_floats(model: HidingModel, stego: Tensor, attack: Attack, seed: int, secrets: Tensor) -> list[float]:
-    """PSNR of what is revealed without any rounding [dB]; NaN for codecs, which take 8 bits only."""
+    """Return the PSNR of secrets revealed without rounding [dB]; NaN for codecs, which need 8 bits."""
     attacking = layer(attack)
     if any(isinstance(part, Codec) for part in attacking.modules()):
         return [math.nan]
@@ -108,7 +112,7 @@ def from_floats(model: HidingModel, stego: Tensor, attack: Attack, seed: int, se
 
 
 def covered(attack: Attack, channel: list[list[dict]]) -> bool:
-    """Whether an attack is one of those that a network was trained for, each strength within its range."""
+    """Return whether a network was trained for an attack, with each strength within its range."""
     low_and_high = ((Entry.read(one).at_end(0), Entry.read(one).at_end(1)) for one in channel)
     return any(
         type(attack) is type(low) is type(high)
@@ -124,7 +128,7 @@ def _within(value, low, high) -> bool:
 
 
 def panels(shown: list[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures (H,W,3) with their titles, in rows of COLUMNS: (h,w,3) uint8."""
+    """Draw pictures (H,W,3) with their titles, in rows of COLUMNS: (h,w,3) uint8."""
     rows = math.ceil(len(shown) / COLUMNS)
     figure = Figure(figsize=(2.3 * COLUMNS, 2.5 * rows), layout="constrained", dpi=100)
     canvas = FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""Draw docs/images/capacity.png: the most that a stego can carry, and where each method stands.
+"""Draw docs/images/capacity.png: the most that a stego can carry, and how much each method needs.
 
 Run from the checkout: `python scripts/plot_capacity.py --help`.
 """
@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container.codecs import PayloadCodec
@@ -28,8 +28,9 @@ PARSER = Parser(
     "plot_capacity.py",
     description="""\
 Draw the capacity bound over the stego's PSNR, with LSB and base-M digits from their formulas, the published
-figures (scripts/published.yml; what a codec needs for as many secrets at their PSNR is measured on
---pictures), and this project's results where there are any. Prints the numbers as a Markdown table.""",
+figures (scripts/published.yml), and this project's results if there are any. For a published figure, it
+measures on --pictures what a codec needs for as many secrets at the same PSNR. Prints the numbers as a
+Markdown table.""",
     epilog="""examples:
   python scripts/plot_capacity.py
   python scripts/plot_capacity.py --pictures datasets/ImageNet/test --count 50""",
@@ -38,14 +39,20 @@ PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/capacity.png
 PARSER.add_argument(
     "--pictures", default="samples:test", metavar="DIR", help="secrets to code (default: samples:test)"
 )
-PARSER.add_argument("--count", type=int, default=20, metavar="N", help="at most so many (default: 20)")
-PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
-PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="our results")
+PARSER.add_argument("--count", type=int, default=20, metavar="N", help="most pictures to use (default: 20)")
+PARSER.add_argument(
+    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+)
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder of our results"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     if arguments.count < 1 or arguments.size < 16:
-        raise UserError("--count from 1 up and --size from 16 up are needed")
+        raise UserError(
+            f"--count {arguments.count} --size {arguments.size}: expected --count from 1 and --size from 16"
+        )
     files = list_pictures(arguments.pictures)[: arguments.count]
     secrets = [to_array(fit_picture(to_tensor(read_picture(p)), arguments.size, path=p)) for p in files]
     quoted = [
@@ -65,14 +72,14 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def published() -> list[tuple[str, int, float, float]]:
-    """(method and data set, N, stego dB, revealed dB) of every published method that names both."""
+    """Return (method and data set, N, stego dB, revealed dB) of every published method with both PSNRs."""
     found = []
     for table in read_published()["tables"]:
-        # Without attacks, steganalysis and studies of a network's parts.
+        # Skip attacks, steganalysis and studies of a network's parts.
         if "cover/stego" not in table["parts"] or table.get("ours") == "none":
             continue
         at = table["columns"].index("psnr")
-        if table["id"] == "srisnet_2":  # of its 16 methods, its own and the one next to it
+        if table["id"] == "srisnet_2":  # of its 16 methods, only its own and the next best
             names = {"PRIS", "SRIS-Net"}
         else:
             names = set().union(*table["parts"]["cover/stego"].values())
@@ -85,13 +92,13 @@ def published() -> list[tuple[str, int, float, float]]:
 
 
 def needed(secrets: list[np.ndarray], decibels: float) -> float:
-    """Bits a pixel of a codec for one secret at this PSNR, on average."""
+    """Return the bits per pixel that a codec needs for one secret at this PSNR [dB], on average."""
     codec = PayloadCodec()
     return float(np.mean([payload(s, decibels, codec).bits / s[..., 0].size for s in secrets]))
 
 
 def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
-    """The picture (h,w,3) uint8."""
+    """Draw the plot: (h,w,3) uint8."""
     figure = Figure(figsize=(10.5, 5.5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -127,7 +134,7 @@ def drawn(quoted: list[tuple], ours: list[dict]) -> np.ndarray:
             )
     high = [o for o in quoted if o[4] > 0.6 * capacity_bound(255**2 / 10 ** (o[2] / 10))]
     for place, (name, _, x, _, bits) in enumerate(sorted(high, key=lambda one: one[2])):
-        shift = (6, 6 if place % 2 else -12)  # neighbours below and above in turn
+        shift = (6, 6 if place % 2 else -12)  # labels go above and below in turn
         axes.annotate(name, (x, bits), shift, textcoords="offset points", fontsize=8)
     axes.set(xlabel="PSNR of the stego (dB, RGB)", ylabel="bits per cover pixel")
     axes.set(xlim=(30, 54), ylim=(0.3, 40))

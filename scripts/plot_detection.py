@@ -1,7 +1,7 @@
-"""What hiding less buys: draw docs/images/detection.png, detection over the payload of codec_lsb.
+"""Draw docs/images/detection.png: how well detectors find codec_lsb, over its payload.
 
 Run from the checkout: `python scripts/plot_detection.py --help`. Exit code 0: done; 2: a mistake in the call
-or bad pictures, which one line on stderr explains; 1: anything else.
+or bad pictures, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
@@ -33,44 +33,64 @@ from models.codec_lsb import CodecLSB
 
 DETECTORS = ("spam", "crm", "xunet")
 COLOURS = dict(zip(DETECTORS, ("#4477aa", "#cc3311", "#009988"), strict=True))
-SPEED = 10  # of the encoder: what is hidden is encrypted, so its quality is nothing that a detector sees
+SPEED = 10  # of the encoder; a detector cannot see the quality, because the payload is encrypted
 
 PARSER = Parser(
     "plot_detection.py",
     description="""\
 For each payload, plain and shaped: hide one picture in another with codec_lsb, and train detectors on half of
-the pairs. Each point is kept in --data as soon as it is there, and a command that is called again goes on;
-its stegos, detectors and curves are in --work. Then the plot is drawn. Prints a Markdown table.""",
+the pairs. Then draw the plot, and print a Markdown table. Each finished point is kept in --data; a repeated
+command continues from there. The stegos, detectors and curves are in --work.""",
     epilog="example:\n  python scripts/plot_detection.py --pictures datasets/ImageNet/test --count 260",
 )
 PARSER.add_argument(
     "--pictures", nargs="+", default=["samples:test"], metavar="DIR", help="covers and secrets"
 )
-PARSER.add_argument("--count", type=int, metavar="N", help="of the pictures, in order (default: all)")
-PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--count", type=int, metavar="N", help="use the first N pictures (default: all)")
+PARSER.add_argument(
+    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+)
 PARSER.add_argument(
     "--payloads",
     type=float,
     nargs="+",
     default=[0.5, 1, 2, 4, 7, 10.5],
     metavar="BITS",
-    help="bits a pixel (default: %(default)s)",
+    help="bits per pixel (default: %(default)s)",
 )
 PARSER.add_argument(
-    "--shapings", type=int, nargs="+", default=[0, 64], metavar="STATES", help="0 is plain (default: 0 64)"
+    "--shapings",
+    type=int,
+    nargs="+",
+    default=[0, 64],
+    metavar="STATES",
+    help="states of the trellis; 0: plain (default: 0 64)",
 )
 PARSER.add_argument(
-    "--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS), metavar="NAME", help="default: all"
+    "--detectors",
+    nargs="+",
+    choices=DETECTORS,
+    default=list(DETECTORS),
+    metavar="NAME",
+    help="detectors to train (default: all)",
 )
-PARSER.add_argument("--steps", type=int, default=600, metavar="N", help="of XuNet's training (default: 600)")
-PARSER.add_argument("--seed", type=int, default=0, metavar="N", help="of split and training (default: 0)")
-PARSER.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
 PARSER.add_argument(
-    "--work", type=Path, default=EXPERIMENTS / "detection", metavar="DIR", help="default: %(default)s"
+    "--steps", type=int, default=600, metavar="N", help="training steps of XuNet (default: 600)"
+)
+PARSER.add_argument(
+    "--seed", type=int, default=0, metavar="N", help="seed of split and training (default: 0)"
+)
+PARSER.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+PARSER.add_argument(
+    "--work",
+    type=Path,
+    default=EXPERIMENTS / "detection",
+    metavar="DIR",
+    help="folder for stegos, detectors and curves (default: %(default)s)",
 )
 PARSER.add_argument("--data", type=Path, default=RESULTS / "detection.json", metavar="FILE.json")
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/detection.png", metavar="FILE.png")
-PARSER.add_argument("--only-draw", action="store_true", help="measure nothing: draw what --data holds")
+PARSER.add_argument("--only-draw", action="store_true", help="only draw the points in --data")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -78,7 +98,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.only_draw:
         measure(arguments, points)
     if not points:
-        raise UserError(f"{arguments.data}: no points yet; leave --only-draw out")
+        raise UserError(f"{arguments.data}: no points yet; leave out --only-draw")
     print("\n".join(table(points)))
     write_picture(arguments.out, drawn(points))
 
@@ -89,11 +109,11 @@ def read_points(file: Path) -> list[dict]:
     try:
         return json.loads(file.read_text())["points"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the points of plot_detection.py ({error})") from error
+        raise UserError(f"{file}: not written by plot_detection.py ({error})") from error
 
 
 def measure(arguments: argparse.Namespace, points: list[dict]) -> None:
-    """Add the points that are missing, and keep each as soon as it is there."""
+    """Add the missing points, and keep each as soon as it is measured."""
     files = list_pictures(arguments.pictures)
     if arguments.count is not None:
         if not 1 <= arguments.count <= len(files):
@@ -117,7 +137,7 @@ def measure(arguments: argparse.Namespace, points: list[dict]) -> None:
 
 
 def found(arguments: argparse.Namespace, folder: Path, detector: str) -> dict:
-    """What a detector finds in the stegos of a folder; its files are written beside them."""
+    """Return what a detector finds in the stegos of a folder, and write its files beside them."""
     pairs = paired_pictures(folder / "cover", folder / "stego")
     network = detector == "xunet"
     settings = Settings(
@@ -133,7 +153,7 @@ def found(arguments: argparse.Namespace, folder: Path, detector: str) -> dict:
 
 
 def check_alike(points: list[dict], arguments: argparse.Namespace, pictures: str) -> None:
-    """Raises UserError where the points that are kept are of other pictures, or of another split."""
+    """Raise UserError if the kept points come from other pictures, another split or other training."""
     for point in points:
         stegos = point["stegos"]
         differing = {
@@ -143,7 +163,7 @@ def check_alike(points: list[dict], arguments: argparse.Namespace, pictures: str
             "--steps": point.get("steps", arguments.steps) != arguments.steps,
         }
         if found := [what for what, differs in differing.items() if differs]:
-            raise UserError(f"{arguments.data}: of its points {', '.join(found)} differ; take another --data")
+            raise UserError(f"{arguments.data}: {', '.join(found)} of its points differ; use another --data")
 
 
 def key(point: dict) -> tuple[float, int, str]:
@@ -151,7 +171,7 @@ def key(point: dict) -> tuple[float, int, str]:
 
 
 def table(points: list[dict]) -> list[str]:
-    """The points as Markdown."""
+    """Return the points as a Markdown table."""
     lines = [
         "| bits a pixel | shaping | stego (dB) | detector | AUC | 95 % | P_E | pairs |",
         "|" + "---|" * 8,
@@ -168,7 +188,7 @@ def table(points: list[dict]) -> list[str]:
 
 
 def drawn(points: list[dict]) -> np.ndarray:
-    """The plot (h,w,3) uint8: AUC over payload above, the stego's PSNR below; dashed is shaped."""
+    """Draw the plot (h,w,3) uint8: AUC over payload above, the stego's PSNR below. Dashed means shaped."""
     figure = Figure(figsize=(8, 6.5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))

@@ -1,4 +1,4 @@
-"""Draw docs/images/lattice.png: what shipped SMILENet-L networks reveal for each modulus, beside codec_lsb.
+"""Draw docs/images/lattice.png: what shipped SMILENet-L networks and codec_lsb reveal for each modulus.
 
 Run from the checkout: `python scripts/plot_lattice.py --help`.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import sha256
@@ -28,14 +28,14 @@ from metrics.capacity import capacity_bound
 from options import Network, load_test
 
 MODULI = range(6, 21, 2)
-CODED = (4, *MODULI, 24, 32)  # wider: the bound lies beyond what M digits carry at the same stego
+CODED = (4, *MODULI, 24, 32)  # a wider range, because the bound exceeds what M digits carry at this stego
 
 PARSER = Parser(
     "plot_lattice.py",
     description="""\
-Hide by each network with every even modulus from 6 to 20 and by codec_lsb with the same, through PNG
-files, and draw revealed over stego PSNR. The bound is codec_lsb's, if it carried all bits that a stego of
-that error can carry. Results in --out-runs are not measured again. Prints the numbers as Markdown.""",
+Hide with each network and with codec_lsb, for every even modulus from 6 to 20, through PNG files, and draw
+revealed over stego PSNR. The bound is what codec_lsb would reveal if it carried all the bits that a stego
+with this error can carry. Results in --out-runs are not measured again. Prints the numbers as Markdown.""",
     epilog="""examples:
   python scripts/plot_lattice.py --test DIR
   python scripts/plot_lattice.py --test DIR smilenet_l_4 --out l_4.png""",
@@ -43,12 +43,16 @@ that error can carry. Results in --out-runs are not measured again. Prints the n
 PARSER.add_argument(
     "names", nargs="*", default=["smilenet_l_4", "smilenet_l_25"], metavar="NAME", help="shipped networks"
 )
-PARSER.add_argument("--test", required=True, metavar="DIR", help="pictures, by the groups of options/test/")
+PARSER.add_argument(
+    "--test", required=True, metavar="DIR", help="pictures to test on, in groups as in options/test/"
+)
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/lattice.png", metavar="FILE.png")
 PARSER.add_argument(
     "--out-runs", type=Path, default=EXPERIMENTS / "lattice", metavar="DIR", help="results of each modulus"
 )
-PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="holds pretrained/")
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder that holds pretrained/"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -77,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def tested(name: str, modulus: int, arguments: argparse.Namespace, coded: int | None = None) -> dict:
-    """The metrics of a network, or of codec_lsb for as many secrets, with one modulus."""
+    """Return the metrics of a network for one modulus; coded: those of codec_lsb for so many secrets."""
     own = f"{name}_{modulus:02d}" if coded is None else f"codec_lsb_{coded}_{modulus:02d}"
     overrides = [f"data.test.0.folder={arguments.test}", "save_images=0", "capacity=false", f"name={own}"]
     overrides += [f"network.modulus={modulus}", f"weights={name}"]
@@ -103,9 +107,9 @@ def revealed(result: dict) -> float:
 
 
 def bound(coded: list[dict]) -> tuple[list[float], list[float]]:
-    """codec_lsb's revealed PSNR at the most bits that a stego carries: (stego PSNR, revealed PSNR), dB.
+    """Return codec_lsb's PSNRs if the stego carried the most bits: (stego PSNR, revealed PSNR) [dB].
 
-    What M digits reveal is a function of their rate, 3 log2 M bits a pixel; the bound's rate at the same
+    The revealed PSNR of M digits depends on their rate, 3 log2 M bits per pixel. The bound's rate at the same
     stego is higher (docs/capacity.md).
     """
     rates = [3 * np.log2(result["modulus"]) for result in coded]
@@ -116,7 +120,7 @@ def bound(coded: list[dict]) -> tuple[list[float], list[float]]:
 
 
 def drawn(curves: dict[str, list[dict]]) -> np.ndarray:
-    """The plot, (h,w,3) uint8."""
+    """Draw the plot: (h,w,3) uint8."""
     figure = Figure(figsize=(9.5, 5.5), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     colours = {n: f"C{k}" for k, n in enumerate(sorted({r[0]["num_secrets"] for r in curves.values()}))}

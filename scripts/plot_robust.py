@@ -1,4 +1,4 @@
-"""Draw docs/images/robust.png: what is revealed after JPEG over the stego's PSNR; a row of pictures.
+"""Draw docs/images/robust.png: revealed PSNR after JPEG over the stego's PSNR; also a row of pictures.
 
 Run from the checkout: `python scripts/plot_robust.py --help`.
 """
@@ -14,7 +14,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from channel.attacks import Jpeg
@@ -35,33 +35,42 @@ COLOURS = ["#882255", "#cc3311", "#ee7733", "#009988", "#4477aa", "#aa4499"]
 PARSER = Parser(
     "plot_robust.py",
     description="""\
-Hide one picture in another with codec_dct, for each JPEG quality to survive and each PSNR of the stego;
-send the stego through Pillow's JPEG of that quality; reveal. Do the same with trained networks, which hide
-as many pictures as they were made for. Prints a Markdown table.""",
+Hide one picture in another with codec_dct, for each JPEG quality to survive and each PSNR of the stego. Send
+the stego through Pillow's JPEG of that quality, and reveal. Do the same with trained networks, which hide
+their own number of pictures. Prints a Markdown table.""",
     epilog="example:\n  python scripts/plot_robust.py --pictures datasets/ImageNet/test --count 20",
 )
 PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/robust.png", metavar="FILE.png")
 PARSER.add_argument(
-    "--row", type=Path, metavar="FILE.png", help="also: cover, stego, after JPEG 75, revealed"
+    "--row", type=Path, metavar="FILE.png", help="also draw cover, stego, stego after JPEG 75, revealed"
 )
 PARSER.add_argument("--pictures", default="samples:test", metavar="DIR", help="covers and secrets in turn")
-PARSER.add_argument("--count", type=int, default=8, metavar="N", help="covers (default: 8)")
-PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
-PARSER.add_argument("--qualities", type=int, nargs="+", default=[95, 90, 85, 80, 75, 70], metavar="Q")
+PARSER.add_argument("--count", type=int, default=8, metavar="N", help="number of covers (default: 8)")
 PARSER.add_argument(
-    "--least", type=float, nargs="+", default=[36.5, 38.5], metavar="DB", help="PSNR of stegos"
+    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+)
+PARSER.add_argument(
+    "--qualities",
+    type=int,
+    nargs="+",
+    default=[95, 90, 85, 80, 75, 70],
+    metavar="Q",
+    help="JPEG qualities to survive (default: %(default)s)",
+)
+PARSER.add_argument(
+    "--least", type=float, nargs="+", default=[36.5, 38.5], metavar="DB", help="lowest PSNRs of the stego"
 )
 PARSER.add_argument(
     "--networks",
     nargs="*",
     default=["srisnet_1_nano", "smilenet_4_nano"],
     metavar="NAME",
-    help="trained networks without a key (default: srisnet_1_nano smilenet_4_nano); none: codec_dct alone",
+    help="trained networks without a key (default: srisnet_1_nano smilenet_4_nano); no NAME: only codec_dct",
 )
 
 
 class Point(NamedTuple):
-    """Means over the covers that could be hidden in: quality, PSNR of stego and revealed [dB], how many."""
+    """Means over the covers with enough room: JPEG quality, PSNR of stego and revealed [dB], covers."""
 
     quality: int
     stego: float
@@ -73,7 +82,7 @@ class Point(NamedTuple):
 def main(arguments: argparse.Namespace) -> None:
     networks = {name: load_model(name)[0] for name in arguments.networks}
     if keyed := [name for name, model in networks.items() if isinstance(model, KeyedMethod)]:
-        raise UserError(f"--networks {keyed[0]}: a keyed method reveals nothing of a changed stego")
+        raise UserError(f"--networks {keyed[0]}: a keyed method reveals nothing from a changed stego")
     files = list_pictures(arguments.pictures)[: 2 * arguments.count]
     if len(files) < 2 * arguments.count or arguments.count < 1:
         raise UserError(f"{arguments.pictures}: {arguments.count} covers need twice as many pictures")
@@ -96,7 +105,7 @@ def all_points(
     pairs: list[tuple[np.ndarray, np.ndarray]],
     networks: dict[str, HidingModel],
 ) -> Iterator[Point]:
-    """The points in the order of the table."""
+    """Yield the points in the order of the table."""
     for quality in arguments.qualities:
         for least in arguments.least:
             if (point := measured(pairs, quality, least)) is not None:
@@ -108,7 +117,7 @@ def all_points(
 def by_network(
     name: str, model: HidingModel, pairs: list[tuple[np.ndarray, np.ndarray]], qualities: list[int]
 ) -> list[Point]:
-    """The network's points. A cover hides its own secret and those that follow it in `pairs`, in turn."""
+    """Return the network's points. A cover hides its own secret and the next ones in `pairs`."""
     scores: list[list[float]] = []  # (covers, 1 + qualities): stego, revealed at each quality [dB]
     for i, (cover, _) in enumerate(pairs):
         secrets = [pairs[(i + k) % len(pairs)][1] for k in range(model.num_secrets)]
@@ -128,7 +137,7 @@ def by_network(
 
 
 def measured(pairs: list[tuple[np.ndarray, np.ndarray]], quality: int, least: float) -> Point | None:
-    """One point of the plot; None if no cover has room."""
+    """Return one point of the plot; None if no cover has room."""
     model = CodecDCT(survive=[f"jpeg:{quality}"], least_psnr=least)
     scores = []
     for cover, secret in pairs:
@@ -144,13 +153,13 @@ def measured(pairs: list[tuple[np.ndarray, np.ndarray]], quality: int, least: fl
 
 
 def through(model: CodecDCT, stego: np.ndarray, quality: int) -> tuple[np.ndarray, np.ndarray]:
-    """(the stego after Pillow's JPEG, the secret that it reveals), (H,W,3) uint8."""
+    """Return the stego after Pillow's JPEG, and the secret revealed from it: (H,W,3) uint8 each."""
     sent = Jpeg(quality)(stego)
     return sent, to_array(model.unseal(to_tensor(sent))[0][0])
 
 
 def row(cover: np.ndarray, secret: np.ndarray) -> np.ndarray:
-    """Cover, stego, stego after JPEG 75, what is revealed of that: (H,4*W+24,3) uint8."""
+    """Lay out cover, stego, stego after JPEG 75, and the secret revealed from it: (H,4*W+24,3) uint8."""
     model = CodecDCT(survive=["jpeg:75"])
     stego = to_array(model.seal(to_tensor(cover), [to_tensor(secret)]))
     gap = np.full((cover.shape[0], 8, 3), 255, np.uint8)
@@ -159,7 +168,7 @@ def row(cover: np.ndarray, secret: np.ndarray) -> np.ndarray:
 
 
 def drawn(points: list[Point]) -> np.ndarray:
-    """The plot (h,w,3) uint8: a line for each quality of codec_dct, a column of marks for each network."""
+    """Draw the plot (h,w,3) uint8: a line for each quality of codec_dct, a column of marks per network."""
     figure = Figure(figsize=(8, 5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Draw docs/images/shaping.png: what a payload costs, plain and with each trellis, and the least it can cost.
+"""Draw docs/images/shaping.png: the cost of a payload, plain and with each trellis, and the lowest possible.
 
 Run from the checkout: `python scripts/plot_shaping.py --help`.
 """
@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container.digits import nearest_congruent
@@ -31,8 +31,8 @@ PARSER = Parser(
     "plot_shaping.py",
     description="""\
 Embed random digits into every sample of the pictures, for every even modulus from 4 to 20, plain and with
-each trellis, and draw the stego's PSNR over the payload. No 8-bit stego lies above the
-bound (docs/capacity.md). Prints the numbers as a Markdown table.""",
+each trellis, and draw the stego's PSNR over the payload. No 8-bit stego can be above the bound
+(docs/capacity.md). Prints the numbers as a Markdown table.""",
     epilog="""examples:
   python scripts/plot_shaping.py
   python scripts/plot_shaping.py --pictures datasets/ImageNet/test --count 5""",
@@ -41,13 +41,17 @@ PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/shaping.png"
 PARSER.add_argument(
     "--pictures", default="samples:test", metavar="DIR", help="covers (default: samples:test)"
 )
-PARSER.add_argument("--count", type=int, default=4, metavar="N", help="at most so many (default: 4)")
-PARSER.add_argument("--size", type=int, default=256, metavar="PX", help="side of their middle (default: 256)")
+PARSER.add_argument("--count", type=int, default=4, metavar="N", help="most pictures to use (default: 4)")
+PARSER.add_argument(
+    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     if arguments.count < 1 or arguments.size < 16:
-        raise UserError("--count from 1 up and --size from 16 up are needed")
+        raise UserError(
+            f"--count {arguments.count} --size {arguments.size}: expected --count from 1 and --size from 16"
+        )
     files = list_pictures(arguments.pictures)[: arguments.count]
     covers = [to_array(fit_picture(to_tensor(read_picture(p)), arguments.size, path=p)) for p in files]
     samples = np.concatenate([cover.reshape(-1) for cover in covers])
@@ -64,7 +68,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def error(samples: np.ndarray, modulus: int, states: int) -> float:
-    """The mean squared error of random digits in all samples (count,) uint8."""
+    """Return the mean squared error of random digits in all samples (count,) uint8."""
     generator = np.random.default_rng(0)
     digits = generator.integers(0, modulus, len(samples))
     coins = generator.integers(0, 256, len(samples), np.uint8)
@@ -76,7 +80,7 @@ def error(samples: np.ndarray, modulus: int, states: int) -> float:
 
 
 def least_error(payload: float) -> float:
-    """D at which C(D) is so many bits a pixel."""
+    """Return the distortion D at which C(D) equals so many bits per pixel."""
     return float(brentq(lambda distortion: capacity_bound(distortion) - payload, 1e-3, 1e3))
 
 
@@ -85,7 +89,7 @@ def decibels(error: float) -> float:
 
 
 def drawn(payloads: list[float], curves: dict[int, list[float]], bound: list[float]) -> np.ndarray:
-    """The picture (h,w,3) uint8: PSNR over the payload, and below it how far each is from the bound."""
+    """Draw the plot (h,w,3) uint8: PSNR over the payload, and below it the distance from the bound."""
     figure = Figure(figsize=(8.5, 6.5), layout="constrained", dpi=110)
     canvas = FigureCanvasAgg(figure)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))

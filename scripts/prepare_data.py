@@ -1,7 +1,7 @@
 """Check a folder of pictures, cut large pictures into smaller ones, or write a fixed groups file.
 
 Run from the checkout: `python scripts/prepare_data.py --help`. Exit code 0: done; 2: bad pictures
-or a mistake in the call, which one line on stderr explains; 1: anything else.
+or a mistake in the call, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# The checkout is run in place and installs nothing: its root is where `data` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import replaced_at_once
@@ -39,7 +39,7 @@ examples:
         --count 100 --out datasets/ImageNet/groups_25.csv
 """
 
-# Which options go with which mode; the others would have no effect there and are refused.
+# The options of each mode. Others would have no effect, so they are refused.
 OPTIONS = {
     "check": {"smallest", "workers"},
     "cut": {"out", "size", "step", "workers", "keep_small", "force"},
@@ -48,12 +48,12 @@ OPTIONS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code."""
+    """Run the program, and return its exit code."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     mode = next(name for name in OPTIONS if getattr(options, name) is not None)
     refuse_foreign_options(parser, options, mode)
-    # Pillow comments on odd files before it reads or refuses them; only the refusal matters here.
+    # Pillow warns about odd files before it reads or refuses them. Only the refusal matters here.
     warnings.filterwarnings("ignore", module="PIL")
     try:
         return {"check": check, "cut": cut, "groups": groups}[mode](options)
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; the same command continues from here", file=sys.stderr)
         return 1
 
 
@@ -72,46 +72,52 @@ def make_parser() -> Parser:
         epilog=EXAMPLES,
     )
     mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--check", metavar="DIR", help="decode every picture, list the bad ones")
-    mode.add_argument("--cut", metavar="DIR", help="cut into overlapping squares, as PNG")
+    mode.add_argument("--check", metavar="DIR", help="decode every picture, and list the bad ones")
+    mode.add_argument("--cut", metavar="DIR", help="cut pictures into overlapping squares, as PNG")
     mode.add_argument("--groups", metavar="DIR", help="write groups of 1 cover + N secrets")
 
     check_options = parser.add_argument_group("with --check")
-    check_options.add_argument("--smallest", type=at_least(1), metavar="PX", help="a shorter side is bad too")
+    check_options.add_argument(
+        "--smallest", type=at_least(1), metavar="PX", help="also list pictures with a shorter side"
+    )
     workers = parser.add_argument_group("with --check and --cut")
-    workers.add_argument("--workers", type=at_least(1), metavar="N", help="processes at work (default 1)")
+    workers.add_argument("--workers", type=at_least(1), metavar="N", help="number of processes (default: 1)")
     both = parser.add_argument_group("with --cut and --groups")
-    both.add_argument("--out", metavar="PATH", help="the folder, or the .csv file, to write")
-    both.add_argument("--force", action="store_true", help="replace what is there already")
+    both.add_argument("--out", metavar="PATH", help="folder or .csv file to write")
+    both.add_argument("--force", action="store_true", help="replace existing files")
 
     cut_options = parser.add_argument_group("with --cut")
     cut_options.add_argument("--size", type=at_least(1), metavar="PX", help="side of a square")
-    cut_options.add_argument("--step", type=at_least(1), metavar="PX", help="from one to the next")
+    cut_options.add_argument("--step", type=at_least(1), metavar="PX", help="step from square to square")
     cut_options.add_argument(
-        "--keep-small", action="store_true", help="keep pictures smaller than the square whole"
+        "--keep-small", action="store_true", help="keep pictures that are smaller than a square as they are"
     )
     group_options = parser.add_argument_group("with --groups")
-    group_options.add_argument("--num-secrets", type=at_least(1), metavar="N", help="secrets a cover")
+    group_options.add_argument("--num-secrets", type=at_least(1), metavar="N", help="secrets per cover")
     group_options.add_argument(
         "--count",
         type=at_least(1),
         metavar="N",
-        help="groups (default: as many as share no picture)",
+        help="number of groups (default: as many as possible without a shared picture)",
     )
-    group_options.add_argument("--seed", type=at_least(0), metavar="N", help="of the shuffle (default 0)")
-    group_options.add_argument("--grouping", choices=GROUPINGS, help="default random")
     group_options.add_argument(
-        "--stride", type=at_least(1), metavar="N", help="sorted: from one group to the next"
+        "--seed", type=at_least(0), metavar="N", help="seed of the shuffle (default: 0)"
+    )
+    group_options.add_argument(
+        "--grouping", choices=GROUPINGS, help="how to choose the pictures (default: random)"
+    )
+    group_options.add_argument(
+        "--stride", type=at_least(1), metavar="N", help="with sorted: step from group to group, in pictures"
     )
     return parser
 
 
 def at_least(smallest: int) -> Callable[[str], int]:
-    """The argparse type of a whole number that is not below `smallest`."""
+    """Return the argparse type of a whole number of at least `smallest`."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number from {smallest} on")
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least {smallest}")
         return int(text)
 
     return parse
@@ -141,17 +147,17 @@ def check(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Cut:
-    """One picture and the files that it becomes: target -> (top, left, height, width) [px]."""
+    """One picture and the files to cut from it: target -> (top, left, height, width) [px]."""
 
     source: Path
     targets: dict[Path, tuple[int, int, int, int]]
 
 
 def cut(options: argparse.Namespace) -> int:
-    """Cut every picture, skipping what an earlier run has cut, and list the results."""
+    """Cut every picture, skip the files of an earlier run, and list the results."""
     need(options, "cut", "out", "size", "step")
     if options.step > options.size:
-        raise UserError(f"--step {options.step}: larger than --size {options.size}, pixels would be lost")
+        raise UserError(f"--step {options.step}: above --size {options.size}, so pixels would be lost")
     out = Path(options.out)
     cuts = plan_cuts(options.cut, out, options.size, options.step, options.keep_small)
     targets = [target for one in cuts for target in one.targets]
@@ -172,15 +178,15 @@ def cut(options: argparse.Namespace) -> int:
 
 
 def plan_cuts(source: str, out: Path, size: int, step: int, keep_small: bool) -> list[Cut]:
-    """What to cut, from the headers alone: every mistake is found before anything is written."""
+    """Plan the cuts from the headers alone, so that every mistake is found before anything is written."""
     pictures = list_pictures(source)
     root = Path(os.path.commonpath([os.path.abspath(picture.parent) for picture in pictures]))
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file, --out is the folder to write to")
+        raise UserError(f"{out}: is a file; expected a folder as --out")
     if Path(source).is_dir():
         root = Path(os.path.abspath(source))
         if out.resolve().is_relative_to(root.resolve()):
-            raise UserError(f"{out}: lies inside {source}, the next run would cut it again")
+            raise UserError(f"{out}: is inside {source}, so the next run would cut its files again")
     cuts, small = [], []
     owner: dict[Path, Path] = {}
     for picture in tqdm(pictures, "planning", unit="picture", disable=None):
@@ -191,12 +197,12 @@ def plan_cuts(source: str, out: Path, size: int, step: int, keep_small: bool) ->
         one = Cut(picture, dict(squares(stem, height, width, size, step)))
         for target in one.targets:
             if owner.setdefault(target, picture) != picture:
-                raise UserError(f"{picture}: would be cut into {target}, as {owner[target]} is")
+                raise UserError(f"{picture}: would be cut into {target}, just like {owner[target]}")
         cuts.append(one)
     if small and not keep_small:
         raise UserError(
             f"{len(small)} of {len(pictures)} pictures are smaller than {size} pixels; "
-            f"add --keep-small or take them away: {', '.join(small)}"
+            f"add --keep-small or remove them: {', '.join(small)}"
         )
     return cuts
 
@@ -204,19 +210,19 @@ def plan_cuts(source: str, out: Path, size: int, step: int, keep_small: bool) ->
 def squares(
     stem: Path, height: int, width: int, size: int, step: int
 ) -> Iterator[tuple[Path, tuple[int, int, int, int]]]:
-    """The squares of one picture, or the whole picture where it is smaller than one."""
+    """Yield the squares of one picture, or the whole picture if it is smaller than a square."""
     if min(height, width) < size:
         yield stem.with_name(f"{stem.name}_whole.png"), (0, 0, height, width)
         return
     for top in positions(height, size, step):
         for left in positions(width, size, step):
-            # The size is part of the name: an old run of another size is not taken for this one.
+            # The size is in the name, so that files of another size do not count as finished.
             name = f"{stem.name}_y{top:05d}_x{left:05d}_s{size}.png"
             yield stem.with_name(name), (top, left, size, size)
 
 
 def positions(length: int, size: int, step: int) -> list[int]:
-    """Where the squares begin along one side; the last ends at the edge [px]."""
+    """Return where the squares begin along one side [px]. The last one ends at the edge."""
     return sorted({*range(0, length - size + 1, step), length - size})
 
 
@@ -233,19 +239,19 @@ def run_cuts(cuts: list[Cut], total: int, workers: int) -> None:
             for one in left:
                 bar.update(cut_one(one))
             return
-        # Ctrl-C reaches all processes: the workers finish their picture, this one stops.
+        # Ctrl-C reaches all processes: the workers ignore it and finish their picture, this one stops.
         ignore = (signal.SIGINT, signal.SIG_IGN)
         with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore) as pool:
             try:
                 for finished in as_completed([pool.submit(cut_one, one) for one in left]):
                     bar.update(finished.result())
-            except BaseException:  # a bad picture, or Ctrl-C: do not cut all the others first
+            except BaseException:  # a bad picture or Ctrl-C: do not cut all the others
                 pool.shutdown(cancel_futures=True)
                 raise
 
 
 def cut_one(one: Cut) -> int:
-    """Returns how many sub-images were written."""
+    """Write the sub-images of one picture, and return their number."""
     picture = read_picture(one.source)
     for target, (top, left, height, width) in one.targets.items():
         write_picture(target, picture[top : top + height, left : left + width])
@@ -254,16 +260,16 @@ def cut_one(one: Cut) -> int:
 
 def line(out: Path, target: Path) -> str:
     text = target.relative_to(out).as_posix()
-    # A list's line is stripped, and a comment where it starts with #: "./" keeps such names whole.
+    # Lines of a list are stripped, and are comments if they start with #. "./" protects such names.
     return f"./{text}\n" if text.startswith(("#", " ")) else f"{text}\n"
 
 
 def groups(options: argparse.Namespace) -> int:
-    """Write a groups file that test.py takes."""
+    """Write a groups file for test.py."""
     need(options, "groups", "out", "num_secrets")
     out = Path(options.out)
     if out.suffix.lower() != ".csv":
-        raise UserError(f"{out}: a groups file ends in .csv")
+        raise UserError(f"{out}: expected a groups file that ends in .csv")
     if out.exists() and not options.force:
         raise UserError(f"{out}: exists; --force replaces it")
     pictures = list_pictures(options.groups)
@@ -279,7 +285,7 @@ def groups(options: argparse.Namespace) -> int:
     print(
         f"{len(made)} groups of 1 cover + {options.num_secrets} secrets, "
         f"from {len(pictures)} pictures\n"
-        f"In the option file, where the data set is:\n    groups_file: {out.as_posix()}"
+        f"In the option file, under the data set:\n    groups_file: {out.as_posix()}"
     )
     return 0
 

@@ -1,7 +1,7 @@
 """Put a trained network into experiments/pretrained/, with its checksum, its options and its card.
 
 Run from the checkout: `python scripts/ship.py --help`. Exit code 0: done; 2: a mistake in the call or a bad
-file, which one line on stderr explains; 1: anything else.
+file, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
@@ -28,19 +28,19 @@ from options import TrainOptions
 from options.schema import FOLDER_NAME
 
 LARGEST = 16 * 2**20  # bytes of a weights file in the repository
-KEPT = ("step", "run", "git_commit", "options")  # of a run's metadata
+KEPT = ("step", "run", "git_commit", "options")  # kept keys of a run's metadata
 CHECK = (
     "One group of scikit-image's pictures (engine/testing/check.py): stego {:.2f} dB, revealed {:.2f} dB. "
     "A test holds the weights to this."
 )
-FOUND = ("detector", "test_pairs", "auc", "auc_interval", "p_e")  # of a security.json
+FOUND = ("detector", "test_pairs", "auc", "auc_interval", "p_e")  # needed keys of a security.json
 
 PARSER = Parser(
     prog="ship.py",
     description="Write experiments/pretrained/NAME/: the best weights of a run (without the paths of this "
-    "machine), SHA256SUMS, options.yml and README.md, the card. Call it once, test the shipped weights, and "
-    "call it again with the results: the card then has them. --results of other weights are refused; "
-    "whose stegos --security is about cannot be checked.",
+    "machine), SHA256SUMS, options.yml and the card README.md. Call it once, test the shipped weights, and "
+    "call it again with the results, to put them into the card. It refuses --results of other weights, but "
+    "cannot check whose stegos --security is about.",
     epilog="""examples:
   python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
       --licence "non-commercial research"
@@ -50,13 +50,13 @@ PARSER = Parser(
       --results experiments/smilenet_l_4_nano/results/test/metrics.json --security security/security.json""",
 )
 PARSER.add_argument("run", type=Path, metavar="RUN", help="the folder of a training run")
-PARSER.add_argument("name", metavar="NAME", help="what hide.py --weights will call it")
-PARSER.add_argument("--trained-on", required=True, metavar="TEXT", help="which pictures")
+PARSER.add_argument("name", metavar="NAME", help="its name for hide.py --weights")
+PARSER.add_argument("--trained-on", required=True, metavar="TEXT", help="the training pictures, in words")
 PARSER.add_argument(
     "--licence",
     required=True,
     metavar="TEXT",
-    help="what the training pictures' licence lets one do with the weights",
+    help="what the licence of the training pictures permits for the weights",
 )
 PARSER.add_argument(
     "--results", nargs="*", default=[], type=Path, metavar="JSON", help="test.py's metrics.json"
@@ -65,25 +65,27 @@ PARSER.add_argument(
     "--security", nargs="*", default=[], type=Path, metavar="JSON", help="steganalysis.py's security.json"
 )
 PARSER.add_argument(
-    "--machine", default="", metavar="TEXT", help="what it was trained on (default: env.json)"
+    "--machine", default="", metavar="TEXT", help="the machine of the training (default: from env.json)"
 )
 PARSER.add_argument(
-    "--before", default="", metavar="TEXT", help="how the weights came about that train.start_from names"
+    "--before", default="", metavar="TEXT", help="the origin of the weights in train.start_from, in words"
 )
-PARSER.add_argument("--limits", default="", metavar="TEXT", help="more that its user should know")
-PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="holds pretrained/")
+PARSER.add_argument("--limits", default="", metavar="TEXT", help="further limits for the card")
+PARSER.add_argument(
+    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder that holds pretrained/"
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     weights = best_weights(arguments.run)
     if not re.fullmatch(FOLDER_NAME, arguments.name):
-        raise UserError(f"NAME '{arguments.name}': letters, digits, '.', '_' or '-'")
+        raise UserError(f"NAME '{arguments.name}': expected only letters, digits, '.', '_' or '-'")
     model, metadata = load_model(weights)
     metadata, options = as_of_now(metadata)
     out = arguments.experiments / "pretrained" / arguments.name
     content = shipped_bytes(out / f"{arguments.name}.safetensors", model, metadata)
     if len(content) > LARGEST:
-        raise UserError(f"{weights}: {len(content) / 2**20:.0f} MiB, at most 16 MiB go into the repository")
+        raise UserError(f"{weights}: {len(content) / 2**20:.0f} MiB, but the repository takes at most 16 MiB")
     digest = hashlib.sha256(content).hexdigest()
     results = [scores_of(path, digest) for path in arguments.results]
     security = [read_json(path, *FOUND) for path in arguments.security]
@@ -108,10 +110,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def shipped_bytes(shipped: Path, model: HidingModel, metadata: dict[str, str]) -> bytes:
-    """The file's bytes, floats in half precision; those that are shipped already, where nothing changed.
+    """Return the file's bytes, with floats in half precision.
 
-    Safetensors writes the metadata in an order of its own each time: the same weights would get another
-    checksum.
+    If nothing changed, these are the bytes of the shipped file: safetensors writes the metadata in another
+    order each time, so that the same weights would get another checksum.
     """
     about = {key: metadata[key] for key in KEPT if key in metadata}
     if shipped.exists():
@@ -123,13 +125,13 @@ def shipped_bytes(shipped: Path, model: HidingModel, metadata: dict[str, str]) -
 
 
 def as_of_now(metadata: dict[str, str]) -> tuple[dict[str, str], dict]:
-    """The metadata with the options as this program writes them, without paths; and these options."""
+    """Return the metadata with the options in today's form and without paths, and these options."""
     options = without_paths(TrainOptions.model_validate_json(metadata["options"]))
     return {**metadata, "options": json.dumps(options)}, options
 
 
 def without_paths(trained: TrainOptions) -> dict:
-    """The options with datasets/NAME for each folder of pictures, wherever it was; other files by name."""
+    """Return the options with datasets/NAME for each folder of pictures, and only names of other files."""
     options = trained.model_dump(mode="json", by_alias=True)
     for pictures in options["data"].values():
         if not isinstance(pictures, dict):
@@ -151,20 +153,23 @@ def _here(folder: str) -> str:
 
 
 def best_weights(run: Path) -> Path:
-    """The weights with the best validation; of a run without any, the last."""
+    """Return the weights with the best validation, or the last ones of a run without validation.
+
+    Raises UserError if there are no weights.
+    """
     for name in ("best", "last"):
         file = run / "checkpoints" / f"{name}.safetensors"
         if file.exists():
             return file
-    raise UserError(f"{run}: no training run, there are no weights in its folder checkpoints")
+    raise UserError(f"{run}: not a training run, its folder checkpoints holds no weights")
 
 
 def read_json(path: Path, *keys: str) -> dict:
-    """A JSON object that has these keys; UserError with the file's name otherwise."""
+    """Read a JSON object. Raises UserError if it is not JSON, or lacks one of these keys."""
     try:
         content = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: no JSON ({error})") from error
+        raise UserError(f"{path}: not JSON ({error})") from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
             raise UserError(f"{path}: '{key}' is missing")
@@ -172,7 +177,7 @@ def read_json(path: Path, *keys: str) -> dict:
 
 
 def scores_of(path: Path, digest: str) -> dict:
-    """A metrics.json of the weights with this checksum."""
+    """Read a metrics.json. Raises UserError if it is not of the weights with this checksum."""
     metrics = read_json(path, "weights_sha256", "dataset", "groups", "cover_stego", "secret_revealed")
     if metrics["weights_sha256"] != digest:
         raise UserError(f"{path}: scores of other weights; test the shipped ones (SHA-256 {digest[:12]}...)")
@@ -180,19 +185,19 @@ def scores_of(path: Path, digest: str) -> dict:
 
 
 def parameters(model: HidingModel) -> float:
-    """Millions of parameters that sender and receiver need."""
+    """Return the millions of parameters that sender and receiver need."""
     return deployed_size(model) / 1e6
 
 
 def called(model: HidingModel) -> str:
-    """What network it is, in a card's words."""
+    """Return a network's name as a card shows it."""
     if model.method != "smilenet_l":
         return f"`{model.method}`"
     return f"SMILENet-L ([docs/lattice.md](../../../docs/lattice.md)), M = {model.arguments['modulus']}"
 
 
 def origin(options: dict) -> str:
-    """Where a run has its options from; nothing where it was named by hand."""
+    """Return where a run's options come from; empty if the run has a name of its own."""
     if options["train"]["start_from"]:
         return ", of the last stage: the weights that its `start_from` names are not shipped"
     file = Path("options", "train", f"{options['name']}.yml")
@@ -200,7 +205,7 @@ def origin(options: dict) -> str:
 
 
 def training(metadata: dict, options: dict, state: Path, before: str) -> str:
-    """How far these weights were trained. state: that was saved beside them."""
+    """Describe the training of these weights. state: the state that was saved beside them."""
     train = options["train"]
     minutes = load_state(state)["seconds"] / 60
     rates = f"lr {train['lr']:g}"

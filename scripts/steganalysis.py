@@ -1,7 +1,7 @@
-"""How well stegos can be told from their covers (docs/steganalysis.md).
+"""Measure how well a detector tells stegos from their covers (docs/steganalysis.md).
 
 Run from the checkout: `python scripts/steganalysis.py --help`. Exit code 0: done; 2: a mistake in the
-call or bad pictures, which one line on stderr explains; 1: anything else.
+call or bad pictures, which one line on stderr explains; 1: any other error.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# The checkout is run in place and installs nothing: its root is where `engine` is found.
+# Scripts run from the checkout without installation, so its root must be on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.images import list_pictures
@@ -30,7 +30,7 @@ from metrics.steganalysis.rich import CHANNELS, FEATURES
 from models import HidingModel
 
 EXAMPLES = """\
-COVER and STEGO are folders of anybody's pictures; pairs have the same name in both, the suffix aside.
+--cover and --stego are folders of pictures from any program. Pairs have the same name without the suffix.
 
 examples:
   is it found by the classic detectors of replaced bits? (no training)
@@ -40,7 +40,7 @@ examples:
   how many pairs does a network need to find it?
     python scripts/steganalysis.py --cover covers --stego stegos --detector cnn --network srnet \\
         --pairs 10,20,50,100 --out security_srnet
-  is it found by eight numbers of each picture, as networks' stegos are?
+  is it found by eight numbers per picture, which find the stegos of networks?
     python scripts/steganalysis.py --cover covers --stego stegos --detector ica --out security_ica
   can the secrets be read without the passphrase?
     python scripts/steganalysis.py --cover tried/cover --stego tried/stego --detector extract \\
@@ -49,7 +49,7 @@ scripts/make_stegos.py makes such folders. stegexpose, rich and ica need extra p
   pip install -e '.[steganalysis]'
 """
 
-# Which options go with which detector; the others would have no effect there and are refused.
+# The options of each detector. Others would have no effect, so they are refused.
 OPTIONS = {
     "stegexpose": set(),
     "rich": {"features", "channel", "train_share", "cache", "trained"},
@@ -63,13 +63,13 @@ def main(options: argparse.Namespace) -> None:
     refuse_foreign_options(options)
     for folder in (options.out, options.cache):
         if folder is not None and folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file, a folder is to be written there")
-    # Pillow comments on odd files before it reads or refuses them; only the refusal matters here.
+            raise UserError(f"{folder}: is a file; expected a folder")
+    # Pillow warns about odd files before it reads or refuses them. Only the refusal matters here.
     warnings.filterwarnings("ignore", module="PIL")
     pairs = paired_pictures(options.cover, options.stego)
     if options.exclude is not None:
         left = without(pairs, list_pictures(options.exclude))
-        print(f"{len(pairs) - len(left)} of {len(pairs)} pairs are in {options.exclude} and left out")
+        print(f"{len(pairs) - len(left)} of {len(pairs)} pairs are in {options.exclude}, and are left out")
         pairs = left
     model = None
     if options.weights is not None:
@@ -102,16 +102,15 @@ def main(options: argparse.Namespace) -> None:
 
 
 def check_jpeg(pairs: Pairs, model: HidingModel | None, weights: str | None) -> None:
-    """Refuse JPEG stegos of a method that does not survive JPEG; where the method is not known, warn."""
+    """Refuse JPEG stegos of a method that does not survive JPEG. If the method is unknown, warn."""
     lossy = lossy_pictures(stego for _, stego in pairs)
     if not lossy or (model is not None and survives_jpeg(model)):
         return
     what = f"{len(lossy)} of {len(pairs)} stegos are JPEG files ({lossy[0].name}, ...)"
     if model is not None:
-        raise UserError(f"{what}, which destroy what {weights} hides: give the stegos as it wrote them")
+        raise UserError(f"{what}, which destroys what {weights} hides: use its own files")
     print(
-        f"warning: {what}: lossy, "
-        "what was hidden in the pixels is gone, and what is measured is the compression",
+        f"warning: {what}: they lose what was hidden in the pixels, so the detector measures the compression",
         file=sys.stderr,
     )
 
@@ -126,7 +125,7 @@ def read_without_the_key(
 ) -> None:
     if model is None or not options.secret:
         raise UserError(
-            "--detector extract needs --weights NAME and --secret DIR, the secrets by their stegos' names"
+            "--detector extract needs --weights NAME and --secret DIR, with secrets named like their stegos"
         )
     matched = [dict(named_pairs(options.stego, folder).values()) for folder in options.secret]
     secrets = {stego: [of[stego] for of in matched] for _, stego in pairs}
@@ -154,11 +153,11 @@ def refuse_foreign_options(options: argparse.Namespace) -> None:
 def report(summary: dict, out: Path) -> None:
     if summary["pairs_of_equal_files"]:
         print(
-            f"{summary['pairs_of_equal_files']} of {summary['pairs']} stegos are the very file of their cover"
+            f"{summary['pairs_of_equal_files']} of {summary['pairs']} stegos are the same file as their cover"
         )
     if summary["pairs_that_share_files"]:
         print(
-            f"{summary['pairs_that_share_files']} pairs share a file with another one; these stay on one side"
+            f"{summary['pairs_that_share_files']} pairs share a file with another pair and stay on one side"
         )
     learned = f"{summary['train_pairs']} pairs learned, " if summary["train_pairs"] else ""
     print(f"{learned}{summary['test_pairs']} tested{'':12}AUC  95 % interval    P_E  accuracy")
@@ -178,7 +177,7 @@ def line(name: str, found: dict) -> str:
 def at_least(least: int):
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}': expected a whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"'{text}': expected a whole number of at least {least}")
         return int(text)
 
     return parse
@@ -207,72 +206,78 @@ def positive(text: str) -> float:
 def counts(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"'{text}': expected whole numbers with commas between, as 10,20,50")
+        raise argparse.ArgumentTypeError(f"'{text}': expected whole numbers and commas, such as 10,20,50")
     return tuple(int(part) for part in parts)
 
 
 PARSER = Parser("steganalysis.py", description=__doc__.split("\n\n")[0], epilog=EXAMPLES)
 PARSER.add_argument("--cover", required=True, metavar="DIR", help="covers, searched recursively")
-PARSER.add_argument("--stego", required=True, metavar="DIR", help="stegos, of the same names")
-PARSER.add_argument("--detector", required=True, choices=DETECTORS)
+PARSER.add_argument("--stego", required=True, metavar="DIR", help="stegos, with the same names")
+PARSER.add_argument("--detector", required=True, choices=DETECTORS, help="the detector to run")
 PARSER.add_argument(
-    "--out", required=True, type=Path, metavar="DIR", help="security.json, roc.csv, roc.png, ..."
+    "--out",
+    required=True,
+    type=Path,
+    metavar="DIR",
+    help="folder for the results: security.json, roc.csv, roc.png, ...",
 )
 PARSER.add_argument(
-    "--seed", type=at_least(0), default=0, metavar="N", help="of split and training (default 0)"
+    "--seed", type=at_least(0), default=0, metavar="N", help="seed of split and training (default 0)"
 )
 PARSER.add_argument(
     "--exclude",
     metavar="LIST",
-    help="folder or .txt list of pictures to leave out: those that trained the hiding",
+    help="folder or .txt list of pictures to leave out, such as those that trained the hiding network",
 )
-PARSER.add_argument("--workers", type=at_least(1), metavar="N", help="processes (default: one a core)")
+PARSER.add_argument("--workers", type=at_least(1), metavar="N", help="processes (default: one per core)")
 PARSER.add_argument(
     "--weights",
     metavar="NAME",
-    help="what made the stegos, as for hide.py; JPEG stegos of what does not survive JPEG are then refused",
+    help="the weights that made the stegos, as in hide.py; JPEG stegos are refused unless their method "
+    "survives JPEG",
 )
-PARSER.add_argument(
-    "--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="where runs are kept"
-)
+PARSER.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help="folder of the runs")
 LEARNING = PARSER.add_argument_group("with --detector rich, ica, cnn and extract")
 LEARNING.add_argument(
-    "--train-share", type=share, metavar="X", help="of the pairs that is learned (default 0.5)"
+    "--train-share", type=share, metavar="X", help="share of the pairs to learn from (default 0.5)"
 )
 LEARNING.add_argument(
     "--trained",
     type=Path,
     metavar="FILE",
-    help="rich, ica, cnn: learn nothing, take this detector.npz or detector.safetensors, and test all pairs "
+    help="rich, ica, cnn: learn nothing, use this detector.npz or detector.safetensors, and test all pairs "
     "that it did not learn from",
 )
 LEARNING.add_argument(
-    "--cache", type=Path, metavar="DIR", help="rich, ica: where features are kept (default: --out)"
+    "--cache", type=Path, metavar="DIR", help="rich, ica: folder that keeps features (default: --out)"
 )
 EXTRACT = PARSER.add_argument_group("with --detector extract")
 EXTRACT.add_argument(
     "--secret",
     nargs="+",
     metavar="DIR",
-    help="what is hidden, named as the stegos; of several places one folder each",
+    help="the secrets, named like the stegos; one folder for each secret of a stego",
 )
 RICH = PARSER.add_argument_group("with --detector rich")
-RICH.add_argument("--features", choices=list(FEATURES), help="default spam, the fastest")
+RICH.add_argument("--features", choices=list(FEATURES), help="the features (default spam, the fastest)")
 RICH.add_argument(
     "--channel",
     choices=CHANNELS,
-    help="spam, srm: look at all three channels and average (default), or at one of them or the luma alone, "
+    help="spam, srm: use all three channels and average (default), or only one of them or the luma, "
     "in a third of the time",
 )
 CNN = PARSER.add_argument_group("with --detector cnn, and all but the first two with extract")
-CNN.add_argument("--network", choices=list(NETWORKS), help=f"default {Training.network}")
+CNN.add_argument("--network", choices=list(NETWORKS), help=f"the network (default {Training.network})")
 CNN.add_argument(
-    "--pairs", type=counts, metavar="N,N,...", help="train anew with so many pairs each (default: all)"
+    "--pairs",
+    type=counts,
+    metavar="N,N,...",
+    help="train once for each of these numbers of pairs (default: all)",
 )
 CNN.add_argument(
-    "--steps", type=at_least(1), metavar="N", help=f"of training, each (default {Training.steps})"
+    "--steps", type=at_least(1), metavar="N", help=f"steps of each training (default {Training.steps})"
 )
-CNN.add_argument("--batch", type=at_least(1), metavar="N", help=f"pairs a step (default {Training.batch})")
+CNN.add_argument("--batch", type=at_least(1), metavar="N", help=f"pairs per step (default {Training.batch})")
 CNN.add_argument(
     "--crop", type=at_least(32), metavar="PX", help=f"side of the patches (default {Training.crop})"
 )

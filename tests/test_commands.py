@@ -104,7 +104,7 @@ def test_two_tests_of_one_name_at_a_time(command, test_file, tmp_path):
     before = options.read_text()
     refused = command("test.py", "-opt", test_file, "--set", "save_images=0")
     first.send_signal(signal.SIGCONT)
-    error(refused, "another test of this name is running; wait for its end or change `name`")
+    error(refused, "another test of this name is running; wait until it ends or change `name`")
     assert options.read_text() == before
     _, said = first.communicate(timeout=120)
     assert first.returncode == 0, said

@@ -1,1 +1,1 @@
-"""Scoring: hide and reveal through files, results, reports and steganalysis."""
+"""Tests of methods: hide and reveal through files, score, write results and reports, run steganalysis."""

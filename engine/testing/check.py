@@ -1,4 +1,4 @@
-"""A quick check of a network on pictures that everybody has: that weights, code and card belong together."""
+"""A quick check on pictures that everybody has: do the weights, the code and the model card match?"""
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ SIDE = 256  # px
 
 
 def sample_group(num_secrets: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """cover (3,256,256), secrets (N,3,256,256) uint8: crops of scikit-image's pictures, the same everywhere.
+    """Return a cover (3,256,256) and N secrets (N,3,256,256), uint8, the same on every machine.
 
-    Crop k is of picture k modulo their number, each time further to the right and below.
+    They are crops of scikit-image's pictures. Crop k comes from picture k modulo the number of pictures.
+    When a picture is used again, its crop moves down and to the right.
     """
     paths = [path for split in sorted(SPLITS) for path in sample_pictures(split)]
     crops = []
@@ -29,7 +30,7 @@ def sample_group(num_secrets: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def sample_scores(model: HidingModel) -> tuple[float, float]:
-    """PSNR (dB, RGB) of the stego, and the mean over the revealed secrets, of `sample_group`."""
+    """Return two PSNRs (dB, RGB) on `sample_group`: of the stego, and the mean of the revealed secrets."""
     cover, secrets = sample_group(model.num_secrets)
     stego = model.hide(cover[None], secrets[None])
     revealed = model.reveal(stego)[0]

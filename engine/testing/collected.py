@@ -1,4 +1,4 @@
-"""Results as data: a small JSON file a run in docs/results/<set>/, from which tables and plots are made."""
+"""Results as data: one small JSON file per run in docs/results/<set>/, the source of tables and plots."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ from metrics.intervals import paired_difference
 RESULTS = ROOT / "docs" / "results"
 KINDS = ("cover_stego", "secret_revealed")
 PER_PAIR = ("psnr_rgb", "psnr_y")  # kept for every pair, for paired differences
-DIGITS = 4  # of a PSNR in dB that is kept
+DIGITS = 4  # decimals kept of a PSNR in dB
 SEED_PART = re.compile(r"_seed_(\d+)$")
-LEFT_OUT = ("packages", "capacity")  # of metrics.json
+LEFT_OUT = ("packages", "capacity")  # keys of metrics.json that are not kept
 
 
 @dataclass(frozen=True)
 class Run:
-    """A test run as data: its set, its name, and what `collect` keeps of it."""
+    """A test run as data: its set, its name, and the content that `collect` keeps."""
 
     set: str
     name: str
@@ -38,29 +38,29 @@ class Run:
 
     @property
     def base(self) -> str:
-        """The name without the seed: runs that share it are one row of a table."""
+        """The name without the seed. Runs with the same base form one row of a table."""
         return SEED_PART.sub("", self.name)
 
     @property
     def training(self) -> dict | None:
-        """seed, minutes, threads, commit, machine, command; None for a method that is not trained."""
+        """Seed, minutes, threads, commit, machine and command; None for a method without training."""
         return self.content.get("training")
 
     def pairs(self, kind: str, field: str) -> list[list[float]]:
-        """The scores of each group, `inf` where a pair is identical."""
+        """The scores of each group; `inf` for an identical pair."""
         return [[float(value) for value in group] for group in self.content["per_group"][kind][field]]
 
 
 def difference(
     first: Sequence[Run], second: Sequence[Run], kind: str, field: str = "psnr_rgb"
 ) -> tuple[float, list[float] | None]:
-    """(mean difference, its interval) of two methods on the same pictures, each the mean over its seeds.
+    """Return the mean difference of two methods on the same pictures, and its interval.
 
-    Raises UserError where they were not tested on the same pictures.
+    Each method counts as the mean over its seeds. Raises UserError if the pictures are not the same.
     """
     if len(sums := {run["pictures_sha256"] for run in (*first, *second)}) > 1:
         raise UserError(
-            f"{first[0].name} and {second[0].name}: tested on other pictures ({len(sums)} checksums), "
+            f"{first[0].name} and {second[0].name}: tested on different pictures ({len(sums)} checksums), "
             "so they cannot be compared in pairs"
         )
     values, groups = mean_pairs(first, kind, field)
@@ -68,7 +68,7 @@ def difference(
 
 
 def mean_pairs(runs: Sequence[Run], kind: str, field: str) -> tuple[list[float], list[int]]:
-    """(the score of each pair, the mean over runs of the same pictures; the group of each pair)."""
+    """Return the score of each pair, averaged over runs of the same pictures, and the group of each pair."""
     scores = [run.pairs(kind, field) for run in runs]
     flat = [[value for group in one for value in group] for one in scores]
     groups = [k for k, group in enumerate(scores[0]) for _ in group]
@@ -79,11 +79,10 @@ def mean_pairs(runs: Sequence[Run], kind: str, field: str) -> tuple[list[float],
 
 
 def collect(folder: Path, set_name: str | None = None, name: str | None = None) -> Run:
-    """What docs/results keeps of a results folder (experiments/<name>/results/<data set>/).
+    """Read what docs/results keeps of a results folder (experiments/<name>/results/<data set>/).
 
-    set_name, name: other names than the data set's and the run's. Paths of the machine are taken out of
-    all texts: DIR/<last name> stands for them. Raises UserError for a folder without results or with
-    results of another protocol.
+    set_name, name: replace the names of the data set and the run. Absolute paths in texts become
+    DIR/<last name>. Raises UserError if the folder has no results, or results of another protocol.
     """
     folder = folder.resolve()
     metrics = read_metrics(folder)
@@ -99,18 +98,21 @@ def collect(folder: Path, set_name: str | None = None, name: str | None = None) 
 
 
 def result_folders(place: Path) -> list[Path]:
-    """The results folders that a path means: itself, or all */results/* below a folder of runs."""
+    """Return the results folders that a path means: itself, or all */results/* below a folder of runs.
+
+    Raises UserError if there are none.
+    """
     if (place / "metrics.json").exists():
         return [place]
     found = sorted(file.parent for file in place.glob("*/results/*/metrics.json"))
     found += sorted(file.parent for file in place.glob("results/*/metrics.json"))
     if not found:
-        raise UserError(f"{place}: no results here, nor any below in */results/*")
+        raise UserError(f"{place}: no results here, and none below in */results/*")
     return found
 
 
 def _per_group(file: Path) -> dict:
-    """{kind: {field: [scores of group 0, ...]}}, rounded, "inf" as text."""
+    """Return {kind: {field: [scores of group 0, ...]}}, rounded, with "inf" as text."""
     kept: dict = {kind: {field: {} for field in PER_PAIR} for kind in KINDS}
     with open(file, newline="", encoding="utf-8") as rows:
         for row in csv.DictReader(rows):
@@ -122,7 +124,7 @@ def _per_group(file: Path) -> dict:
 
 
 def _history(file: Path) -> list[dict]:
-    """Validations in the order of steps; of two with the same step the later."""
+    """Return the validations in the order of steps. A later line replaces an earlier one of the same step."""
     if not file.exists():
         return []
     steps = {}
@@ -136,7 +138,7 @@ def _history(file: Path) -> list[dict]:
 
 
 def _training_environment(run_folder: Path) -> dict:
-    """Command, commit and machine of the training, where it was made in this run's folder."""
+    """Return command, commit and machine of the training, if it ran in this run's folder."""
     found: dict = {}
     if (run_folder / "env.json").exists():
         environment = read_json(run_folder / "env.json")
@@ -151,7 +153,7 @@ _PATH = re.compile(r"""(?<![\w.:/])~?/[^\s,\]\["'=]*""")
 
 
 def without_paths(value):
-    """Any JSON value with DIR/<last name> for each absolute path in its texts."""
+    """Return a JSON value with each absolute path in its texts replaced by DIR/<last name>."""
     if isinstance(value, dict):
         return {key: without_paths(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -165,20 +167,20 @@ def without_paths(value):
 
 
 def write_runs(runs: Sequence[Run], results: Path = RESULTS, replace: bool = False) -> list[Path]:
-    """Write each run to results/<set>/<name>.json; the files.
+    """Write each run to results/<set>/<name>.json, and return the files.
 
-    Nothing is written where one is refused. Raises UserError for two runs of one name, a name that is taken
-    by other results (unless `replace`), and runs with as many secrets as others of the set, but other
-    pictures.
+    If one run is refused, nothing is written. Raises UserError if two runs have the same name, if other
+    results already have that name (unless `replace`), or if runs of a set with the same number of secrets
+    were tested on different pictures.
     """
     files: dict[Path, Run] = {}
     for run in runs:
         file = results / run.set / f"{run.name}.json"
         if file in files:
-            raise UserError(f"two runs are called {run.name} in the set {run.set}; give one another name")
+            raise UserError(f"two runs are called {run.name} in the set {run.set}; rename one of them")
         files[file] = run
         if file.exists() and not replace and read_json(file) != json.loads(_text(run)):
-            raise UserError(f"{file}: holds other results of that name; --replace takes these instead")
+            raise UserError(f"{file}: already holds other results; --replace overwrites them")
     for set_name in {run.set for run in runs}:
         others = [r for r in read_set(set_name, results) if results / r.set / f"{r.name}.json" not in files]
         _check_pictures([*others, *(run for run in runs if run.set == set_name)])
@@ -188,7 +190,7 @@ def write_runs(runs: Sequence[Run], results: Path = RESULTS, replace: bool = Fal
 
 
 def read_set(name: str, results: Path = RESULTS) -> list[Run]:
-    """All runs of a set, by name. Raises UserError for files of another protocol."""
+    """Read all runs of a set, sorted by name. Raises UserError for a file of another protocol."""
     runs = []
     for file in sorted((results / name).glob("*.json")):
         content = read_json(file)
@@ -203,13 +205,13 @@ def _check_pictures(runs: Sequence[Run]) -> None:
         other = first.setdefault(run["num_secrets"], run)
         if other["pictures_sha256"] != run["pictures_sha256"]:
             raise UserError(
-                f"{run.name}: tested on other pictures than {other.name}; the runs of a set with as many "
-                "secrets must have the same, so that they can be compared in pairs"
+                f"{run.name}: tested on other pictures than {other.name}; runs of a set with the same number "
+                "of secrets need the same pictures, so that they can be compared in pairs"
             )
 
 
 def _text(run: Run) -> str:
-    """JSON that a person can read and git can compare: one line for each group, not one for each number."""
+    """Write JSON that a person can read and git can compare: a line for each group, not for each number."""
     text = json.dumps(run.content, indent=1, allow_nan=False)
     flat = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
     text = flat.sub(lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]", text)

@@ -1,4 +1,4 @@
-"""What detectors found, kept as data, and the tables that are made from it."""
+"""The findings of detectors: keep them as data, and make tables from them."""
 
 import json
 from pathlib import Path
@@ -10,21 +10,21 @@ from engine.testing.published import markdown
 from engine.testing.steganalysis.kept import NAMES
 from errors import UserError
 
-LARGEST = 4_000_000  # bytes of a detector's file that is kept
+LARGEST = 4_000_000  # bytes; a larger detector file is not kept
 ORDER = ("stegexpose", "spam", "srm", "crm", "ica", "xunet", "srnet", "ucnet")
 WRITTEN = ("security.json", "extraction.json")
 
 
 def keep_detection(folder: Path, set_name: str, results: Path, replace: bool = False) -> list[Path]:
-    """Keep what stands in .../NAME/DETECTOR as results/detection/SET/NAME/<label>.json, with the detector.
+    """Keep the results in .../NAME/DETECTOR as results/detection/SET/NAME/<label>.json, with the detector.
 
-    Returns the files. A detector's file of more than 4 MB is left out: seed and pairs make it again. Raises
-    UserError where there are no results, or others are kept under that name (unless `replace`).
+    Returns the files. A detector's file above 4 MB is left out: the seed and the pairs reproduce it. Raises
+    UserError if there are no results, or if other results are kept under that name (unless `replace`).
     """
     there = [folder / name for name in WRITTEN if (folder / name).is_file()]
     if len(there) != 1:
         raise UserError(
-            f"{folder}: expected one of {' and '.join(WRITTEN)}, as scripts/steganalysis.py writes it"
+            f"{folder}: expected exactly one of {' and '.join(WRITTEN)}, written by scripts/steganalysis.py"
         )
     found = without_paths(json.loads(there[0].read_text()))
     name = "extract" if found["detector"] == "extract" else label(found).replace(" ", "_")
@@ -32,7 +32,7 @@ def keep_detection(folder: Path, set_name: str, results: Path, replace: bool = F
     file = stem.with_name(f"{name}.json")
     text = json.dumps(found, indent=1) + "\n"
     if file.exists() and file.read_text() != text and not replace:
-        raise UserError(f"{file}: holds other results of that name; --replace takes these instead")
+        raise UserError(f"{file}: already holds other results; --replace overwrites them")
     written = []
     for detector in NAMES:
         kept, new = stem.with_name(name + Path(detector).suffix), folder / detector
@@ -45,7 +45,7 @@ def keep_detection(folder: Path, set_name: str, results: Path, replace: bool = F
 
 
 def detection(set_name: str, names: list[str], results: Path) -> list[str]:
-    """A table of AUC with its interval and P_E: a row for each name, a column for each detector."""
+    """Make a table of AUC, its interval and P_E: a row for each name, a column for each detector."""
     found = {name: _read(set_name, name, results, "auc") for name in names}
     rows = {name: of for name, of in found.items() if of}
     columns = sorted({c for of in rows.values() for c in of}, key=lambda c: (_place(c), c))
@@ -57,7 +57,7 @@ def detection(set_name: str, names: list[str], results: Path) -> list[str]:
 
 
 def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
-    """A table of what is read without a key: dB of PSNR, and the gain over the flat mean colour."""
+    """Make a table of what can be read without the key: PSNR in dB, and the gain over a flat mean colour."""
     rows, missing = [], []
     for name in names:
         of = _read(set_name, name, results, "flat").get("extract")
@@ -82,7 +82,7 @@ def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
 
 
 def _read(set_name: str, name: str, results: Path, key: str) -> dict[str, dict]:
-    """{label: what a detector found} of the stegos called `name`; only results that have `key`."""
+    """Return {label: findings} for the stegos called `name`. Results without `key` are left out."""
     files = sorted((results / "detection" / set_name / name).glob("*.json"))
     every = [json.loads(file.read_text()) for file in files]
     return {"extract" if key == "flat" else label(found): found for found in every if key in found}

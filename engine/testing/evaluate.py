@@ -1,4 +1,4 @@
-"""Scoring of a model, shared by validation and test.py: every number comes from 8-bit pictures."""
+"""Scores of a model, for validation and for test.py. Every number comes from 8-bit pictures."""
 
 import tempfile
 import time
@@ -29,11 +29,12 @@ from models import HidingModel
 
 
 def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, float], np.ndarray]:
-    """Mean PSNR (RGB, dB) through 8 bit: ({cover_stego, secret_revealed}, a figure of the first group).
+    """Return the mean PSNR (RGB, dB) as {cover_stego, secret_revealed}, and a figure of the first group.
 
-    Keyed methods draw their nonces from a seed here, so that the same weights have the same scores. uint8
-    arrays stand in for the file: a PNG keeps them exactly (test.py goes through the file all the same).
-    The groups are shared out among the processes of the run; all must call it, and all get the means.
+    All pictures are rounded to 8 bits, as in a PNG file, but no file is written. (test.py writes one.)
+    Keyed methods draw their nonces from a fixed seed, so that the same weights get the same scores. The
+    groups are shared among the processes of the run. All processes must call this, and all get the means.
+    Raises NotFinite if the network gives NaN or infinite values.
     """
     failure, scored = None, []
     try:
@@ -45,7 +46,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
     told = processes.gathered((failure, scored))
     if failures := [failure for failure, _ in told if failure is not None]:
         raise NotFinite(failures[0])
-    # Interleaved, as they were shared out: in the order of the groups, for the same sum.
+    # Sorted by group, so that the sum does not depend on the number of processes.
     in_order = [one for _, some in told for one in some]
     in_order.sort(key=lambda one: one.number)
     assert in_order[0].figure is not None
@@ -56,7 +57,7 @@ def validate(model: HidingModel, groups: EvaluationGroups) -> tuple[dict[str, fl
 
 
 class _Validated(NamedTuple):
-    """A group's PSNR: of the stego, and of each revealed secret; a figure of the first group."""
+    """The PSNR of a group's stego and of each revealed secret, and a figure if it is the first group."""
 
     number: int
     stego: float
@@ -92,11 +93,11 @@ def evaluate(
 ) -> dict:
     """Test a model on a data set by the protocol of docs/evaluation.md, and write the results to `out`.
 
-    hide -> stego.png on disk -> a fresh read of that file -> reveal; and once more from the stego
-    after each attack (its random choices from `seed` and the group's number). Writes groups.csv and what
-    engine/testing/results.py tells of, and returns the metrics. All appears together at the end, in place
-    of earlier results: a test that fails leaves those as they were. Files of others stay in the folder.
-    Under torchrun the groups are shared out, and the first process writes what all have found.
+    Each group goes hide -> stego.png on disk -> a fresh read of that file -> reveal. After each attack,
+    reveal runs again on the attacked stego; `seed` and the group's number fix the attack's random choices.
+    Writes groups.csv and the files of `write_results`, and returns the metrics. All files appear together at
+    the end and replace earlier results. If the test fails, earlier results stay. Other files in the folder
+    stay too. Under torchrun the processes share the groups, and the first process writes the results of all.
     """
     hidden = _through_png(model, groups, attacks, seed, save_images)
     if not processes.is_first():
@@ -112,8 +113,11 @@ def evaluate(
 def _through_png(
     model: HidingModel, groups: EvaluationGroups, attacks: Sequence[Attack], seed: int, save_images: int
 ) -> Iterator[HiddenGroup | Elsewhere]:
-    """This process's share of the groups. The first takes all whose pictures it will keep, and reads the
-    others' too, for the checksum."""
+    """Yield this process's share of the groups, hidden and revealed.
+
+    The first process takes all groups whose pictures it keeps. It also reads the pictures of the other
+    processes, for the checksum.
+    """
     rank, size = processes.rank(), processes.size()
     mine = {k for k in range(len(groups)) if (0 if k < save_images else k % size) == rank}
     read = [k for k in range(len(groups)) if rank == 0 or k in mine]
@@ -143,7 +147,7 @@ def _through_png(
 
 
 def _read_ahead(groups: EvaluationGroups, indices: list[int]) -> Iterator[dict[str, Tensor]]:
-    """These groups; while one is worked on, a thread reads the next."""
+    """Yield these groups. A thread reads the next one while the caller works on the current one."""
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(groups.__getitem__, indices[0]) if indices else None
         for following in [*indices[1:], None]:
@@ -158,7 +162,7 @@ def _attacked(model: HidingModel, stego: np.ndarray, attack: Attack, seed: int) 
     damaged = send(stego, attack, seed)
     try:
         revealed = _arrays(model.reveal(to_tensor(damaged)[None])[0])
-    except UserError:  # a method that checks what it reads: nothing is revealed from this stego
+    except UserError:  # the method checks what it reads, and refuses this stego
         return Attacked(label(attack), damaged, None)
     return Attacked(label(attack), damaged, revealed)
 

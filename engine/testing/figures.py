@@ -1,4 +1,4 @@
-"""Pictures that a person would look at: cover, stego, secrets and revealed, with what differs."""
+"""Figures for people: cover, stego, secrets and revealed side by side, with the residuals."""
 
 import math
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ def group_figure(
     revealed: Sequence[np.ndarray],
     cols: int = 0,
 ) -> np.ndarray:
-    """One group at a glance: cover, stego, residual above secrets, revealed, residual.
+    """Draw one group: cover, stego and residual above secrets, revealed and residual.
 
-    cover, stego (H,W,3), secrets, revealed N of (H,W,3), all uint8 -> (h,w,3) uint8. The N pictures
-    stand in `cols` columns (0: as near to a square as can be); without any, the first row is all.
+    cover, stego (H,W,3); secrets, revealed N of (H,W,3), all uint8 -> (h,w,3) uint8. The N pictures are
+    in `cols` columns (0: the grid closest to a square). Without secrets there is only the first row.
     """
     shown = panels(cover, stego, secrets, revealed, cols)
     return np.concatenate([_row(shown[start : start + 3]) for start in range(0, len(shown), 3)])
@@ -36,7 +36,7 @@ def panels(
     revealed: Sequence[np.ndarray],
     cols: int = 0,
 ) -> list[tuple[str, Image.Image]]:
-    """The parts of `group_figure` with their titles, each within PANEL x PANEL pixels."""
+    """Return the parts of `group_figure` with their titles. Each part fits in PANEL x PANEL pixels."""
     parts = [
         ("cover", _panel([cover], 1)),
         (f"stego  {psnr(cover, stego):.2f} dB", _panel([stego], 1)),
@@ -55,7 +55,7 @@ def panels(
 
 
 def _panel(pictures: Sequence[np.ndarray], cols: int) -> Image.Image:
-    """N pictures (H,W,3) in rows of `cols`, brought to the first one's shape, within PANEL x PANEL pixels."""
+    """Lay out N pictures (H,W,3) in rows of `cols`, resized to the first one's shape, in PANEL x PANEL px."""
     rows = math.ceil(len(pictures) / cols)
     height, width = pictures[0].shape[:2]
     scale = min(PANEL / (cols * width), PANEL / (rows * height))
@@ -79,7 +79,7 @@ def _row(panels: list[tuple[str, Image.Image]]) -> np.ndarray:
 
 
 def histogram(values: dict[str, list[float]]) -> np.ndarray:
-    """The distribution of PSNR over a data set, one panel for each kind of pair: -> (h,w,3) uint8."""
+    """Draw the distribution of PSNR [dB] over a data set, one panel for each kind of pair: (h,w,3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

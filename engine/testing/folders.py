@@ -1,4 +1,4 @@
-"""Folders of pictures that any program made, as groups to score: pairs by file name, secrets to covers."""
+"""Turn folders of pictures, made by any program, into groups to score: file names say what goes together."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,12 @@ from engine.log import logger
 from engine.testing.scoring import HiddenGroup
 from errors import UserError
 
-LISTED = 10  # of many mistakes, so many are told
+LISTED = 10  # the most mistakes that an error lists
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one group: secrets and revealed are in the same order, both may be empty."""
+    """The files of one group. `secrets` and `revealed` are in the same order; both may be empty."""
 
     cover: Path
     stego: Path
@@ -32,19 +32,20 @@ def match_folders(
     secret: str | Path | None = None,
     revealed: str | Path | None = None,
 ) -> list[Files]:
-    """Pair the pictures of two or four folders (or .txt lists), and secrets with covers.
+    """Match the pictures of two or four folders (or .txt lists), and assign the secrets to the covers.
 
-    Pairs are files of the same name, whatever their suffix: cover/0001.png and stego/0001.png,
-    secret/0001_02.jpg and revealed/0001_02.png. Secrets belong to covers
-    by name, where every secret is called like a cover (0001) or like a cover and a number (0001_02), and
-        each cover has the same number of them;
-    else in order, where their number is a multiple N of the covers': the first N to the first cover.
+    Two files form a pair if their names are the same without the suffix: cover/0001.png and stego/0001.png,
+    secret/0001_02.jpg and revealed/0001_02.png. Secrets are assigned to covers
+    by name, if every secret has a cover's name (0001), or that name and a number (0001_02), and all covers
+        have the same number of secrets;
+    otherwise in order, if the number of secrets is a multiple N of the number of covers: the first N belong
+        to the first cover.
 
-    Raises UserError, listing what has no partner, pairs of different sizes, or a name that is
-    there twice. Pictures are not decoded, stegos in lossy formats are warned of.
+    Warns about stegos in a lossy format. Does not decode the pictures. Raises UserError with a list of the
+    files without a partner, pairs of different sizes, or names that occur twice.
     """
     if (secret is None) != (revealed is None):
-        raise UserError("--secret and --revealed go together: the pictures before and after")
+        raise UserError("--secret and --revealed go together: give both or neither")
     pairs = named_pairs(cover, stego)
     _warn_of_lossy([files[1] for files in pairs.values()])
     if secret is None or revealed is None:
@@ -62,7 +63,7 @@ def match_folders(
 
 
 def read_folders(groups: Sequence[Files]) -> Iterator[HiddenGroup]:
-    """The pictures of these groups, read one group at a time."""
+    """Read the pictures of these groups, one group at a time."""
     for index, files in enumerate(tqdm(groups, desc="score", unit="group")):
         yield HiddenGroup(
             index,
@@ -74,7 +75,7 @@ def read_folders(groups: Sequence[Files]) -> Iterator[HiddenGroup]:
 
 
 def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str]:
-    """(the secrets of each cover, in words how they were found)."""
+    """Return the secrets of each cover, and how they were assigned, in words."""
     known = set(covers)
     owners = [name if name in known else re.sub(r"_\d+$", "", name) for name in secrets]
     strangers = [name for name, owner in zip(secrets, owners, strict=True) if owner not in known]
@@ -88,18 +89,18 @@ def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str
         count = len(secrets) // len(covers)
         return [secrets[k * count : (k + 1) * count] for k in range(len(covers))], "in order of their names"
     uneven = [f"cover {name} has {len(names)} secrets" for name, names in by_cover.items()]
-    listed = [f"secret of no cover: {name}" for name in strangers] or uneven
+    listed = [f"secret without a cover: {name}" for name in strangers] or uneven
     raise UserError(
-        f"{len(secrets)} secrets for {len(covers)} covers: not a multiple, nor the same number each by name "
-        f"(cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
+        f"{len(secrets)} secrets for {len(covers)} covers: expected a multiple, or names that give each "
+        f"cover the same number (cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
     )
 
 
 def _warn_of_lossy(stegos: list[Path]) -> None:
     if lossy := lossy_pictures(stegos):
         logger.warning(
-            f"warning: {len(lossy)} of {len(stegos)} stegos are JPEG ({lossy[0]}), which loses what a "
-            "network hides; scored are the files as they are"
+            f"warning: {len(lossy)} of {len(stegos)} stegos are JPEG ({lossy[0]}), which destroys what a "
+            "network hides; the files are scored as they are"
         )
 
 

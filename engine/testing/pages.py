@@ -1,4 +1,4 @@
-"""Pages whose tables and plots are made from docs/results/: nothing in them is typed by hand."""
+"""Fill the tables and plots of pages from docs/results/, so that nobody types them by hand."""
 
 import hashlib
 import json
@@ -18,33 +18,36 @@ from engine.testing.tables import Row, brief, comparison, differences, plot, poi
 from errors import UserError
 
 MARKED = re.compile(r"(<!-- table: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-OF_DETECTORS = {"detection": detection, "extraction": extraction}  # kinds of what detectors found
-# The kinds of table that take rows alone.
+OF_DETECTORS = {"detection": detection, "extraction": extraction}  # kinds of table from detectors' findings
+# Kinds of table whose function takes only rows.
 OF_ROWS = {"brief": brief, "comparison": comparison, "target": target, "survival": survival}
 PLOTTED = re.compile(r"<!-- plot: ([^>]*?) -->")
-DRAWN_FROM = "results"  # the text of a PNG file that says which data it shows
+DRAWN_FROM = "results"  # the PNG text field that names the data in the plot
 
 
 def fill_pages(root: Path, results: Path, check: bool = False) -> None:
-    """Fill the tables and draw the plots of README.md and docs/. check: raise UserError instead."""
+    """Fill the tables and draw the plots of README.md and docs/.
+
+    check: change nothing, and raise UserError for the first table or plot that is out of date.
+    """
     for file in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
         text = file.read_text(encoding="utf-8")
         new = filled(text, results)
         if new != text:
             if check:
-                raise UserError(f"{file}: its tables are not those of {results}; run make_tables.py --pages")
+                raise UserError(f"{file}: its tables do not match {results}; run make_tables.py --pages")
             write_beside(file, new.encode())
             print(file)
         for picture, rows in plots(text, results):
             if rows and drawn_from(file.parent / picture) != digest(rows):
                 if check:
-                    raise UserError(f"{file.parent / picture}: not of the data of {results}; run --pages")
+                    raise UserError(f"{file.parent / picture}: does not match {results}; run --pages")
                 draw(file.parent / picture, rows)
                 print(file.parent / picture)
 
 
 def filled(text: str, results: Path) -> str:
-    """A page with each marked table made anew."""
+    """Return the text of a page with each marked table made anew."""
 
     def made(found: re.Match) -> str:
         return found[1] + "\n".join(["", *marked_table(found[2].split(), results), "", ""]) + found[4]
@@ -53,7 +56,7 @@ def filled(text: str, results: Path) -> str:
 
 
 def marked_table(words: list[str], results: Path) -> list[str]:
-    """The lines of one table: words are its kind, its set, and names."""
+    """Return the lines of one table. words: its kind, its set, and the names of its rows."""
     if len(words) < 3:
         raise UserError(f"<!-- table: {' '.join(words)} -->: expected a kind, a set and names")
     kind, set_name, *names = words
@@ -76,19 +79,22 @@ def marked_table(words: list[str], results: Path) -> list[str]:
         elif kind in OF_ROWS:
             lines = OF_ROWS[kind](rows) if rows else []
         else:
-            raise UserError(f"<!-- table: {' '.join(words)} -->: no kind of table is called '{kind}'")
+            raise UserError(f"<!-- table: {' '.join(words)} -->: unknown kind of table '{kind}'")
     note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
     return [*lines, *([""] if lines and note else []), *note]
 
 
 def chosen(runs: dict[str, Row], names: list[str]) -> tuple[list[Row], list[str]]:
-    """(the rows of which a name is that of the run, in the table's order; the names of no run)."""
+    """Return the rows that match one of the names, in the table's order, and the names without a row.
+
+    A name may be a pattern with wildcards.
+    """
     rows = [row for base, row in runs.items() if any(fnmatch(base, name) for name in names)]
     return rows, [name for name in names if not any(fnmatch(base, name) for base in runs)]
 
 
 def published_table(table_id: str, rows: list[Row]) -> list[str]:
-    """One table of scripts/published.yml with these rows of ours, seed 0 of each, without a heading."""
+    """Make one table of scripts/published.yml, beside it seed 0 of each of our rows; without a heading."""
     published = read_published()
     tables = [table for table in published["tables"] if table["id"] == table_id]
     if not tables:
@@ -98,7 +104,7 @@ def published_table(table_id: str, rows: list[Row]) -> list[str]:
 
 
 def plots(text: str, results: Path) -> list[tuple[str, list[Row]]]:
-    """The plots that a page asks for: (file as seen from the page, rows)."""
+    """Return the plots that a page asks for: (file relative to the page, rows)."""
     found = []
     for match in PLOTTED.finditer(text):
         picture, set_name, *names = match[1].split()
@@ -108,6 +114,7 @@ def plots(text: str, results: Path) -> list[tuple[str, list[Row]]]:
 
 
 def draw(file: Path, rows: list[Row]) -> None:
+    """Draw the plot of these rows to a PNG file that carries their checksum."""
     about = PngInfo()
     about.add_text(DRAWN_FROM, digest(rows))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -116,12 +123,12 @@ def draw(file: Path, rows: list[Row]) -> None:
 
 
 def digest(rows: list[Row]) -> str:
-    """A checksum of what a plot shows."""
+    """Return a checksum of the points in a plot."""
     return hashlib.sha256(json.dumps(points(rows)).encode()).hexdigest()
 
 
 def drawn_from(file: Path) -> str | None:
-    """The checksum that a plot's file carries; None for no file or one without."""
+    """Return the checksum in a plot's file; None if there is no file, or no checksum in it."""
     if not file.exists():
         return None
     with Image.open(file) as picture:

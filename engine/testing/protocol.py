@@ -1,40 +1,43 @@
-"""metrics.json as this program writes it: its version, and the one way to read it."""
+"""The version of metrics.json, and how to read it."""
 
 import json
 from pathlib import Path
 
 from errors import UserError
 
-# Raised where a figure of the same name is measured in another way, or a field gets another meaning.
-# 1 (no field `protocol`): no intervals; after an attack, refused stegos scored as mid-grey.
+# Raise it when a figure is measured in another way under the same name, or a field gets another meaning.
+# 1 (no field `protocol`): no intervals, and stegos refused after an attack scored as mid-grey.
 PROTOCOL = 2
 
 
 def read_metrics(folder: Path) -> dict:
-    """The metrics.json of a results folder. Raises UserError for none, a broken one, or another protocol."""
+    """Read the metrics.json of a results folder.
+
+    Raises UserError if it is missing or broken, or has another protocol.
+    """
     file = folder / "metrics.json"
     metrics = read_json(file)
     check_protocol(metrics, file)
     needed = {"method", "dataset", "num_secrets", "groups", "cover_stego", "secret_revealed"}
     if missing := sorted(needed - metrics.keys()):
         raise UserError(
-            f"{file}: not what test.py or scripts/evaluate.py writes ({', '.join(missing)} missing)"
+            f"{file}: not written by test.py or scripts/evaluate.py ({', '.join(missing)} missing)"
         )
     return metrics
 
 
 def check_protocol(content: dict, file: Path) -> None:
-    """Raises UserError for results that were measured by another protocol."""
+    """Raise UserError for results that were measured by another protocol."""
     found = content.get("protocol", 1)
     if found != PROTOCOL:
         raise UserError(
-            f"{file}: results of protocol {found}, this program reads and writes protocol {PROTOCOL} "
+            f"{file}: results of protocol {found}, but this program reads and writes protocol {PROTOCOL} "
             "(docs/evaluation.md); run the test again"
         )
 
 
 def read_json(file: Path) -> dict:
-    """A JSON object from a results folder. Raises UserError where there is none."""
+    """Read a JSON object from a results folder. Raises UserError if the file holds none."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the papers say (scripts/published.yml), and beside it what was measured here (results folders)."""
+"""Put the papers' figures (scripts/published.yml) beside our own measurements (results folders)."""
 
 import json
 from dataclasses import dataclass
@@ -24,21 +24,21 @@ HEADS = {
     "csr": "CSR (%)",
     "xunet": "XuNet (%)",
 }
-OURS = {  # where our field has another name: over RGB, or over luma where the paper's figures are
+OURS = {  # our fields with another name, for papers that measure over RGB or over luma
     "rgb": {"psnr": "psnr_rgb", "ssim": "ssim_rgb"},
     "luma": {"psnr": "psnr_y", "ssim": "ssim_y"},
 }
-DIGITS = {"psnr": 2, "mse": 5, "mae": 2, "rmse": 2, "srm": 2, "csr": 2, "xunet": 2}  # 4 for all else
+DIGITS = {"psnr": 2, "mse": 5, "mae": 2, "rmse": 2, "srm": 2, "csr": 2, "xunet": 2}  # all others: 4
 
 
 def read_published() -> dict:
-    """sources, names and tables; every number as the text that the paper prints, so that 0.990 stays so."""
+    """Read sources, names and tables. Numbers stay text as printed, so that 0.990 keeps its 0."""
     return yaml.load(PUBLISHED.read_text(encoding="utf-8"), yaml.BaseLoader)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of one run: how a table refers to it, its metrics, and each steganalysis of it."""
+    """The measurements of one run: its mark in a table, its metrics, and the result of each steganalysis."""
 
     mark: str
     metrics: dict
@@ -46,10 +46,10 @@ class Result:
 
 
 def read_results(experiments: Path, folders: list[Path] | None = None) -> list[Result]:
-    """All results of `experiments` (its */results/*), and of more folders, numbered [1], [2], ...
+    """Read all results below `experiments` (*/results/*) and in `folders`, numbered [1], [2], ...
 
-    Hidden folders are those of a test that is running or was cut off: they are left out.
-    Raises UserError for a folder that holds none.
+    Hidden folders are left out: they belong to a test that is still running or was cut off.
+    Raises UserError for a folder without results.
     """
     found = sorted(file.parent for file in experiments.glob("*/results/[!.]*/metrics.json"))
     return [_read_result(k, folder) for k, folder in enumerate([*found, *(folders or ())], 1)]
@@ -63,7 +63,7 @@ def _read_result(number: int, folder: Path) -> Result:
             one = json.loads(file.read_text(encoding="utf-8"))
             security[one.get("features") or one.get("network") or one.get("detector", file.parent.name)] = one
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder}: no results that could be read ({error})") from error
+        raise UserError(f"{folder}: cannot read its steganalysis results ({error})") from error
     return Result(f"[{number}]", metrics, security)
 
 
@@ -71,7 +71,7 @@ def _read_result(number: int, folder: Path) -> Result:
 
 
 def compared_parts(table: dict, results: list[Result], names: dict) -> list[str]:
-    """All parts of a published table with ours beside them."""
+    """Return all parts of a published table with our figures beside them."""
     lines: list[str] = []
     for part, sets in table["parts"].items():
         lines += [*([""] if lines else []), f"**{part}**", ""]
@@ -82,7 +82,7 @@ def compared_parts(table: dict, results: list[Result], names: dict) -> list[str]
 def compared(
     columns: list[str], scale: str, part: str, sets: dict, results: list[Result], names: dict
 ) -> list[str]:
-    """One part of a published table: method and data set down, each figure as paper and ours across."""
+    """Make one part of a published table: a row per method and data set, each figure as paper and ours."""
     ours: dict[tuple[str, str], list[tuple[str, dict]]] = {}
     for result in results:
         method = names.get(result.metrics["method"], result.metrics["method"])
@@ -111,7 +111,7 @@ def beside(columns: list[str], numbers: list[str], values: dict) -> list[str]:
 
 
 def figures(result: Result, part: str, scale: str) -> list[tuple[str, dict]]:
-    """What a run says about one part of a table: (detail, {column: value}), one or more, or none."""
+    """Return what a run contributes to one part of a table: a list of (detail, {column: value})."""
     if part in KINDS:
         summary = result.metrics[KINDS[part]]
         return [(_setting(result), scores(summary, scale))] if summary else []
@@ -121,7 +121,7 @@ def figures(result: Result, part: str, scale: str) -> list[tuple[str, dict]]:
     kind = part.removeprefix("after ")
     found = []
     for attack in result.metrics.get("attacks", ()):
-        if attack["attack"].split()[0] == kind and " + " not in attack["attack"]:  # not of a chain
+        if attack["attack"].split()[0] == kind and " + " not in attack["attack"]:  # no chains
             share = attack["revealed_share"]
             refused = f", {100 * share:.0f} % revealed" if share < 1 else ""
             found.append((attack["attack"] + refused, scores(attack["secret_revealed"] or {}, scale)))
@@ -129,7 +129,7 @@ def figures(result: Result, part: str, scale: str) -> list[tuple[str, dict]]:
 
 
 def _setting(result: Result) -> str:
-    """What a figure depends on besides method and data: the modulus of a method without weights."""
+    """Return what else a figure depends on: the modulus, if the method has no weights."""
     modulus = result.metrics.get("arguments", {}).get("modulus")
     return f"M = {modulus}" if modulus and not result.metrics.get("weights_sha256") else ""
 
@@ -137,7 +137,7 @@ def _setting(result: Result) -> str:
 def scores(summary: dict, scale: str) -> dict:
     values = {column: summary.get(OURS[scale].get(column, column)) for column in HEADS}
     if isinstance(summary.get("mse"), float):
-        values["mse"] = summary["mse"] / 255**2  # ours is in grey levels squared
+        values["mse"] = summary["mse"] / 255**2  # grey levels squared, brought to a range of 0 to 1
     return values
 
 

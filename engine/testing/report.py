@@ -1,4 +1,4 @@
-"""report.html: a test's results in one file that needs nothing else, for a browser, a mail, a phone."""
+"""report.html: a test's results in one self-contained file, for a browser, an email or a phone."""
 
 import base64
 import csv
@@ -18,19 +18,19 @@ from metrics.image import FIELDS
 from metrics.intervals import FEWEST
 from options import dotted
 
-GROUPS = 4  # whose pictures are shown: some 0.3 MB each
+GROUPS = 4  # the most groups whose pictures are shown: about 0.3 MB each
 BINS = 24
 KINDS = {"cover_stego": "cover/stego", "secret_revealed": "secret/revealed"}
-DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3, "worst_psnr_rgb": 2, "stego_psnr_rgb": 2}  # 4 else
-SHOWN_APART = {*KINDS, "attacks", "packages", "capacity"}  # in sections of their own
+DIGITS = {"psnr_rgb": 2, "psnr_y": 2, "mae": 3, "rmse": 3, "worst_psnr_rgb": 2, "stego_psnr_rgb": 2}
+SHOWN_APART = {*KINDS, "attacks", "packages", "capacity"}  # each has its own section
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html into a results folder, from what lies there: metrics.json, per_image.csv,
-    pictures/ and, where steganalysis was run into this folder or one in it, security.json and roc*.png.
+    """Write report.html into a results folder, and return its path.
 
-    No scripts, nothing from elsewhere: pictures are part of the file. Returns its path. Raises
-    UserError where the folder holds no results.
+    Reads metrics.json, per_image.csv and pictures/. If steganalysis wrote into this folder or a folder in
+    it, reads security.json and roc*.png too. The file has no scripts and loads nothing from elsewhere: its
+    pictures are inside it. Raises UserError if the folder holds no results.
     """
     metrics = read_metrics(folder)
     found = sorted((*folder.glob("security.json"), *folder.glob("*/security.json")))
@@ -52,7 +52,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _security(file: Path) -> dict:
-    """One steganalysis: its detector, AUC, all figures by dotted names, and its ROC curves as data URIs."""
+    """Read one steganalysis: detector, AUC, all figures by dotted names, and ROC curves as data URIs."""
     said = read_json(file)
     curves = [_data_uri(Image.fromarray(read_picture(p))) for p in sorted(file.parent.glob("roc*.png"))]
     name = said.get("features") or said.get("network") or said.get("detector", file.parent.name)
@@ -62,20 +62,20 @@ def _security(file: Path) -> dict:
 
 
 def number(value, name: str = "") -> str:
-    """A score for a person: its usual digits, "-" where there is none."""
+    """Format a score with its usual number of digits; "-" if there is none."""
     if value is None or value == "":
         return "-"
     return f"{value:.{DIGITS.get(name, 4)}f}" if isinstance(value, float) else str(value)
 
 
 def interval(summary: dict, name: str) -> str:
-    """The 95 % interval of a score for a person: "36.81 to 37.29", nothing where there is none."""
+    """Format the 95 % interval of a score: "36.81 to 37.29"; an empty string if there is none."""
     ends = summary.get(f"{name}_interval")
     return " to ".join(number(end, name) for end in ends) if ends else ""
 
 
 def _shown(values: dict) -> dict[str, str]:
-    """Nested values as dotted names; lists of more than 8 (whole curves) are left to their own files."""
+    """Flatten nested values to dotted names. Lists longer than 8 (whole curves) are left out."""
     flat = {}
     for name, value in dotted(values, into_lists=False).items():
         if not isinstance(value, list):
@@ -90,7 +90,7 @@ def _kept(folder: Path, kind: str, group: str = "") -> list[Path]:
 
 
 def _group(folder: Path, cover: Path) -> dict:
-    """{name, panels: (title, data URI) each} of one group whose pictures were kept."""
+    """Return {name, panels: [(title, data URI), ...]} of a group whose pictures were kept."""
     stego = folder / "pictures" / "stego" / cover.name
     secrets, revealed = (
         [read_picture(path) for path in _kept(folder, kind, f"{cover.stem}_")]
@@ -101,14 +101,14 @@ def _group(folder: Path, cover: Path) -> dict:
 
 
 def _data_uri(picture: Image.Image) -> str:
-    # JPEG without chroma subsampling: a report is for eyes, the exact pictures lie beside it.
+    # JPEG without chroma subsampling is enough for the eye. The exact pictures are in pictures/.
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=90, subsampling="4:4:4")
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _histograms(rows: Path) -> list[dict]:
-    """The distribution of PSNR for each kind of pair: bars of 0 to 1 between `low` and `high` dB."""
+    """Return the distribution of PSNR for each kind of pair: bars of 0 to 1, from `low` to `high` dB."""
     with open(rows, newline="", encoding="utf-8") as file:
         values: dict[str, list[float]] = {}
         for row in csv.DictReader(file):

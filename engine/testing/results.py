@@ -1,4 +1,4 @@
-"""From hidden and revealed groups to a results folder: scores, tables, pictures, all written at once."""
+"""Turn hidden and revealed groups into a results folder: scores, tables and pictures."""
 
 import csv
 import io
@@ -28,21 +28,22 @@ def write_results(
     capacity: bool = True,
     columns: int = 0,
 ) -> dict:
-    """Score groups and write metrics.json (returned; it begins with `summary`), per_image.csv,
-    attacks.csv where there are attacks, pictures/ and figures/ of the first `save_images` groups,
-    figures/psnr.png and report.html into the folder `out`, which is there.
+    """Score groups, write the results into the existing folder `out`, and return the metrics.
 
-    summary: what is known beforehand, at least `method`, `dataset` and `through` (what kind of file).
-    capacity: also find out what a codec needs for every revealed secret (metrics/capacity.py), which
-    takes longer than all the rest.
-    columns: in how many columns figures show the secrets; 0: as near to a square as can be.
+    Writes metrics.json (it begins with `summary`), per_image.csv, attacks.csv if there are attacks,
+    pictures/ and figures/ of the first `save_images` groups, figures/psnr.png and report.html.
+
+    summary: what is known beforehand, at least `method`, `dataset` and `through` (the kind of file).
+    capacity: also measure how many bits a codec needs for each revealed secret (metrics/capacity.py). This
+    takes longer than everything else.
+    columns: the number of columns in which figures show the secrets; 0: the grid closest to a square.
     """
     scores = score_groups(groups, capacity, lambda group: save_pictures(out, group, save_images, columns))
     return write_scores(out, scores, summary)
 
 
 def write_scores(out: Path, scores: Scores, summary: dict) -> dict:
-    """The part of `write_results` that comes after the scoring."""
+    """Write the results of groups that are already scored: the second part of `write_results`."""
     rows = scores.pairs
     cover, revealed = (summarise(rows, kind) for kind in KINDS)
     assert cover is not None, "no groups"
@@ -75,11 +76,11 @@ def write_scores(out: Path, scores: Scores, summary: dict) -> dict:
 
 
 def summarise(rows: list[dict], kind: str) -> dict | None:
-    """Means over the pairs of one kind, their mean squared error, and the worst PSNR; None without pairs.
+    """Return the means over the pairs of one kind, the mean squared error and the worst PSNR.
 
-    Each mean `<field>` has its 95 % interval beside it, `<field>_interval` (metrics/intervals.py; null for
-    too few groups). Infinite values, and MS-SSIM of pictures that are too small for it, are counted, not
-    averaged.
+    Returns None if there are no pairs. Each mean `<field>` comes with its 95 % interval `<field>_interval`
+    (metrics/intervals.py; null for too few groups). Infinite values, and MS-SSIM of pictures that are too
+    small for it, are counted but not averaged.
     """
     chosen = [row for row in rows if row["kind"] == kind]
     if not chosen:
@@ -100,21 +101,22 @@ def summarise(rows: list[dict], kind: str) -> dict | None:
 
 
 def _mean_with_interval(name: str, values: Sequence[float], groups: Sequence[int]) -> dict:
-    """{name: the mean of the finite values, "inf" or None, name_interval: [low, high] or None}."""
+    """Return {name: mean of the finite values, "inf" or None; name_interval: [low, high] or None}."""
     mean = _json_number(mean_finite(values)[0]) if len(values) else None
     return {name: mean, f"{name}_interval": mean_interval(values, groups)}
 
 
 def mean_finite(values: Sequence[float]) -> tuple[float, int]:
-    """(mean of the finite values, how many were not); inf where none is."""
+    """Return the mean of the finite values (inf if there are none), and the number of the others."""
     finite = [x for x in values if math.isfinite(x)]
     return (float(np.mean(finite)) if finite else math.inf), len(values) - len(finite)
 
 
 def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str | None) -> dict:
-    """The capacity-distortion figures of a data set, at its mean distortions (metrics/capacity.py).
+    """Return the capacity-distortion figures of a data set, at its mean distortions (metrics/capacity.py).
 
-    cover, revealed: the summaries of the two kinds of pairs. codec: None where it was not asked.
+    cover, revealed: the summaries of the two kinds of pairs. codec: its name, or None if the payload was not
+    measured.
     """
     names = ("cdt_db", "cdt_efficiency", "payload_bpp", "payload_bpp_interval")
     figures: dict = dict.fromkeys(names)
@@ -137,7 +139,7 @@ def _capacity(rows: list[dict], cover: dict, revealed: dict | None, codec: str |
 
 
 def _summarise_attack(name: str, rows: list[dict]) -> dict:
-    """One attack: what it did to the stegos, the share of them that were revealed, the scores of these."""
+    """Summarise one attack: PSNR of the attacked stegos, the share that was revealed, and their scores."""
     stegos = [row for row in rows if row["kind"] == "stego"]
     groups = [row["group"] for row in stegos]
     return {
@@ -149,7 +151,7 @@ def _summarise_attack(name: str, rows: list[dict]) -> dict:
 
 
 def _attack_row(attack: dict) -> dict:
-    """An attack's summary as one row of a table: scores are empty where no stego was revealed."""
+    """Flatten an attack's summary to one row of a table. The scores are empty if no stego was revealed."""
     inner = attack["secret_revealed"] or {}
     names = ("pairs", *(n for field in FIELDS for n in (field, f"{field}_interval")), "worst_psnr_rgb")
     flat = {k: v for k, v in attack.items() if k != "secret_revealed"} | {k: inner.get(k) for k in names}
@@ -160,10 +162,10 @@ def _attack_row(attack: dict) -> dict:
 
 
 def table(metrics: dict) -> str:
-    """The summary of one data set: scores with their intervals, capacity, attacks."""
+    """Format the summary of one data set: scores with their intervals, capacity and attacks."""
     lines = _table("", [(words, metrics[kind]) for kind, words in KINDS.items() if metrics[kind]])
     if metrics["groups"] < FEWEST:
-        lines.append(f"no 95 % intervals: {metrics['groups']} groups, at least {FEWEST} are needed")
+        lines.append(f"no 95 % intervals: {metrics['groups']} groups, but at least {FEWEST} are needed")
     if metrics["secret_revealed"]:
         said = f"CDT {_cell(metrics['cdt_db'], 2)} dB"
         if metrics["payload_bpp"] is not None:
@@ -176,7 +178,7 @@ def table(metrics: dict) -> str:
         for attack in metrics["attacks"]:
             if attack["revealed_share"] < 1:
                 share = f"{100 * attack['revealed_share']:.0f} % of the stegos revealed"
-                lines.append(f"{attack['attack']}: {share}, the others refused; scores are of those revealed")
+                lines.append(f"{attack['attack']}: {share}, the others refused; scores are of the revealed")
     return "\n".join(lines)
 
 
@@ -207,7 +209,7 @@ def _cell(value: float | str | None, digits: int) -> str:
 
 
 def save_pictures(out: Path, group: HiddenGroup, save_images: int, columns: int) -> None:
-    """Write pictures/ and a figure of one of the first `save_images` groups; nothing of the others."""
+    """Write pictures/ and a figure, if the group is among the first `save_images`."""
     if group.index >= save_images:
         return
     name = f"{group.index:04d}"
@@ -225,7 +227,7 @@ def save_pictures(out: Path, group: HiddenGroup, save_images: int, columns: int)
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
     text = io.StringIO()
-    # All columns that any row has: `payload_from` is told of secrets alone.
+    # The columns of all rows together: only secrets have `payload_from`.
     columns = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""A results folder is replaced as a whole: one writer at a time, and no results are lost at any moment."""
+"""Replace a results folder as a whole, with one writer at a time, and never lose results on the way."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from data.files import locked
 from errors import UserError
 
-# What a test writes (engine/testing/results.py). All other files in a results folder are somebody else's.
+# What a test writes (engine/testing/results.py). All other files in a results folder stay untouched.
 WRITTEN = re.compile(
     r"(metrics\.json|(per_image|attacks|groups)\.csv|report\.html"
     r"|figures/(psnr|group_\d{4,})\.png"
@@ -19,18 +19,18 @@ WRITTEN = re.compile(
 
 @contextmanager
 def replaced_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` to write to; at the end it takes the place of the results in `out`.
+    """Yield a folder beside `out` to write to. At the end it replaces the results in `out`.
 
-    If the writing fails or is interrupted, the results at `out` stay as they were. Files in `out` that no
-    test wrote (a security.json, features that were kept) stay too. If the replacement itself is cut off,
-    old and new results both exist beside `out`, and the next start finishes it.
-    Raises UserError where another process is writing results there.
+    If the writing fails or is interrupted, the results in `out` stay as they were. Files in `out` that no
+    test wrote (a security.json, cached features) stay too. If the replacement itself is cut off, the old and
+    the new results both exist beside `out`, and the next start finishes it.
+    Raises UserError if another process is writing results there, or if `out` is a file.
     """
-    out = out.resolve()  # a link stays one
+    out = out.resolve()  # so that a symbolic link stays one
     if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file, a folder is to be written there")
+        raise UserError(f"{out}: is a file; expected a folder")
     part = _beside(out, "part")
-    with locked(out, "another test is writing results there; wait for its end or choose another name"):
+    with locked(out, "another test is writing results there; wait until it ends or choose another name"):
         _take_place(out)
         shutil.rmtree(part, ignore_errors=True)
         try:
@@ -39,14 +39,15 @@ def replaced_folder(out: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        part.rename(_beside(out, "new"))  # from here on they are whole, and never deleted
+        part.rename(_beside(out, "new"))  # from here on the results are complete, and are never deleted
         _take_place(out)
 
 
 def _take_place(out: Path) -> None:
-    """Put whole results that wait as `.NAME.new` in the place of `out`, from whatever step was the last.
+    """Move complete results from `.NAME.new` to `out`, from whichever step an earlier run reached.
 
-    The old ones wait as `.NAME.old` until the new ones stand and have taken over what no test wrote.
+    The old results stay in `.NAME.old` until the new ones are in place and the files that no test wrote
+    have been moved over.
     """
     new, old = _beside(out, "new"), _beside(out, "old")
     try:
@@ -65,12 +66,12 @@ def _take_place(out: Path) -> None:
         if isinstance(error, OSError):
             where = f"; the new results are whole in {new}, the next start moves them" if new.exists() else ""
             reason = error.strerror or error
-            raise OSError(f"{out}: the results could not be replaced ({reason}){where}") from error
+            raise OSError(f"{out}: cannot replace the results ({reason}){where}") from error
         raise
 
 
 def _take_over(old: Path, out: Path) -> None:
-    """Move what no test wrote from `old` to `out`, where no newer file has the name, and delete `old`."""
+    """Move files that no test wrote from `old` to `out`, unless a newer one has the name; delete `old`."""
     if not old.exists():
         return
     for path in sorted(p for p in old.rglob("*") if p.is_symlink() or not p.is_dir()):

@@ -1,4 +1,4 @@
-"""Groups that were hidden and revealed, scored: while one is scored, the next is read and hidden."""
+"""Score groups that were hidden and revealed. While one is scored, the next is read and hidden."""
 
 import hashlib
 import os
@@ -14,14 +14,14 @@ from engine import processes
 from metrics.capacity import Codec, payload
 from metrics.image import psnr, score_pair
 
-AHEAD = 2  # groups that are hidden already while one is scored
+AHEAD = 2  # how many groups hiding may be ahead of scoring
 
 
 @dataclass
 class Attacked:
     """A stego after an attack: the attack in words, the picture, and what was revealed from it.
 
-    revealed: N pictures (H,W,3) uint8, or None where the method refused the damaged stego.
+    revealed: N pictures (H,W,3) uint8, or None if the method refused the damaged stego.
     """
 
     attack: str
@@ -33,8 +33,8 @@ class Attacked:
 class HiddenGroup:
     """One group after hiding and revealing: pictures (H,W,3) uint8, lists of N, and the seconds it took.
 
-    secrets and revealed are empty where only covers and stegos are scored; seconds are None where
-    another program did the hiding. attacked may be a generator: it is taken once, one by one.
+    secrets and revealed are empty if only covers and stegos are scored. The seconds are None if another
+    program did the hiding. attacked may be a generator: it is read only once.
     """
 
     index: int
@@ -49,7 +49,7 @@ class HiddenGroup:
 
 @dataclass
 class Elsewhere:
-    """A group that another process hides and scores: here its pictures only count in the checksum."""
+    """A group that another process hides and scores. Here its pictures only enter the checksum."""
 
     cover: np.ndarray
     secrets: list[np.ndarray]
@@ -57,8 +57,12 @@ class Elsewhere:
 
 @dataclass
 class Scores:
-    """A row a pair, a row a pair and attack, seconds a group (None where another program hid), a checksum of
-    all covers and secrets, and the codec that measured the payload (None: not asked)."""
+    """The scores of groups.
+
+    pairs: a row for each pair. attacks: for each attack, a row for each pair. seconds: (hide, reveal) of each
+    group; empty if another program did the hiding. pictures_sha256: a checksum of all covers and secrets.
+    codec: the codec that measured the payload; None if the payload was not measured.
+    """
 
     pairs: list[dict] = field(default_factory=list)
     attacks: dict[str, list[dict]] = field(default_factory=dict)
@@ -91,7 +95,7 @@ class _Group:
         return row
 
     def scores(self) -> Scores:
-        """Waits until the pool is done with it."""
+        """Wait until the pool has scored the group, and return its scores."""
         index, found = self.group.index, Scores()
         cover = {"group": index, "kind": "cover_stego", "secret": "", "payload_bpp": ""}
         found.pairs.append(cover | self.cover.result())
@@ -111,12 +115,12 @@ def score_groups(
     capacity: bool = True,
     done: Callable[[HiddenGroup], None] = lambda group: None,
 ) -> Scores:
-    """The scores of all groups, those of the other processes of the run included, in order.
+    """Return the scores of all groups in order, including those of the other processes of the run.
 
-    The groups come one by one from a generator that reads and hides. All processes must call it; the checksum
-    is that of the first. done: is called with each group of this process.
+    groups: may be a generator that reads and hides them one by one. done: called with each group of this
+    process. All processes must call this function. The checksum is that of the first process.
     """
-    codec = PayloadCodec() if capacity else None  # before hours of work, not after
+    codec = PayloadCodec() if capacity else None  # fails now if it fails, not after hours of work
     digest = hashlib.sha256()
     own: list[Scores] = []
     with processes.together():

@@ -1,4 +1,4 @@
-"""Markdown tables and the plot of runs side by side; scripts/compare.py and the pages have them from here."""
+"""Markdown tables and a plot that compare runs, for scripts/compare.py and the pages."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from engine.testing.collected import KINDS, Run, difference, mean_pairs
 from metrics.intervals import mean_interval
 
-Row = list[Run]  # runs that differ in their seeds alone
+Row = list[Run]  # runs that differ only in their seeds
 TARGET = {"cover_stego": 36.0, "secret_revealed": 28.0}  # dB
 
 COLUMNS = (
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def rows_of(runs: Iterable[Run]) -> list[Row]:
-    """Runs as rows: by the number of secrets, then by revealed PSNR; methods without training last."""
+    """Sort runs into rows: by number of secrets, then by revealed PSNR, untrained methods last."""
     by_name: dict[str, Row] = {}
     for run in runs:
         by_name.setdefault(run.base, []).append(run)
@@ -39,7 +39,7 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
 
 
 def label(row: Row) -> str:
-    """smilenet_l_4 for smilenet_l_4_nano; a method without training by its name and modulus."""
+    """Return a row's name: smilenet_l_4 for smilenet_l_4_nano; name and modulus for an untrained method."""
     run = row[0]
     if run.training is None and "modulus" in run["arguments"]:
         return f"{run['method']} M = {run['arguments']['modulus']}"
@@ -49,19 +49,19 @@ def label(row: Row) -> str:
 
 
 def score(row: Row, kind: str, field: str = "psnr_rgb") -> float:
-    """The mean over the seeds; inf where no pair has an error."""
+    """Return the mean over the seeds; inf if all pairs are identical."""
     return fmean(float(run[kind][field]) for run in row)
 
 
 def interval(row: Row, kind: str, field: str = "psnr_rgb") -> list[float] | None:
-    """The 95 % interval of `score`, over the groups: of each pair, the mean over the seeds."""
+    """Return the 95 % interval of `score` over the groups. Each pair counts as its mean over the seeds."""
     if len(row) == 1:
         return row[0][kind][f"{field}_interval"]
     return mean_interval(*mean_pairs(row, kind, field))
 
 
 def comparison(rows: Sequence[Row]) -> list[str]:
-    """One row a method: mean PSNR with its interval over the pictures, and its spread over the seeds."""
+    """Make a table with a row per method: mean PSNR, its interval over pictures, its spread over seeds."""
     lines = []
     for row in rows:
         run = row[0]
@@ -79,7 +79,7 @@ def comparison(rows: Sequence[Row]) -> list[str]:
 
 
 def brief(rows: Sequence[Row]) -> list[str]:
-    """One row a method, with PSNR alone: stego and revealed, each with its interval over the pictures."""
+    """Make a table with a row per method: PSNR of stego and revealed, with intervals over the pictures."""
     lines = []
     for row in rows:
         arguments = row[0]["arguments"]
@@ -92,7 +92,7 @@ def brief(rows: Sequence[Row]) -> list[str]:
 
 
 def spread(row: Row) -> str:
-    """The highest less the lowest mean of the seeds, stego / revealed."""
+    """Return the highest minus the lowest mean of the seeds [dB], stego / revealed."""
     if len(row) == 1:
         return "one seed"
     ends = []
@@ -103,7 +103,7 @@ def spread(row: Row) -> str:
 
 
 def differences(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
-    """One row a pair of methods: how much more PSNR the first has, on the same pictures."""
+    """Make a table with a row per pair of methods: the difference in PSNR on the same pictures."""
     lines = []
     for first, second in pairs:
         cells = [label(first), label(second), str(first[0]["num_secrets"])]
@@ -115,8 +115,10 @@ def differences(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
 
 
 def usual_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Each trained method with the best trained one of as many secrets, with thumbnails, and with codec_lsb
-    at M = 12."""
+    """Pair each trained method with the best trained one and the untrained ones at M = 12.
+
+    Both methods of a pair hide the same number of secrets.
+    """
     pairs = []
     for row in (row for row in rows if row[0].training is not None):
         alike = [other for other in rows if other[0]["num_secrets"] == row[0]["num_secrets"]]
@@ -128,10 +130,10 @@ def usual_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 
 def survival(rows: Sequence[Row]) -> list[str]:
-    """One column a run: PSNR of stego and revealed, and the share of stegos that come back after each attack.
+    """Make a table with a column per run: PSNR, and the share of stegos that come back after each attack.
 
-    Only seed 0 of a row is shown. Shares are rounded down: 100 % means all. An attack that a run was not
-    tested with has "-".
+    It shows only the first seed of a row. Shares are rounded down, so 100 % means all. "-" stands for an
+    attack that the run was not tested with.
     """
     runs = [row[0] for row in rows]
     shares = [{one["attack"]: one for one in run.content.get("attacks", ())} for run in runs]
@@ -150,7 +152,7 @@ def survival(rows: Sequence[Row]) -> list[str]:
 
 
 def target(rows: Sequence[Row]) -> list[str]:
-    """Minutes of one core until a validation is at 36 dB for the stego and 28 dB revealed."""
+    """Make a table of the core minutes until a validation reaches 36 dB (stego) and 28 dB (revealed)."""
     lines = []
     for row in rows:
         told = [run for run in row if run.content.get("history")]
@@ -170,7 +172,7 @@ def target(rows: Sequence[Row]) -> list[str]:
 
 
 def reached(run: Run) -> float | None:
-    """Minutes of one core until the first validation at both targets; None where there was none."""
+    """Return the core minutes until a validation first reaches both targets; None if none does."""
     for one in run["history"]:
         if all(float(one[kind]) >= least for kind, least in TARGET.items()):
             return one["seconds"] / 60 * _cores(run)
@@ -186,7 +188,7 @@ def _cores(run: Run) -> int:
 
 
 def points(rows: Sequence[Row]) -> list[list]:
-    """What the plot shows: [label, number of secrets, trained, stego dB, revealed dB] of each row."""
+    """Return the points of the plot: [label, number of secrets, trained, stego dB, revealed dB] per row."""
     shown = [
         [label(row), row[0]["num_secrets"], row[0].training is not None, *(score(row, k) for k in KINDS)]
         for row in rows
@@ -195,8 +197,10 @@ def points(rows: Sequence[Row]) -> list[list]:
 
 
 def plot(rows: Sequence[Row]) -> np.ndarray:
-    """Stego against revealed PSNR: a point for each trained network, a curve over M for each other method:
-    (h,w,3) uint8."""
+    """Plot stego against revealed PSNR, and return the picture (h,w,3) uint8.
+
+    Each trained network is a point. Each other method is a curve over M.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -213,7 +217,7 @@ def plot(rows: Sequence[Row]) -> np.ndarray:
             if not trained:
                 curves.setdefault(name.partition(" M = ")[0], []).append((stego, revealed))
                 continue
-            # A name goes to the left where another point is as high and further right.
+            # The name goes to the left if another point at this height is further right.
             left = any(abs(revealed - y) < 1 and stego < x for x, y in places)
             axes.plot(stego, revealed, "o", color=f"C{colour}")
             side = "right" if left else "left"
@@ -239,11 +243,11 @@ def number(value: float, digits: int = 2, signed: bool = False) -> str:
 
 
 def between(ends: Sequence[float] | None, signed: bool = False) -> str:
-    """An interval: "36.81 to 37.29"; "too few groups" where there is none."""
+    """Format an interval: "36.81 to 37.29"; "too few groups" if there is none."""
     return " to ".join(number(end, signed=signed) for end in ends) if ends else "too few groups"
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose first column is on the left and whose others are on the right."""
+    """Make a Markdown table. The first column is left-aligned, the others are right-aligned."""
     lines = [list(heads), ["---", *["---:"] * (len(heads) - 1)], *map(list, rows)]
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

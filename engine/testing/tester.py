@@ -1,4 +1,4 @@
-"""test.py's work: weights and data sets in, results folders and a table out."""
+"""The work of test.py: test weights on data sets, and write results folders and a table."""
 
 import json
 from collections.abc import Sequence
@@ -26,10 +26,11 @@ def run_tests(
     precision: str = "fp32",
     reveal_precision: str | None = None,
 ) -> None:
-    """Test the weights of an option file on its data sets (or on those named in `chosen`).
+    """Test the weights of an option file on its data sets, or only on those named in `chosen`.
 
-    precision: fp32, bf16 or fp16, in which the network hides, and reveals unless reveal_precision says
-    otherwise. Weights and all data sets are checked before the first is scored.
+    precision: fp32, bf16 or fp16. The network hides in it, and also reveals in it unless reveal_precision
+    is set. Checks the weights and all data sets before it scores the first one. Raises UserError for
+    wrong options, weights or data sets.
     """
     with processes.joined(), processes.together():
         _run_tests(options, experiments, chosen, (precision, reveal_precision))
@@ -57,7 +58,7 @@ def _run_tests(
     for name in chosen or ():
         if name not in sets:
             known = ", ".join(set_name(p) for p in options.data.test)
-            raise UserError(f"--datasets: no data set '{name}' in the file; it has: {known}")
+            raise UserError(f"--datasets: the file has no data set '{name}'; it has: {known}")
 
     if not processes.is_first():
         silence()
@@ -66,7 +67,9 @@ def _run_tests(
         return
     run = experiments / options.name
     run.mkdir(parents=True, exist_ok=True)
-    with locked(run / "test.log", "another test of this name is running; wait for its end or change `name`"):
+    with locked(
+        run / "test.log", "another test of this name is running; wait until it ends or change `name`"
+    ):
         log_to(run / "test.log")
         try:
             with failures_logged():
@@ -86,7 +89,7 @@ def _test(
     weights: dict[str, str],
     attacks: Sequence[Attack],
 ) -> None:
-    """Test on one data set and write its results folder `out`."""
+    """Test on one data set, and write its results folder `out`."""
     logger.info(f"{out.name}: {len(groups)} groups of 1 cover and {model.num_secrets} secrets")
     env = environment(model.device)
     summary = {
@@ -120,7 +123,7 @@ def _test(
 
 
 def _training(weights: dict[str, str]) -> dict | None:
-    """What a weights file says of its training; None for a method that is not trained."""
+    """Return what a weights file says about its training; None for a method without training."""
     if "options" not in weights:
         return None
     options = json.loads(weights["options"])
@@ -134,5 +137,5 @@ def _training(weights: dict[str, str]) -> dict | None:
 
 
 def _short(path: Path) -> Path:
-    """The path as seen from here, where it lies below."""
+    """Make the path relative to the current folder, if it is inside it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

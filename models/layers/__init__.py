@@ -1,1 +1,1 @@
-"""Building blocks that the methods share; each file holds one idea and its law."""
+"""Building blocks that the methods share. Each file holds one idea and the law that it obeys."""

@@ -1,4 +1,4 @@
-"""The affine coupling block that all invertible methods here are stacked from, and the stack."""
+"""The affine coupling block of all invertible methods here, and a stack of such blocks."""
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,18 @@ class CouplingBlock(nn.Module):
         a' = a + phi(b | c)
         b' = b * exp(s(rho(a' | c))) + eta(a' | c),     s(x) = clamp * (2 sigmoid(x) - 1)
 
-    The branch `a` (cover, or low band) is changed by addition, `b` (secret, or high bands) by an
-    affine map whose logarithmic scale stays within +-clamp, so that the inverse is stable:
+    The branch `a` (cover, or low band) changes by addition. `b` (secret, or high bands) changes by an affine
+    map whose logarithmic scale stays within +-clamp, so that the inverse is stable:
 
         b = (b' - eta(a' | c)) * exp(-s(rho(a' | c)))
         a = a' - phi(b | c)
 
-    `block(a, b, c) -> (a', b')`, `block.inverse(a', b', c) -> (a, b)`. All of (B,.,h,w), same h and
-    w. Law: inverse(*block(a, b, c), c) == (a, b) to rounding, for any weights and any condition c,
-    if both directions get the same one.
+    `block(a, b, c) -> (a', b')`, `block.inverse(a', b', c) -> (a, b)`. All are (B,.,h,w) with the same h
+    and w. Law: inverse(*block(a, b, c), c) == (a, b) to rounding, for any weights and any condition c, if
+    both directions get the same condition.
 
-    affine_a: `a` is scaled too, by a fourth sub-network (DeepMIH): a' = a * exp(s(psi(b | c))) + phi(b | c).
+    a, b, condition: channels. growth, slope: see `DenseBlock`. affine_a: a fourth sub-network scales `a` too
+    (DeepMIH): a' = a * exp(s(psi(b | c))) + phi(b | c).
     """
 
     def __init__(
@@ -51,14 +52,14 @@ class CouplingBlock(nn.Module):
         return a, b
 
     def forward_a(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-        """a' alone: rho and eta are not run."""
+        """Return only a'; rho and eta do not run."""
         seen = _given(b, c)
         if self.psi is not None:
             a = a * torch.exp(self._scale(self.psi, seen))
         return a + self.phi(seen)
 
     def inverse_b(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-        """b alone, from a' and b': phi and psi are not run."""
+        """Return only b, from a' and b'; phi and psi do not run."""
         seen = _given(a, c)
         return (b - self.eta(seen)) * torch.exp(-self._scale(self.rho, seen))
 
@@ -71,18 +72,18 @@ class CouplingBlock(nn.Module):
         return a, b
 
     def _scale(self, subnet: DenseBlock, seen: Tensor) -> Tensor:
-        x = subnet(seen).to(seen.dtype)  # under autocast: the exponential stays in full precision
+        x = subnet(seen).to(seen.dtype)  # keeps the exponential in full precision under autocast
         return self.clamp * (2 * torch.sigmoid(x) - 1)
 
 
 class CouplingStack(Recomputing, nn.ModuleList):
-    """Coupling blocks one after another, all of which see the same condition c.
+    """Coupling blocks in sequence, which all see the same condition c.
 
     `stack(a, b, c) -> (a', b')`, `stack.inverse(a', b', c) -> (a, b)`.
     Law: inverse(*stack(a, b, c), c) == (a, b) to rounding.
 
-    A sender drops b', and most receivers do not ask for a. `forward_a` gives the same a' and `inverse_b` the
-    same b, without the sub-networks that only the other result needs. Both need at least one block.
+    A sender drops b', and most receivers do not need a. `forward_a` gives the same a' and `inverse_b` the
+    same b, but skips the sub-networks that only the other result needs. Both need at least one block.
     """
 
     def forward(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -91,7 +92,7 @@ class CouplingStack(Recomputing, nn.ModuleList):
         return a, b
 
     def forward_a(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-        """a' alone: the last block's rho and eta are not run."""
+        """Return only a'; the last block's rho and eta do not run."""
         *before, last = self
         for block in before:
             a, b = self._run(block, a, b, c)
@@ -103,7 +104,7 @@ class CouplingStack(Recomputing, nn.ModuleList):
         return a, b
 
     def inverse_b(self, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-        """b alone: the first block's phi and psi are not run."""
+        """Return only b; the first block's phi and psi do not run."""
         first, *others = self
         for block in reversed(others):
             a, b = self._run(block.inverse, a, b, c)

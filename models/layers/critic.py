@@ -1,4 +1,4 @@
-"""The dual-task critic: does this picture hide something, and where."""
+"""The dual-task critic: does a picture hide something, and where?"""
 
 from typing import NamedTuple
 
@@ -9,26 +9,26 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.layers.multiscale import activated, conv
 
-HIGH_PASS = ((-1, 2, -1), (2, -4, 2), (-1, 2, -1))  # KV's 3x3 part: what is smooth gives 0
+HIGH_PASS = ((-1, 2, -1), (2, -4, 2), (-1, 2, -1))  # the 3x3 part of the KV filter: 0 on smooth areas
 
 
 class Said(NamedTuple):
-    """logits (B,) a picture, scores (B,1,H,W) a pixel: above 0 where the critic sees a stego."""
+    """The critic's output: logits (B,) per picture, scores (B,1,H,W) per pixel. Above 0 means stego."""
 
     logits: Tensor
     scores: Tensor
 
 
 class DualTaskCritic(nn.Module):
-    """Pictures (B,3,H,W) in [0,1] -> `Said`.
+    """Tells stegos from covers: pictures (B,3,H,W) in [0,1] -> `Said`.
 
         picture -- its high-pass too -- 3x3 -- 3x3, stride 2 -- 3x3, stride 2 --|-- mean -- logit
                                          |          |----------- up, + ---------|
                                          |---------- up, + -- 1x1 -- score map
 
-    A U-Net discriminator (Schoenfeld et al., CVPR 2020); all its convolutions are spectrally normalised
-    (Miyato et al., ICLR 2018). The high-pass is fixed: so the critic need not first learn to look past the
-    content.
+    A U-Net discriminator (Schoenfeld et al., CVPR 2020) with spectral normalisation of all convolutions
+    (Miyato et al., ICLR 2018). The high-pass filter is fixed, so that the critic does not have to learn
+    first to ignore the content.
 
     width  channels at the full size
     """

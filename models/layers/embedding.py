@@ -1,4 +1,4 @@
-"""GLEM: a secret's features put into a cover's, pixel by pixel and channel by channel."""
+"""GLEM: embeds a secret's features into a cover's, pixel by pixel and channel by channel."""
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ class GLEM(nn.Module):
 
         M = sigmoid((L(X + Y + P) + G(mean(X + Y + P))) (1 + g score)),    M X + (1 - M) (Y + P)
 
-    L, the local branch, is two 1x1 convolutions on each pixel; G, the global one, two on the mean over all
-    pixels: AFF with MS-CAM (Dai et al., WACV 2021), without its normalisation. P is what the band before has
-    become, brought to this size; None: nothing. score (B,1,h,w) in [0,1]; None: 0. g is learned and starts
-    at 0: the paper does not say whether a high score asks for more or for less.
+    L, the local branch, is two 1x1 convolutions on each pixel. G, the global branch, is two on the mean over
+    all pixels: AFF with MS-CAM (Dai et al., WACV 2021), without its normalisation. P is the result of the
+    previous band, resized to this one; None: no P. score (B,1,h,w) in [0,1]; None: 0. g is learned and starts
+    at 0, because the paper does not say whether a high score asks for more or for less.
 
     width     C
-    branches  "both", or one alone: "global", "local"
+    branches  "both", "global" or "local"
     assisted  whether there is a P
     scored    whether there is a score
     Raises UserError for other branches.

@@ -1,4 +1,4 @@
-"""Full float32 and fixed algorithms, whatever the program around has chosen."""
+"""Full float32 and fixed algorithms, whatever the surrounding program has set."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """No TF32 or bfloat16 in convolutions and matrix products, no choice of algorithm by timing.
+    """Turn off TF32 and bfloat16 in convolutions and matrix products, and the choice of algorithms by timing.
 
-    It restores the earlier settings at the end. torch has two interfaces to these; the newer one
-    (fp32_precision) may be used whichever of them the program around uses, the older one may not.
+    Restores the earlier settings at the end. torch has two interfaces to them. The newer one
+    (fp32_precision) works whichever of them the surrounding program uses; the older one does not.
     """
     backends = torch.backends
     cudnn = backends.cudnn

@@ -1,4 +1,4 @@
-"""One picture hidden in another by coupling blocks over their Haar bands: HiNet, IIH, IMSE."""
+"""Hide one picture in another with coupling blocks over their Haar bands: HiNet, IIH, IMSE."""
 
 from torch import Tensor, nn
 
@@ -12,10 +12,10 @@ class BandHiding(nn.Module):
     """cover, picture (B,3,H,W) <-> stego (B,3,H,W), z (B,12,H/2,W/2), H and W even.
 
     Law: inverse(*forward(cover, picture)) == (cover, picture) to rounding.
-    `hide` gives the same stego without what only z needs, `reveal` the same picture without what only the
-    cover needs.
+    `hide` gives the same stego, but skips the computations that only z needs. `reveal` gives the same
+    picture, but skips those that only the cover needs.
 
-    blocks  how many coupling blocks; growth, clamp, slope as in `CouplingBlock`
+    blocks  number of coupling blocks; growth, clamp, slope as in `CouplingBlock`
     """
 
     def __init__(self, blocks: int, growth: int, clamp: float, slope: float = 0.2):
@@ -29,7 +29,7 @@ class BandHiding(nn.Module):
         return ihaar(a), z
 
     def hide(self, cover: Tensor, picture: Tensor) -> Tensor:
-        """The stego alone."""
+        """Return only the stego."""
         return ihaar(self.blocks.forward_a(haar(cover), haar(picture)))
 
     def inverse(self, stego: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,5 +37,5 @@ class BandHiding(nn.Module):
         return ihaar(a), ihaar(b)
 
     def reveal(self, stego: Tensor, z: Tensor) -> Tensor:
-        """The picture alone."""
+        """Return only the picture."""
         return ihaar(self.blocks.inverse_b(haar(stego), z))

@@ -1,4 +1,4 @@
-"""z: what hiding drops, what stands in for it at reveal, and its flat form for the exact inverse."""
+"""z, the part that hiding drops: its replacement at reveal, and its flat form for the exact inverse."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from errors import UserError
 
 
 def stand_in(like: Tensor, shape: tuple[int, ...], std: float, sampled: bool) -> Tensor:
-    """What a receiver puts in the place of z: zeros where std is 0, else Gaussian noise of that deviation.
+    """Return the receiver's replacement of z: zeros if std is 0, otherwise Gaussian noise of that deviation.
 
-    sampled: drawn anew at each call (training); otherwise the same noise for every picture of a shape,
-    call after call and on any device, so that a reveal is deterministic and a picture's place in a
-    batch does not matter. dtype and device are those of `like`.
+    sampled: draw new noise at each call (training). Otherwise all pictures of a shape get the same noise, in
+    every call and on any device, so that reveal is deterministic and does not depend on the other pictures
+    of a batch. dtype and device are those of `like`.
     """
     if not std:
         return like.new_zeros(shape)
@@ -25,12 +25,12 @@ def stand_in(like: Tensor, shape: tuple[int, ...], std: float, sampled: bool) ->
 
 
 def pack(batch: int, parts: Sequence[Tensor]) -> Tensor:
-    """Tensors of `batch` pictures -> one flat z (B,K)."""
+    """Join tensors of `batch` pictures to one flat z (B,K)."""
     return torch.cat([part.reshape(batch, -1) for part in parts], dim=1)
 
 
 def unpack(z: Tensor, batch: int, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """The inverse of `pack`, given the shapes of its parts. Raises UserError if z does not fit them."""
+    """Undo `pack`, given the shapes of the parts. Raises UserError if z does not fit them."""
     lengths = [math.prod(shape) // batch for shape in shapes]
     if z.shape != (batch, sum(lengths)):
         raise UserError(f"z: expected {(batch, sum(lengths))} for this stego, got {tuple(z.shape)}")

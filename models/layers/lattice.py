@@ -1,4 +1,4 @@
-"""The lattice embedding: a mosaic carried by the residues of the stego's samples, whatever the cover is."""
+"""The lattice embedding: the residues of the stego's samples carry a mosaic, whatever the cover is."""
 
 import math
 
@@ -18,7 +18,7 @@ COLOURS = (
     (1, -1, 0),
 )  # luma, blue and red difference
 MODULI = range(2, 65)  # grey levels
-CURVE = 4.0  # k of the companding: near grey the levels are twice as fine as if they were spread evenly
+CURVE = 4.0  # k of the companding: near grey, the levels are twice as fine as evenly spread ones
 
 
 class Companding(nn.Module):
@@ -26,10 +26,10 @@ class Companding(nn.Module):
 
         u = A x clamped to [-1,1],   v = 1/2 + r asinh(k u) / asinh(k),   r = 1/2 - margin(M)
 
-    A is a learned matrix over the colours that starts as luma and two colour differences, each spread
-    out: neighbouring colours say nearly the same, and a narrow range would waste levels. x is a small
-    picture, centred. Law: inverse(forward(x)) == x where |A x| <= 1. The gradient goes straight through
-    the clamp; `overshoot` says how far a picture went beyond it.
+    x is a small picture, centred. A is a learned matrix over the colours. It starts as luma and two colour
+    differences, each stretched: red, green and blue are nearly equal, and a narrow range would waste levels.
+    Law: inverse(forward(x)) == x where |A x| <= 1. The gradient passes straight through the clamp;
+    `overshoot` measures how far a picture exceeds it.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Companding(nn.Module):
             return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(self.colours), u)
 
     def overshoot(self, x: Tensor) -> Tensor:
-        """The mean square of what `forward` clamps away of A x."""
+        """Return the mean square of the part of A x that `forward` clamps away."""
         with torch.autocast(x.device.type, enabled=False):
             return (self._spread(x).abs() - 1).clamp(min=0).square().mean()
 
@@ -58,43 +58,42 @@ class Companding(nn.Module):
 
 
 def margin(modulus: float) -> float:
-    """How near a mosaic value may come to 0 and 1: half a grey level, and a hair for the arithmetic."""
+    """Return how close a mosaic value may come to 0 and 1: half a grey level, and a little for rounding."""
     return 0.5 / modulus + 1e-3
 
 
 def embed(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """Move each sample to the nearest grey level whose residue modulo M says the value.
+    """Move each sample to the nearest grey level whose residue modulo M gives the value.
 
         s = (M v + d) mod M,   t = s + M round((c - s) / M), moved by +-M where it left 0..255,
         stego = round(t)
 
     Dither modulation: B. Chen, G. W. Wornell, "Quantization index modulation", IEEE Trans. IT 47(4), 2001.
-    The squared error is (M^2 + 2) / 12 for even M, (M^2 - 1) / 12 for odd M, whatever cover and values are, a
-    little more where a cover is at the end of the scale.
+    The squared error is (M^2 + 2) / 12 for even M, (M^2 - 1) / 12 for odd M, for any cover and any values. It
+    is a little larger for samples near 0 or 255.
 
-    cover: grey levels 0..255, values in [margin, 1 - margin], dither in [0, M): one shape, any dtype ->
-    float64 of whole numbers 0..255.
+    cover: grey levels 0..255; values in [margin, 1 - margin]; dither in [0, M); all of one shape, any dtype
+    -> float64, whole numbers 0..255.
     """
     return _nearest(cover, values, dither, modulus).round().clamp(0, 255)
 
 
 def embed_halved(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """As `embed` where the lowest bit is the header's: to even levels 2k, of which 2k + 1/2 says the value.
+    """Embed where the header uses the lowest bit: like `embed`, but to even levels 2k; 2k + 1/2 is the value.
 
-    values anywhere in [0,1] -> float64, even, 0..254. `extract_halved` gives them back to within 1/M, once
-    they are `pulled`.
+    values in [0,1] -> float64, even, 0..254. `extract_halved` gives back the `pulled` values to within 1/M.
     """
     nearest = _nearest(cover, pulled(values, modulus), dither, modulus)
     return ((nearest + 0.5) / 2).floor() * 2
 
 
 def extract_halved(stego: Tensor, dither: Tensor, modulus: float) -> Tensor:
-    """The values that `embed_halved` was given, whatever the lowest bit is by now; see `extract`."""
+    """Read the values that `embed_halved` wrote, whatever the lowest bit is now; see `extract`."""
     return pulled(extract(stego // 2 * 2 + 0.5, dither, modulus), modulus)
 
 
 def pulled(values: Tensor, modulus: float) -> Tensor:
-    """Values clamped to [1/M, 1 - 1/M] (1/2 for M = 2): an error of 1/M would else wrap around at 0 or 1."""
+    """Clamp values to [1/M, 1 - 1/M] (1/2 for M = 2), so that an error of 1/M does not wrap around."""
     low = min(1 / modulus + 1e-3, 0.5)
     return values.clamp(low, 1 - low)
 
@@ -110,35 +109,37 @@ def _nearest(cover: Tensor, values: Tensor, dither: Tensor, modulus: float) -> T
 def extract(stego: Tensor, dither: Tensor, modulus: float) -> Tensor:
     """v^ = ((stego - d) mod M) / M: grey levels and dither -> values in [0,1), float64.
 
-    What `embed` was given to within 1/(2M); the error is uniform there, whatever cover and values are.
+    These are the values that `embed` got, to within 1/(2M). The error is uniform there for any cover and
+    any values.
     """
     return (stego.double() - dither).remainder(modulus) / modulus
 
 
 def key_dither(key: bytes, count: int, modulus: float) -> Tensor:
-    """d from a 32-byte key: (count,) float64, uniform on 2^32 steps of [0, M).
+    """Return d from a 32-byte key: (count,) float64, uniform on 2^32 steps of [0, M).
 
-    Steps of 2^16 would show: residues would prefer some values by a part in 10^4, depending on the mosaic.
+    2^16 steps would be too few: residues would prefer some values by a part in 10^4, and which ones would
+    depend on the mosaic.
     """
     words = np.frombuffer(keystream(key, 4 * count).tobytes(), "<u4")
     return torch.from_numpy(words.astype(np.float64)).mul_(modulus / 2**32)
 
 
 def key_syndromes(key: bytes, count: int) -> Tensor:
-    """Syndrome bits of the trellis from a 32-byte key: (count,) uint8, 0 or 1.
+    """Return syndrome bits of the trellis from a 32-byte key: (count,) uint8, 0 or 1.
 
-    From the part of the key's stream that follows the words of `key_dither` for as many samples.
+    They come from the key's stream, after the words of `key_dither` for the same number of samples.
     """
     stream = keystream(key, 5 * count)[4 * count :]
     return torch.from_numpy(stream & 1)
 
 
 class LatticeEmbedding(nn.Module):
-    """A mosaic into and out of a stego, under a key: what stands in IMSE's place in SMILENet-L.
+    """Puts a mosaic into a stego under a key, and reads it back. It replaces IMSE in SMILENet-L.
 
-    `forward` is for training, `seal` and `unseal` are the real thing, with a header (container/header.py)
-    in the first samples. modulus: M in grey levels, 2 to 64; larger means less noise on the mosaic and
-    more on the stego. It may be changed before `seal`: the header says which it was.
+    `forward` is for training. `seal` and `unseal` are for use, with a header (container/header.py) in the
+    first samples. modulus: M, 2 to 64 grey levels; a larger M means less noise on the mosaic and more on the
+    stego. It may change before each `seal`, because the header stores it.
     """
 
     def __init__(self, modulus: int):
@@ -157,10 +158,10 @@ class LatticeEmbedding(nn.Module):
         self._modulus = int(modulus)
 
     def forward(self, cover: Tensor, mosaic: Tensor, channel: Channel | None = None) -> tuple[Tensor, Tensor]:
-        """cover (B,3,H,W) in [0,1], mosaic (B,3,h,w) centred -> stego on the 8-bit grid, mosaic^.
+        """cover (B,3,H,W) in [0,1], mosaic (B,3,h,w) centred -> stego (multiples of 1/255), mosaic^.
 
-        A true embedding under a random dither; the gradient goes straight from mosaic^ to mosaic, as its
-        error does not depend on it. mosaic^ is what is read after the channel, if there is one.
+        This is the real embedding, with a random dither. mosaic^ is read after the channel, if there is one.
+        The gradient passes straight from mosaic^ to mosaic, because the error does not depend on the mosaic.
         """
         values = self.companding(mosaic, self.modulus)
         height, width = values.shape[-2:]
@@ -176,7 +177,10 @@ class LatticeEmbedding(nn.Module):
         return stego, self.companding.inverse(values + error.to(values), self.modulus)
 
     def smallest(self, rows: int, cols: int) -> tuple[int, int]:
-        """(H, W) of the smallest cover, a square: the header with hide.py's note takes at most half of it."""
+        """Return (H, W) of the smallest cover, a square of which the header takes at most half.
+
+        The header includes the note that hide.py writes.
+        """
         header = header_samples(1 + NOTE_ABOUT + longest_note(rows * cols))
         side = max(4 * max(rows, cols), math.ceil(math.sqrt(2 * header / 3)))
         return side, side
@@ -194,7 +198,7 @@ class LatticeEmbedding(nn.Module):
         """cover (3,H,W) uint8, mosaic (3,h,w) centred, h <= H, w <= W -> stego (3,H,W) uint8.
 
         about: the method's name and its weights' fingerprint. shaping: states of the trellis that shapes the
-        changes outside of the header, or 0. The samples of the header carry the mosaic too, half as finely.
+        changes outside the header, or 0. The samples of the header carry the mosaic too, half as finely.
         Raises UserError for a note that is too long, and for a trellis with an odd modulus.
         """
         note = bytes([self.modulus]) + note
@@ -209,7 +213,7 @@ class LatticeEmbedding(nn.Module):
         stego = samples.clone()
         if shaping:
             syndromes = key_syndromes(keys.dither, h * w * 3).reshape(h, w, 3)
-            free = ~header.numpy()  # with numpy: torch would make indices of a mask, 24 bytes a sample
+            free = ~header.numpy()  # torch would turn a mask into indices, 24 bytes per sample
             flat = (x.numpy()[free] for x in (*inner, syndromes))
             stego.numpy()[:h, :w][free] = embed_values(*flat, self.modulus, shaping)
         else:
@@ -224,7 +228,7 @@ class LatticeEmbedding(nn.Module):
     ) -> tuple[Tensor, bytes]:
         """stego (3,H,W) uint8, size (h, w) of the mosaic -> mosaic^ (3,h,w) centred, note.
 
-        Raises ContainerError.
+        Raises ContainerError if the header does not open, or if the stego was changed (unless damaged_ok).
         """
         height, width = stego.shape[-2:]
         h, w = size
@@ -251,12 +255,12 @@ class LatticeEmbedding(nn.Module):
 
 
 def _bands(height: int, rows: int = 64) -> list[slice]:
-    """So many rows of a picture at a time: what is made on the way then takes little memory."""
+    """Split a picture into bands of so many rows, so that intermediate results take little memory."""
     return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def _is_header(shape: tuple[int, ...], count: int) -> Tensor:
-    """Which samples of a picture (H,W,3) are the header's: bool, of that shape."""
+    """Mark the samples of a picture (H,W,3) that belong to the header: bool, of that shape."""
     mask = torch.zeros(shape, dtype=torch.bool)
     mask.view(-1)[:count] = True
     return mask
@@ -268,18 +272,21 @@ NOTE_ABOUT = 3  # bytes before the sender's note: number of secrets, length of t
 
 
 def pack_about(count: int, note: bytes, num_secrets: int) -> bytes:
-    """The number of secrets (1 byte), the note's length (2), the note; as long for one secret as for all.
+    """Pack the number of secrets (1 byte), the note's length (2) and the note.
 
-    Otherwise the header's length, which shows to whoever has the cover, would tell their number. Raises
-    UserError for a note that is too long.
+    The result is as long for one secret as for all. Otherwise the header's length, which anybody with the
+    cover can see, would tell how many there are. Raises UserError for a note that is too long.
     """
     if len(note) > LONGEST_NOTE - 1 - NOTE_ABOUT:
-        raise UserError(f"a note of {len(note)} bytes, at most {LONGEST_NOTE - 1 - NOTE_ABOUT} can be kept")
+        raise UserError(f"note: {len(note)} bytes, expected at most {LONGEST_NOTE - 1 - NOTE_ABOUT}")
     return bytes([count]) + len(note).to_bytes(2) + note.ljust(longest_note(num_secrets), b"\0")
 
 
 def unpack_about(content: bytes, num_secrets: int) -> tuple[int, bytes]:
-    """The inverse: (number of secrets, note). Without a passphrase anybody can write one: ContainerError."""
+    """Undo `pack_about`: (number of secrets, note).
+
+    Raises ContainerError for invalid content, which anybody can write if there is no passphrase.
+    """
     count, length = content[:1], int.from_bytes(content[1:NOTE_ABOUT])
     if not count or not 1 <= count[0] <= num_secrets or len(content) < NOTE_ABOUT + length:
         raise ContainerError("the header's note is not SMILENet-L's")
@@ -287,5 +294,5 @@ def unpack_about(content: bytes, num_secrets: int) -> tuple[int, bytes]:
 
 
 def longest_note(num_secrets: int) -> int:
-    """Bytes of a note with the size of each secret, as hide.py writes it."""
+    """Return the bytes of a note with the size of each secret, as hide.py writes it."""
     return 3 + 4 * num_secrets

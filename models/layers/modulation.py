@@ -7,11 +7,11 @@ from models.layers.recompute import Recomputing
 
 
 class ModulationBlock(nn.Module):
-    """x + gated, condition-scaled residual: (B,width,h,w), condition (B,condition,h,w) -> (B,width,h,w).
+    """Adds a gated residual to x: (B,width,h,w), condition (B,condition,h,w) -> (B,width,h,w).
 
-    conv, LeakyReLU, conv; then scale and shift from the condition (as in spatial feature transforms,
-    Wang et al., CVPR 2018); then a gate for each channel (from the means over the picture) and one
-    for each pixel.
+    The residual is conv, LeakyReLU, conv. The condition gives it scale and shift (as in spatial feature
+    transforms, Wang et al., CVPR 2018). Then come a gate for each channel (from the means over the picture)
+    and a gate for each pixel.
     """
 
     def __init__(self, width: int, condition: int):
@@ -21,7 +21,7 @@ class ModulationBlock(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        nn.init.zeros_(self.body[2].weight)  # a fresh block is the identity: a trained network can get more
+        nn.init.zeros_(self.body[2].weight)  # a fresh block is the identity, so a trained network can grow
         nn.init.zeros_(self.body[2].bias)
         self.modulate = nn.Conv2d(condition, 2 * width, 3, padding=1) if condition else None
         squeezed = max(width // 4, 4)
@@ -46,10 +46,10 @@ class ModulationBlock(nn.Module):
 
 
 class Modulation(Recomputing, nn.Module):
-    """x + M(x | condition): (B,channels,h,w) -> the same shape. A fresh one is the identity.
+    """x + M(x | condition): (B,channels,h,w) -> the same shape. A fresh module is the identity.
 
-    Head convolution, `blocks` modulation blocks of `width` channels, tail convolution that starts at
-    zero. `condition` is the number of the condition's channels, 0 for none.
+    M is a head convolution, `blocks` modulation blocks of `width` channels, and a tail convolution that
+    starts at zero. condition: the number of the condition's channels; 0: no condition.
     """
 
     def __init__(self, channels: int, width: int, blocks: int, condition: int = 0):
@@ -68,7 +68,7 @@ class Modulation(Recomputing, nn.Module):
 
 
 class ConditionEncoder(nn.Module):
-    """Features of the cover tile that ICDM, SIS and SDE are conditioned on: (B,3,h,w) -> (B,features,h,w)."""
+    """Computes the condition of ICDM, SIS and SDE from the cover tile: (B,3,h,w) -> (B,features,h,w)."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -79,4 +79,4 @@ class ConditionEncoder(nn.Module):
         )
 
     def forward(self, tiles: Tensor) -> Tensor:
-        return torch.tanh(self.net(tiles))  # bounded: a revealed cover that is off cannot blow up ICDM
+        return torch.tanh(self.net(tiles))  # bounded, so that a wrong revealed cover cannot blow up ICDM

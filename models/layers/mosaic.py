@@ -11,14 +11,14 @@ from errors import UserError
 
 
 def tile(x: Tensor, rows: int, cols: int) -> Tensor:
-    """(B*N,C,h,w) -> (B,C,rows*h,cols*w): small picture k of a group goes to tile (k // cols, k % cols)."""
+    """(B*N,C,h,w) -> (B,C,rows*h,cols*w). Small picture k of a group goes to tile (k // cols, k % cols)."""
     bn, c, h, w = x.shape
     x = x.reshape(bn // (rows * cols), rows, cols, c, h, w)
     return x.permute(0, 3, 1, 4, 2, 5).reshape(-1, c, rows * h, cols * w)
 
 
 def untile(x: Tensor, rows: int, cols: int) -> Tensor:
-    """The inverse of `tile`: (B,C,rows*h,cols*w) -> (B*N,C,h,w)."""
+    """The inverse of `tile`: (B,C,rows*h,cols*w) -> (B*N,C,h,w). Raises UserError for an uneven size."""
     b, c, h, w = x.shape
     if h % rows or w % cols:
         raise UserError(f"{h}x{w} cannot be cut into {rows} x {cols} tiles of equal size")
@@ -29,7 +29,7 @@ def untile(x: Tensor, rows: int, cols: int) -> Tensor:
 def dct_matrix(rows: int, cols: int) -> Tensor:
     """The orthonormal 2-D DCT-II of rows x cols blocks: (mn, mn) float64, frequencies from low to high.
 
-    Row 0 is constant. The rest is sorted by relative frequency, so that neighbouring rows are alike.
+    Row 0 is constant. The others are sorted by relative frequency, so that neighbouring rows are similar.
     """
 
     def dct(size: int) -> Tensor:
@@ -44,7 +44,7 @@ def dct_matrix(rows: int, cols: int) -> Tensor:
 
 
 def small_pictures(secrets: Tensor, rows: int, cols: int) -> Tensor:
-    """The readable mosaic: secrets (B,N,3,H,W), bicubic to 1/m and 1/n, tiled -> (B,3,H,W)."""
+    """Make the readable mosaic: shrink secrets (B,N,3,H,W) to 1/m and 1/n, bicubic, and tile -> (B,3,H,W)."""
     height, width = secrets.shape[-2] // rows, secrets.shape[-1] // cols
     small = F.interpolate(secrets.flatten(0, 1), size=(height, width), mode="bicubic", antialias=True)
     return tile(small, rows, cols)
@@ -53,27 +53,27 @@ def small_pictures(secrets: Tensor, rows: int, cols: int) -> Tensor:
 class BlockTransform(nn.Module):
     """T: (B,3,H,W) -> (B,3mn,H/m,W/n), invertible by construction.
 
-    Space to depth by (m, n), then one learned orthonormal mn x mn matrix for all blocks and colours,
-    divided by sqrt(mn). It starts as the 2-D DCT, so band 0 starts as the block mean. Band-major
-    order: the first 3 channels are the small RGB picture. Zero stays zero (inputs are centred).
-    Orthonormality is kept by torch.nn.utils.parametrizations.orthogonal, so the inverse is the
-    transposed matrix at every step of training.
+    It is space to depth by (m, n), then one learned orthonormal mn x mn matrix for all blocks and colours,
+    divided by sqrt(mn). It starts as the 2-D DCT, so band 0 starts as the block mean. The order is
+    band-major: the first 3 channels are the small RGB picture. Zero stays zero (inputs are centred).
+    torch.nn.utils.parametrizations.orthogonal keeps the matrix orthonormal, so the inverse is the transposed
+    matrix at every step of training.
     """
 
     def __init__(self, rows: int, cols: int):
         super().__init__()
         self.rows, self.cols = rows, cols
         size = rows * cols
-        # Cayley: rational arithmetic only, orthonormal to rounding, and cheap for 25 x 25. It starts
-        # as the identity and is multiplied with the DCT in the dtype of the moment: a DCT that is
-        # stored in float32 would no longer be orthonormal in float64.
+        # Cayley needs only rational arithmetic, is orthonormal to rounding, and cheap for 25 x 25. It starts
+        # as the identity, and is multiplied by a DCT of its own dtype: a DCT stored in float32 would not be
+        # orthonormal in float64.
         linear = nn.Linear(size, size, bias=False)
         self.rotation = parametrizations.orthogonal(linear, orthogonal_map="cayley")
         self.rotation.weight = torch.eye(size, dtype=linear.weight.dtype)
         self._dct = dct_matrix(rows, cols)
 
     def matrix(self) -> Tensor:
-        """The (mn, mn) orthonormal matrix; row 0 makes the small picture."""
+        """Return the (mn, mn) orthonormal matrix. Row 0 makes the small picture."""
         rotation = self.rotation.weight
         if (self._dct.dtype, self._dct.device) != (rotation.dtype, rotation.device):
             self._dct = dct_matrix(self.rows, self.cols).to(rotation)
@@ -97,6 +97,6 @@ class BlockTransform(nn.Module):
         return x.reshape(b, c, h * m, w * n)
 
     def _mix(self, blocks: Tensor, transpose: bool = False) -> Tensor:
-        with torch.autocast(blocks.device.type, enabled=False):  # exact inverse: never in half precision
+        with torch.autocast(blocks.device.type, enabled=False):  # half precision has no exact inverse
             matrix = self.matrix()
             return (matrix.T if transpose else matrix) @ blocks.to(matrix.dtype)

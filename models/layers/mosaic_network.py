@@ -1,4 +1,4 @@
-"""Secrets <-> one mosaic of small pictures: T, SIS, ICDM and the tiling, and back through SDE."""
+"""Turn secrets into one mosaic of small pictures (T, SIS, ICDM, tiling), and back (with SDE)."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,9 +17,9 @@ from models.layers.slices import USUAL, Slices
 class ICDM(nn.Module):
     """Invertible Cover-Driven Mosaic: the bands of a secret <-> its small picture and z, given the cover.
 
-    bands (B,3mn,h,w) -> small (B,3,h,w), z (B,3(mn-1),h,w). Coupling blocks between the small picture (the
-    low 3 channels) and all other bands, conditioned on features of the cover tile that the small picture
-    will lie in. Law: inverse(*forward(x, c), c) == x, for the same condition c.
+    bands (B,3mn,h,w) -> small (B,3,h,w), z (B,3(mn-1),h,w). It has coupling blocks between the small picture
+    (the low 3 channels) and all other bands. Their condition is features of the cover tile that will hold
+    the small picture. Law: inverse(*forward(x, c), c) == x, for the same condition c.
     """
 
     def __init__(self, secrets: int, blocks: int, growth: int, clamp: float, condition: int):
@@ -33,7 +33,7 @@ class ICDM(nn.Module):
         return self.blocks(bands[:, :3], bands[:, 3:], condition)
 
     def small(self, bands: Tensor, condition: Tensor | None) -> Tensor:
-        """The small picture alone, without what only z needs."""
+        """Return only the small picture, and skip the computations that only z needs."""
         if not len(self.blocks):
             return bands[:, :3]
         return self.blocks.forward_a(bands[:, :3], bands[:, 3:], condition)
@@ -43,17 +43,17 @@ class ICDM(nn.Module):
 
 
 class MosaicNetwork(nn.Module):
-    """N = m x n secrets <-> one mosaic of their small pictures; what SMILENet and SMILENet-L share.
+    """N = m x n secrets <-> one mosaic of their small pictures: the part that SMILENet and SMILENet-L share.
 
         secrets (B,N,3,H,W) -- T -- SIS -- ICDM -- tiles -- mosaic (B,3,h,w)       z dropped
         secrets^            <- T^-1 <- SDE <- ICDM^-1 <- tiles <- mosaic^           z = 0
 
-    h and w are the largest multiples of m and n within the even part of H x W. Pictures are in [0,1], the
-    mosaic is centred on 0. Reversible and exact: T and ICDM (`shrunk_exactly`, `grown_exactly`). Not
-    reversible: SIS (Secret Information Selection) and SDE (Secret Detail Enhancement), feature modulation
-    that starts as the identity.
+    h and w are the largest multiples of m and n within the even part of H x W. Pictures are in [0,1]; the
+    mosaic is centred on 0. T and ICDM have an exact inverse (`shrunk_exactly`, `grown_exactly`). SIS (Secret
+    Information Selection) and SDE (Secret Detail Enhancement) have none: they are feature modulation that
+    starts as the identity.
 
-    Arguments: see `SMILENet`, which has them under the same names.
+    Arguments: see `SMILENet`, which uses the same names. Raises UserError for values out of range.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class MosaicNetwork(nn.Module):
     ):
         super().__init__()
         if rows < 1 or cols < 1 or rows * cols < 2:
-            raise UserError(f"rows x cols = {rows} x {cols}: at least 1 x 2 or 2 x 1 secrets")
+            raise UserError(f"rows x cols = {rows} x {cols}: expected at least 1 x 2 or 2 x 1 secrets")
         check_least(
             growth=(growth, 1),
             icdm_blocks=(icdm_blocks, 0),
@@ -87,7 +87,7 @@ class MosaicNetwork(nn.Module):
         )
         self.rows, self.cols, self.num_secrets, self.z_std = rows, cols, rows * cols, z_std
         bands = 3 * self.num_secrets
-        # Channels that a network holds at a time: what a dense block sees, or some copies of SIS's or SDE's.
+        # Most channels at a time: the input of a dense block's last layer, or some copies of SIS's or SDE's.
         self._widest = max(
             bands + condition + 5 * growth,
             4 * sis_width * (sis_blocks > 0),
@@ -100,11 +100,11 @@ class MosaicNetwork(nn.Module):
         self.sde = Modulation(bands, sde_width, sde_blocks, condition) if sde_blocks else None
 
     def size(self, picture: Tensor) -> tuple[int, int]:
-        """(h, w) of the mosaic for pictures (...,H,W)."""
+        """Return (h, w) of the mosaic for pictures (...,H,W)."""
         return tiled_size(picture, self.rows, self.cols)
 
     def condition(self, cover: Tensor) -> Tensor | None:
-        """Features (B*N,condition,h/m,w/n) of the cover tile under a secret; None if it sees no cover."""
+        """Return features (B*N,condition,h/m,w/n) of the cover tiles; None if the network uses no cover."""
         encoder = self.encoder
         if encoder is None:
             return None
@@ -123,10 +123,10 @@ class MosaicNetwork(nn.Module):
     def hide(
         self, secrets: Tensor | Sequence[Tensor], condition: Tensor | None = None, slices: Slices = USUAL
     ) -> Tensor:
-        """The mosaic (B,3,h,w) alone.
+        """Return only the mosaic (B,3,h,w).
 
-        secrets: (B,N,3,H,W), or N of (3,H,W), which are not copied together; uint8, a quarter of the memory,
-        or floats.
+        secrets: (B,N,3,H,W), or N of (3,H,W), which are not copied into one tensor. They are floats, or
+        uint8, which takes a quarter of the memory.
         """
         if isinstance(secrets, Tensor):
             secrets = secrets.flatten(0, 1)
@@ -151,7 +151,7 @@ class MosaicNetwork(nn.Module):
     ) -> Tensor:
         """mosaic (B,3,h,w) -> secrets (B,N,3,H,W) of the size of `like` (B,.,H,W), with z = 0.
 
-        finish: what becomes of some secrets (.,3,H,W) at a time, such as rounding to uint8.
+        finish: applied to a few secrets (.,3,H,W) at a time, such as rounding to uint8.
         """
 
         small = untile(mosaic, self.rows, self.cols)
@@ -172,7 +172,10 @@ class MosaicNetwork(nn.Module):
 
     @property
     def _bytes_a_pixel(self) -> int:
-        """Memory that T, SIS, ICDM and SDE take for a pixel of a secret, from above (docs/benchmarks.md)."""
+        """An upper bound of the memory that T, SIS, ICDM and SDE take per pixel of a secret [bytes].
+
+        Measured in docs/benchmarks.md.
+        """
         bands = 3 * self.num_secrets
         return 4 * (12 * bands + 3 * self._widest) // self.num_secrets
 
@@ -187,7 +190,7 @@ class MosaicNetwork(nn.Module):
         return bands if self.sis is None else self.sis(bands, condition)
 
     def latent(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """What stands in for z at reveal."""
+        """Return the replacement of z at reveal."""
         return stand_in(like, shape, self.z_std, sampled=self.training)
 
     # --- T and ICDM alone, exact -----------------------------------------------------------------
@@ -204,7 +207,7 @@ class MosaicNetwork(nn.Module):
 
 
 def check_least(**least: tuple[float, float]) -> None:
-    """Raises UserError for a constructor's argument below its lowest value: name=(value, lowest)."""
+    """Raise UserError if an argument of a constructor is below its lowest value: name=(value, lowest)."""
     for name, (value, lowest) in least.items():
         if value < lowest:
             raise UserError(f"{name}: must be at least {lowest}, got {value}")

@@ -1,4 +1,4 @@
-"""Networks that look at several scales: MSIB, SFM, and DMSubNet, which is made of both."""
+"""Networks over several scales: MSIB, SFM, and DMSubNet, which consists of both."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from errors import UserError
 
 SLOPE = 0.2  # of every LeakyReLU here
-CALM = 0.3  # scale of what is added to a skip: a deep network then starts near its skips
+CALM = 0.3  # initial scale of the branch beside a skip, so that a deep network starts near its skips
 DILATIONS = (1, 2, 3)
 BLOCKS, FUSIONS = ("msib", "plain"), ("sfm", "add", "concat")
 
@@ -17,7 +17,8 @@ def conv(
 ) -> nn.Conv2d:
     """A convolution that keeps the size, or halves it (rounded up) with a stride of 2.
 
-    scale: of its first weights, times those that keep the variance through a LeakyReLU (He et al., 2015).
+    scale: a factor on the initial weights, which otherwise keep the variance through a LeakyReLU (He et al.,
+    2015).
     """
     layer = nn.Conv2d(inputs, outputs, side, stride, dilation * (side // 2), dilation)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
@@ -28,6 +29,7 @@ def conv(
 
 
 def activated(x: Tensor) -> Tensor:
+    """LeakyReLU with the slope SLOPE."""
     return F.leaky_relu(x, SLOPE)
 
 
@@ -36,7 +38,7 @@ class MSIB(nn.Module):
 
         x -- 3x3 of dilation 1, 2, 3 and 1x1, side by side, C/2 channels each -- LeakyReLU -- 1x1 -- + x
 
-    It costs nearly what a `PlainBlock` of two 3x3 convolutions costs.
+    It costs nearly as much as a `PlainBlock` of two 3x3 convolutions.
     """
 
     def __init__(self, width: int):
@@ -62,7 +64,7 @@ class PlainBlock(nn.Module):
 
 
 class SFM(nn.Module):
-    """Selective fusion: two features (B,C,H,W) -> one of this shape, each channel chosen between the two.
+    """Selective fusion: two features (B,C,H,W) -> one of this shape. Each channel chooses between the two.
 
         U = x + y,   s = mean of U over the pixels,   a = softmax over x and y of (A s, B s),   a_x x + a_y y
 
@@ -91,7 +93,7 @@ class Add(nn.Module):
 
 
 class Concat(nn.Module):
-    """Two features side by side, brought to C channels by a 1x1 convolution, instead of an `SFM`."""
+    """Concatenates two features, and reduces them to C channels by a 1x1 convolution, instead of an `SFM`."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -102,14 +104,14 @@ class Concat(nn.Module):
 
 
 def block_called(name: str) -> type[nn.Module]:
-    """msib or plain. Raises UserError for another name."""
+    """Return the class of the block: msib or plain. Raises UserError for another name."""
     if name not in BLOCKS:
         raise UserError(f"block: '{name}' is not one of {', '.join(BLOCKS)}")
     return MSIB if name == "msib" else PlainBlock
 
 
 def fusion_called(name: str) -> type[nn.Module]:
-    """sfm, add or concat. Raises UserError for another name."""
+    """Return the class of the fusion: sfm, add or concat. Raises UserError for another name."""
     if name not in FUSIONS:
         raise UserError(f"fusion: '{name}' is not one of {', '.join(FUSIONS)}")
     return {"sfm": SFM, "add": Add, "concat": Concat}[name]
@@ -121,12 +123,13 @@ class DMSubNet(nn.Module):
         x -- 3x3 -- blocks ----------------------------------- fusion -- blocks -- 3x3
                       |-- 3x3, stride 2 -- blocks -- .. -- up --|
 
-    A U-shape: `depth` times down to half the size and twice the channels, and up again by a 1x1 convolution
-    and repeated pixels. What comes up is fused with what went down at its size.
+    It has a U-shape: `depth` times down to half the size and twice the channels, then up again by a 1x1
+    convolution and repeated pixels. At each size, the features from below are fused with those from the way
+    down.
 
     width   channels at the full size
-    depth   how often the size is halved
-    blocks  how many blocks in a row at each size, on the way down and on the way up
+    depth   number of halvings
+    blocks  blocks in sequence at each size, on the way down and on the way up
     block, fusion  see `block_called` and `fusion_called`
     """
 

@@ -1,4 +1,4 @@
-"""The Laplacian pyramid: features split into bands, from fine to coarse, and put together again exactly."""
+"""The Laplacian pyramid: split features into bands, from fine to coarse, and join them again exactly."""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +8,13 @@ BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt & Adelson's kernel w
 
 
 def decompose(x: Tensor, levels: int) -> list[Tensor]:
-    """(B,C,H,W) -> `levels` bands, the finest first; the last one holds the low frequencies.
+    """(B,C,H,W) -> `levels` bands, the finest first. The last one holds the low frequencies.
 
         G_0 = x,   G_(k+1) = down(G_k),   L_k = G_k - up(G_(k+1)),   bands = L_0, L_1, .., G_(levels-1)
 
     (P. Burt, E. Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983.) Each band has half the
-    height and width of the one before, rounded up. Law: compose(decompose(x, levels)) == x to rounding, for
-    any size.
+    height and width of the previous one, rounded up. Law: compose(decompose(x, levels)) == x to rounding,
+    for any size.
     """
     bands = []
     for _ in range(levels - 1):
@@ -33,9 +33,9 @@ def compose(bands: list[Tensor]) -> Tensor:
 
 
 def down(x: Tensor) -> Tensor:
-    """Low-passed by the 5x5 binomial kernel, every second value: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
+    """Apply the 5x5 binomial kernel and keep every second value: (B,C,H,W) -> (B,C,ceil(H/2),ceil(W/2)).
 
-    Copies of the last values continue the border.
+    Copies of the last values extend the border.
     """
     channels = x.shape[1]
     weights = torch.tensor(BINOMIAL, dtype=x.dtype, device=x.device)
@@ -46,10 +46,10 @@ def down(x: Tensor) -> Tensor:
 
 
 def up(x: Tensor, like: Tensor) -> Tensor:
-    """Twice the size by the same kernel, cut to the size of `like`: (B,C,h,w) -> (B,C,H,W), H = 2h or 2h - 1.
+    """Double the size with the same kernel, cropped to `like`: (B,C,h,w) -> (B,C,H,W), H = 2h or 2h - 1.
 
-    A constant stays that constant. Along each axis the values in place are (1,6,1)/8 of three neighbours,
-    those between are (1,1)/2 of two: what the binomial kernel makes of a signal with zeros between its
+    A constant stays the same. Along each axis, values in place become (1,6,1)/8 of three neighbours, and
+    values in between (1,1)/2 of two. The binomial kernel gives the same on a signal with zeros between its
     values.
     """
     for axis in (-1, -2):

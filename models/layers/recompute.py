@@ -1,4 +1,4 @@
-"""Blocks that keep no more than their inputs for the backward pass, and are run a second time in it."""
+"""Blocks that keep only their inputs for the backward pass, and run a second time in it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,23 +11,23 @@ Result = TypeVar("Result")
 
 
 class Recomputing:
-    """Base of the modules that are made of blocks, which they run through `_run`.
+    """Base of modules that consist of blocks, and run them through `_run`.
 
-    recompute: True saves memory in training, for the time of a second forward pass. Values and gradients
-    stay the same to the last bit.
+    recompute: True saves memory in training, at the cost of a second forward pass. Values and gradients stay
+    the same to the last bit.
     """
 
     recompute: bool = False
 
     def _run(self, block: Callable[..., Result], *inputs: torch.Tensor | None) -> Result:
-        """block(*inputs). The block must be a function of its inputs and weights: no dropout, no noise."""
+        """Run block(*inputs). The block must depend only on its inputs and weights: no dropout, no noise."""
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)
         return block(*inputs)
 
 
 def recompute_blocks(model: nn.Module, wanted: bool) -> int:
-    """Set `recompute` wherever a network is made of blocks; in how many places that is."""
+    """Set `recompute` in every module that consists of blocks, and return the number of these modules."""
     places = [part for part in model.modules() if isinstance(part, Recomputing)]
     for part in places:
         part.recompute = wanted

@@ -1,4 +1,4 @@
-"""InvMIHNet's decompositions: pictures <-> mean band and detail bands. `inverse` is exact in all of them.
+"""InvMIHNet's decompositions: pictures <-> mean band and detail bands. Every `inverse` is exact.
 
 Bands are in the order of the authors' released networks, band-major: the first C channels are the means.
 """
@@ -11,7 +11,7 @@ from models.layers.wavelet import haar, ihaar
 
 
 class MeanHaar(nn.Module):
-    """The 2x2 Haar transform as means: (B,C,H,W) -> (B,4C,H/2,W/2). No parameters.
+    """The 2x2 Haar transform as means: (B,C,H,W) -> (B,4C,H/2,W/2). It has no parameters.
 
     With a, b / c, d the four neighbours: (a+b+c+d)/4, (a-b+c-d)/4, (a+b-c-d)/4, (a-b-c+d)/4.
     """
@@ -25,7 +25,7 @@ class MeanHaar(nn.Module):
         return ihaar(self._signs(y) * 2)
 
     @staticmethod
-    def _signs(y: Tensor) -> Tensor:  # of the middle two bands, which `haar` has the other way round
+    def _signs(y: Tensor) -> Tensor:  # flips the middle two bands, which have the other sign in `haar`
         mean, horizontal, vertical, diagonal = y.chunk(4, dim=1)
         return torch.cat((mean, -horizontal, -vertical, diagonal), dim=1)
 
@@ -33,8 +33,8 @@ class MeanHaar(nn.Module):
 class BlockMatrix(nn.Module):
     """A learned invertible matrix over rows x cols pixels: (B,C,H,W) -> (B,mnC,H/m,W/n).
 
-    matrix: (mn,mn) for all channels, or (C,mn,mn), one a channel. The inverse is computed from it, so
-    the law holds at every step of training. Never in half precision.
+    matrix: (mn,mn) for all channels, or (C,mn,mn), one for each channel. The inverse is computed from it, so
+    it stays exact at every step of training. It never runs in half precision.
     """
 
     def __init__(self, rows: int, cols: int, matrix: Tensor):
@@ -61,18 +61,18 @@ class BlockMatrix(nn.Module):
 
 
 def _apply(matrix: Tensor, x: Tensor) -> Tensor:
-    with torch.autocast(x.device.type, enabled=False):  # exact inverse: never in half precision
+    with torch.autocast(x.device.type, enabled=False):  # half precision has no exact inverse
         return matrix @ x.to(matrix.dtype)
 
 
 def mean_first(rows: int, cols: int) -> BlockMatrix:
-    """For 6 and 9: one (mn,mn) matrix, at the start the identity with the mean as its first row."""
+    """For 6 and 9: one (mn,mn) matrix. It starts as the identity with the mean as its first row."""
     matrix = torch.eye(rows * cols)
     matrix[0] = 1 / (rows * cols)
     return BlockMatrix(rows, cols, matrix)
 
 
 def vertical_split(channels: int) -> BlockMatrix:
-    """The second step for 8: a above b -> (a+b)/2, (b-a)/2 at the start, a learned 2x2 matrix a channel."""
+    """The second step for 8: a learned 2x2 matrix per channel. It starts as a above b -> (a+b)/2, (b-a)/2."""
     matrix = torch.tensor([[0.5, 0.5], [-0.5, 0.5]])
     return BlockMatrix(2, 1, matrix.repeat(channels, 1, 1))

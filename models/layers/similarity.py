@@ -13,18 +13,18 @@ DEVIATION = 1.5  # px, of the window
 
 
 def ms_ssim(x: Tensor, y: Tensor, scales: int = 3, window: int = 7) -> Tensor:
-    """Multi-scale structural similarity (Z. Wang, E. Simoncelli, A. Bovik, 2003) of a batch; 1 if equal.
+    """Compute MS-SSIM (Z. Wang, E. Simoncelli, A. Bovik, 2003) of a batch; 1 if equal.
 
         MS-SSIM = cs_1^b1 * .. * cs_(n-1)^b(n-1) * ssim_n^bn, each scale half the last by 2 x 2 means
 
-    (B,3,H,W) twice, in [0,1] -> a scalar, the mean over the pictures. scales: n, 1 to 5, or as many as have a
-    full window; the exponents are the first n of the paper's five, scaled to a sum of 1. window: side of the
-    Gaussian window of deviation 1.5 [px]; only full windows count. A mean below 1e-4 counts as that, which
-    keeps the gradient finite. Raises UserError for pictures that are smaller than the window.
+    (B,3,H,W) twice, in [0,1] -> a scalar, the mean over the pictures. scales: n, 1 to 5, or fewer if only so
+    many have a full window. The exponents are the first n of the paper's five, scaled to a sum of 1. window:
+    side of the Gaussian window of deviation 1.5 [px]; only full windows count. A mean below 1e-4 counts as
+    1e-4, which keeps the gradient finite. Raises UserError for pictures smaller than the window.
     """
     side = min(x.shape[-2:])
     if side < window:
-        raise UserError(f"MS-SSIM with a window of {window} px: the pictures have {side} px a side")
+        raise UserError(f"MS-SSIM with a window of {window} px: the pictures have a side of only {side} px")
     scales = min(scales, 1 + int(math.log2(side // window)))
     product = x.new_ones(len(x))
     for scale, exponent in enumerate(EXPONENTS[:scales]):
@@ -36,7 +36,7 @@ def ms_ssim(x: Tensor, y: Tensor, scales: int = 3, window: int = 7) -> Tensor:
 
 
 def _similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """SSIM and its contrast part, (B,) each: means over full windows and colours."""
+    """Return SSIM and its contrast part, (B,) each: means over full windows and colours."""
     c1, c2 = 0.01**2, 0.03**2
     count = len(x)
     means = _windowed(torch.cat((x, y, x * x, y * y, x * y)), window)
@@ -48,7 +48,7 @@ def _similarity(x: Tensor, y: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 def _windowed(x: Tensor, window: int) -> Tensor:
-    """Means under the Gaussian window, full windows only."""
+    """Return the means under the Gaussian window, only for full windows."""
     places = torch.arange(window, dtype=x.dtype, device=x.device) - (window - 1) / 2
     weights = torch.exp(-(places**2) / (2 * DEVIATION**2))
     weights = weights / weights.sum()

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 
 class DenseBlock(nn.Module):
-    """Five 3x3 convolutions, each seeing the input and all outputs before it: (B,C_in,h,w) -> (B,C_out,h,w).
+    """Five 3x3 convolutions; each sees the input and all earlier outputs: (B,C_in,h,w) -> (B,C_out,h,w).
 
-    As in HiNet and InvMIHNet (growth 32, LeakyReLU of slope 0.01 and 0.2). The last layer starts at
+    It is as in HiNet and InvMIHNet (growth 32, LeakyReLU of slope 0.01 and 0.2). The last layer starts at
     zero, so that a fresh coupling block is the identity.
     """
 
@@ -26,11 +26,11 @@ class DenseBlock(nn.Module):
         nn.init.zeros_(self.conv5.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(x.device.type):  # else cat would bring everything back to float32
+        if torch.is_autocast_enabled(x.device.type):  # otherwise cat would convert everything to float32
             x = x.to(torch.get_autocast_dtype(x.device.type))
         kept = torch.is_grad_enabled()
         channels_last = self.conv1.weight.is_contiguous(memory_format=torch.channels_last)
-        if channels_last or (x.device.type == "cpu" and not kept):  # measured: docs/log.md
+        if channels_last or (x.device.type == "cpu" and not kept):  # faster, as measured in docs/log.md
             x = x.contiguous(memory_format=torch.channels_last)
         return self._with_gradients(x) if kept else self._without_gradients(x)
 
@@ -40,7 +40,7 @@ class DenseBlock(nn.Module):
         return self.conv5(x)
 
     def _without_gradients(self, x: Tensor) -> Tensor:
-        """The same, all channels in one tensor from the start: nothing is copied again at every layer."""
+        """Compute the same with all channels in one tensor, so that no layer copies the earlier ones."""
         layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else None
         batch, count, height, width = x.shape
         shape = (batch, self.conv5.in_channels, height, width)

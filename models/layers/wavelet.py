@@ -1,4 +1,4 @@
-"""The 2-D Haar wavelet, orthonormal, without parameters."""
+"""The orthonormal 2-D Haar wavelet, without parameters."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from errors import UserError
 
 
 def haar(x: Tensor) -> Tensor:
-    """One level of the orthonormal 2-D Haar transform.
+    """Apply one level of the orthonormal 2-D Haar transform.
 
-    (B,C,H,W) -> (B,4C,H/2,W/2), bands in the order LL, HL, LH, HH with C channels each (the order
-    of HiNet's released networks). With a, b / c, d the four neighbours (b right of a, c below a):
+    (B,C,H,W) -> (B,4C,H/2,W/2). The bands are LL, HL, LH, HH with C channels each (the order of HiNet's
+    released networks). For four neighbours a, b / c, d (b right of a, c below a):
     LL = (a+b+c+d)/2, HL = (-a+b-c+d)/2, LH = (-a-b+c+d)/2, HH = (a-b-c+d)/2.
-    Law: ihaar(haar(x)) == x and |haar(x)| == |x|. H and W must be even.
+    Law: ihaar(haar(x)) == x and |haar(x)| == |x|. Raises UserError for an odd H or W.
     """
     if x.shape[-2] % 2 or x.shape[-1] % 2:
         raise UserError(f"the Haar transform needs an even height and width, got {_size(x)}")
@@ -23,7 +23,7 @@ def haar(x: Tensor) -> Tensor:
 
 
 def ihaar(y: Tensor) -> Tensor:
-    """The inverse of `haar`: (B,4C,H,W) -> (B,C,2H,2W)."""
+    """The inverse of `haar`: (B,4C,H,W) -> (B,C,2H,2W). Raises UserError if the channels are not 4C."""
     if y.shape[1] % 4:
         raise UserError(f"the inverse Haar transform needs 4C channels, got {y.shape[1]}")
     ll, hl, lh, hh = y.chunk(4, dim=1)

@@ -104,7 +104,7 @@ def test_what_is_told_apart(net, sealed):
         net.unseal(tensor(through(stego, quality=80)), Key("close sesame"))
     with pytest.raises(WrongKey, match="it is needed"):
         net.unseal(tensor(through(stego, quality=80)))
-    with pytest.raises(Damaged, match=r"\d+ of \d+ code words cannot be mended"):
+    with pytest.raises(Damaged, match=r"\d+ of \d+ code words cannot be corrected"):
         net.unseal(tensor(through(stego, quality=50)), KEY)
 
 
@@ -120,7 +120,7 @@ def test_a_crafted_header(net):
             net.unseal(tensor(stego))
     code = encode(bytes(100), 64)
     stego = write(COVER, places, code, sealed_header(setting, 100, keys, nonce))
-    with pytest.raises(Damaged, match="not what was written"):
+    with pytest.raises(Damaged, match="not the one that was written"):
         net.unseal(tensor(stego))
 
 

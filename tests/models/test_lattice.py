@@ -397,7 +397,7 @@ def test_a_cover_that_is_too_small():
         net.seal(*_square(side - 1, 25))
     with pytest.raises(ValueError, match="too small: the header takes"):
         net.seal(*_square(side, 25), Key(), b"x" * 5000)
-    with pytest.raises(ValueError, match="note of 70000 bytes"):
+    with pytest.raises(ValueError, match="note: 70000 bytes"):
         net.seal(*_square(side, 25), Key(), b"x" * 70_000)
 
 

@@ -129,7 +129,7 @@ def test_constructor_refuses(arguments, message):
 
 
 def test_unknown_method():
-    with pytest.raises(ValueError, match="no method is called 'smilnet'; there are: .*smilenet"):
+    with pytest.raises(ValueError, match="unknown method 'smilnet'; the methods are: .*smilenet"):
         build_model("smilnet")
 
 

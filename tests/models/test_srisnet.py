@@ -169,7 +169,7 @@ def test_ms_ssim_of_a_picture_and_its_negative_has_a_finite_gradient():
 
 
 def test_ms_ssim_refuses_a_picture_that_is_too_small():
-    with pytest.raises(UserError, match="a window of 11 px: the pictures have 10 px a side"):
+    with pytest.raises(UserError, match="a window of 11 px: the pictures have a side of only 10 px"):
         ms_ssim(torch.rand(1, 3, 64, 10), torch.rand(1, 3, 64, 10), 1, 11)
 
 
@@ -295,7 +295,7 @@ def test_objective_refuses(wrong):
 def test_a_cover_smaller_than_the_pyramid_allows():
     net = small()
     assert net.smallest == (8, 8)
-    with pytest.raises(UserError, match="40x7 pixels .* is too small for 2 secrets, at least 8x8"):
+    with pytest.raises(UserError, match="40x7 pixels .* is too small for 2 secrets; expected at least 8x8"):
         net.hide(noise((1, 3, 7, 40)), noise((1, 2, 3, 7, 40)))
 
 

@@ -131,7 +131,7 @@ def test_a_keyed_network(command, train_file):
 @pytest.mark.parametrize(
     "given, message",
     [
-        (["network"], "say which network"),
+        (["network"], "network needs -opt FILE"),
         (["scoring", "--groups", "0"], "--groups 0: expected 1 or more"),
         (["network", "-opt", "none.yml"], "no such file"),
         (["network", "-opt", "none.yml", "--peer", "."], "--peer and --adapter go together"),

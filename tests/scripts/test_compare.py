@@ -36,10 +36,10 @@ def test_a_run_is_called_after_its_changes():
     assert compare.run_name("isn_4_nano") == "isn_4_nano" and compare.run_name("a", 2) == "a_seed_2"
     changed = "isn_4_nano,network.growth=8,train.lr=1.0e-3"
     assert compare.run_name(changed) == "isn_4_nano_growth_8_lr_1.0e-3"
-    with pytest.raises(ValueError, match="'growth' is not KEY=VALUE"):
+    with pytest.raises(ValueError, match="'growth': expected KEY=VALUE"):
         compare.run_name("isn_4_nano,growth")
     for key in ("name", "train.minutes", "train.steps", "data.train.crop"):
-        with pytest.raises(ValueError, match=f"{key} is the same for all"):
+        with pytest.raises(ValueError, match=f"{key} must be the same for all"):
             compare.run_name(f"isn_4_nano,{key}=3")
 
 

@@ -71,7 +71,7 @@ def test_scores_of_folders(folders, command):
         (["--cover", "cover", "--stego", "stego", "--secret", "secret"], "go together"),
         (
             ["--cover", "cover", "--stego", "stego", "--out", "cover"],
-            "holds no results that could be replaced",
+            "exists, but holds no results to replace",
         ),
         (["--cover", "cover"], "--stego"),
     ],

@@ -131,4 +131,4 @@ def test_command(results, command, tmp_path):
     assert "| [1] | hinet | 1 | imagenet | 40.25 dB |" in (tmp_path / "t.md").read_text()
     (folder / "metrics.json").write_text(json.dumps({"protocol": PROTOCOL, "method": "x"}))
     done = command("scripts/make_tables.py", *words)
-    assert done.returncode == 2 and "not what test.py or scripts/evaluate.py writes" in done.stderr
+    assert done.returncode == 2 and "not written by test.py or scripts/evaluate.py" in done.stderr

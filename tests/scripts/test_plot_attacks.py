@@ -71,7 +71,7 @@ def test_which_attacks_were_trained_for(attack, trained):
         (["--weights", "codec_lsb"], "'codec_lsb' has a key"),
         (["--weights", "lsb", "--attacks", "jpgg:80"], "no attack is called 'jpgg', did you mean 'jpeg'"),
         (["--weights", "lsb", "--size", "4000"], "smaller than the crop"),
-        (["--weights", "lsb", "--shown", "1"], "--shown 1: there are groups 0 to 0"),
+        (["--weights", "lsb", "--shown", "1"], "--shown 1: expected a group from 0 to 0"),
     ],
 )
 def test_refused(words, message, tmp_path):

@@ -47,9 +47,9 @@ def test_points_are_kept_and_gone_on_from(call, tmp_path, capsys):
     assert both[1]["stegos"]["psnr"] > first[0]["stegos"]["psnr"] + 0.5  # what shaping is for
     plain = read_picture(tmp_path / "p.png")
     assert plain.std() > 10 and (drawn(both) == plain).all() and (drawn(first) != plain).any()
-    with pytest.raises(ValueError, match="of its points --seed differ"):
+    with pytest.raises(ValueError, match="--seed of its points differ"):
         call("--payloads", 8, "--shapings", 0, "--detectors", "spam", "--seed", 1)
-    with pytest.raises(ValueError, match="of its points the pictures differ"):
+    with pytest.raises(ValueError, match="the pictures of its points differ"):
         call("--payloads", 8, "--shapings", 0, "--detectors", "spam", "--count", 22)
     assert call("--only-draw") == both
 
@@ -59,6 +59,6 @@ def test_nothing_to_draw(tmp_path):
     with pytest.raises(ValueError, match="no points yet"):
         main(PARSER.parse_args(words))
     (tmp_path / "d.json").write_text("[1]")
-    with pytest.raises(ValueError, match="not the points of plot_detection.py"):
+    with pytest.raises(ValueError, match="not written by plot_detection.py"):
         main(PARSER.parse_args(words))
     assert np.array_equal(sorted(p.name for p in tmp_path.iterdir()), ["d.json"])

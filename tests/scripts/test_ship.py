@@ -127,10 +127,10 @@ def test_mistakes(run, tmp_path):
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
         assert message in done.stderr and not (tmp_path / "e").exists()
 
-    refused("no training run", tmp_path, "x")
+    refused("not a training run", tmp_path, "x")
     refused("NAME '../x': letters, digits", run, "../x")
     broken = tmp_path / "broken.json"
-    for text, message in (("{", "no JSON"), ("[]", "weights_sha256"), ("{}", "weights_sha256")):
+    for text, message in (("{", "not JSON"), ("[]", "weights_sha256"), ("{}", "weights_sha256")):
         broken.write_text(text)
         refused(message, run, "x", "--results", broken)
     refused("broken.json: 'detector' is missing", run, "x", "--security", broken)

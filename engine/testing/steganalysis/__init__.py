@@ -1,6 +1,6 @@
-"""Detectors at work on picture files: can stegos be told from covers, and can secrets be read without a key?
+"""Steganalysis of picture files: can a detector tell stegos from covers, or read secrets without the key?
 
 `analysis` (one detector on pairs of files), `pairs` (the split), `features`, `training` and `cnn` (networks),
-`extract` (reading without the key), `kept` (trained detectors as files), `stegos` (what detectors are
-tried on), `files` (results).
+`extract` (reading without the key), `kept` (trained detectors as files), `stegos` (folders to try detectors
+on), `files` (results).
 """

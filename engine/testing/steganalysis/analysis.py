@@ -1,4 +1,4 @@
-"""How well stegos can be told from their covers: a detector on pairs of picture files."""
+"""Measure how well a detector tells stegos from their covers, on pairs of picture files."""
 
 import hashlib
 import time
@@ -40,12 +40,12 @@ Scores = tuple[np.ndarray, np.ndarray]  # of the covers, of the stegos: (N,) eac
 
 @dataclass
 class Analysis:
-    """What a detector found.
+    """The findings of a detector.
 
-    scores: name -> (of the covers, of the stegos), (N,) each, of the N pairs `tested`; the detector's
-        own name first, then those that are part of it.
-    curve: of "cnn", accuracy and more for each number of training pairs.
-    detector: (name, content) of the file that keeps what was learned; None for "stegexpose".
+    scores: name -> (scores of the covers, scores of the stegos), (N,) each, for the N pairs in `tested`. The
+        detector itself comes first, then its parts.
+    curve: for "cnn", accuracy and more for each number of training pairs.
+    detector: (name, content) of the file with the trained detector; None for "stegexpose".
     """
 
     summary: dict
@@ -57,7 +57,7 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a detector works. See `analyse`."""
+    """The settings of a detector. See `analyse`."""
 
     seed: int = 0
     train_share: float = 0.5
@@ -72,7 +72,7 @@ class Settings:
 
 @dataclass
 class Task:
-    """Pairs that were split: what a detector gets to work on."""
+    """The input of a detector: pairs, already split into those to learn from and those to test on."""
 
     learn: Pairs
     tested: Pairs
@@ -82,21 +82,22 @@ class Task:
 
 
 def analyse(pairs: Pairs, detector: str, work: Path, settings: Settings = Settings()) -> Analysis:
-    """Put a detector to work on pairs (cover, stego) of picture files.
+    """Run a detector on pairs (cover, stego) of picture files.
 
-    detector: "stegexpose" needs no training and scores all pairs; "rich" (an ensemble on `features` of
-        `channel`), "ica" (eight features, a support vector machine) and "cnn" (a network) learn from a share
-        `train_share` of the pairs and score the others.
-    work: folder for what is worth keeping when a run is repeated: features, states of training.
-    settings.training: of "cnn"; its seed is `seed`. train_pairs: train anew with so many pairs each; the
-        last, largest number gives the overall result. None: all training pairs. workers: processes that read
-        pictures and extract features; None: one a core. trained: a detector's file: nothing is learned, and
-        all pairs are scored whose cover's name is not among those it learned from.
-    Raises UserError for too few pairs (says how many are needed), or too small pictures.
+    detector: "stegexpose" needs no training and scores all pairs. "rich" (an ensemble on `features` of
+        `channel`), "ica" (eight features and a support vector machine) and "cnn" (a network) learn from a
+        share `train_share` of the pairs and score the others.
+    work: folder for files that a repeated run can use again: features and training states.
+    settings.training: for "cnn"; its seed is `seed`. train_pairs: train once for each of these numbers of
+        pairs; the largest gives the overall result. None: all training pairs. workers: processes that read
+        pictures and extract features; None: one per core. trained: the file of a trained detector. It
+        learns nothing, and scores all pairs except those whose cover's name it has learned from.
+    Raises UserError for too few pairs (and says how many are needed), for pictures that are too small, and
+    for a missing package.
     """
     started = time.monotonic()
     if "sealwatch" in PACKAGES[detector]:
-        sealwatch()  # say at once if it is missing
+        sealwatch()  # fails now if it is missing
     if detector == "ica":
         sklearn_needed()
     check_sizes(pairs)
@@ -179,7 +180,7 @@ def _cnn(task: Task) -> Analysis:
     about = {"device": device.type, **asdict(training)}
     analysis = Analysis(about, task.tested, {})
     for count in _checked_counts(settings.train_pairs, len(task.learn)):
-        # The pairs of a smaller number are among those of a larger one.
+        # A smaller set of pairs is part of each larger one.
         chosen = task.learn[:count]
         prints = hashlib.sha256("".join(task.digests[path] for path in paths(chosen)).encode()).hexdigest()
         state = task.work / "checkpoints" / f"{training.network}_{count}.pt"
@@ -201,7 +202,7 @@ FINDERS: dict[str, Callable[[Task], Analysis]] = {
 
 
 def _about(detector: str, about: dict, task: Task, count: int | None = None) -> dict:
-    """What stands in a detector's file beside what it learned."""
+    """Return what a detector's file says besides what the detector learned."""
     return {
         "detector": detector,
         **about,
@@ -214,20 +215,20 @@ def _about(detector: str, about: dict, task: Task, count: int | None = None) -> 
 
 
 def _of_trained(pairs: Pairs, detector: str, settings: Settings) -> Analysis:
-    """The scores of a detector that was trained before."""
+    """Score pairs with a detector that was trained before."""
     assert settings.trained is not None
     device = choose_device(settings.device)
     kept = load_detector(settings.trained, device)
     if kept.about["detector"] != detector:
         raise UserError(
-            f"{settings.trained}: a detector of the kind {kept.about['detector']}, not {detector}"
+            f"{settings.trained}: holds a detector of kind {kept.about['detector']}, expected {detector}"
         )
     learned = set(kept.about["learned"])
     tested = [pair for pair in pairs if pair[0].stem not in learned]
     if len(tested) < LEAST[detector][1]:
         raise UserError(
-            f"{settings.trained}: at least {LEAST[detector][1]} pairs are needed that it did not learn from, "
-            f"there are {len(tested)} of {len(pairs)}"
+            f"{settings.trained}: needs at least {LEAST[detector][1]} pairs that it did not learn from, "
+            f"but there are {len(tested)} of {len(pairs)}"
         )
     cover, stego = (kept.scores(list(side)) for side in zip(*tested, strict=True))
     about = {
@@ -243,6 +244,6 @@ def _checked_counts(counts: tuple[int, ...] | None, learn: int) -> list[int]:
     if several[0] < least or several[-1] > learn:
         wrong = several[0] if several[0] < least else several[-1]
         raise UserError(
-            f"{wrong} training pairs: expected {least} to {learn}, as many as there are to learn from"
+            f"{wrong} training pairs: expected {least} to {learn}, the number of pairs to learn from"
         )
     return several

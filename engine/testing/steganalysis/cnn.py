@@ -1,4 +1,4 @@
-"""Training a detecting network on cover/stego pairs, and asking it."""
+"""Train a network as a detector on pairs of cover and stego, and score pictures with it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +21,10 @@ def train_network(
     checkpoint: Path,
     fingerprint: str,
 ) -> nn.Module:
-    """A network that was trained on pairs (cover, stego): see `train`. All pictures are kept in memory.
+    """Train a network on pairs (cover, stego); see `train`. Keeps all pictures in memory.
 
-    fingerprint: of the pictures; a checkpoint of others, or of other settings, is a UserError.
+    fingerprint: a checksum of the pictures. Raises UserError if the checkpoint belongs to other pictures or
+    other settings.
     """
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
@@ -39,7 +40,7 @@ def train_network(
 
 
 def _batch(pictures: list[tuple[Tensor, ...]], training: Training, step: int) -> tuple[Tensor, Tensor]:
-    """The patches of a step: (2B,3,c,c) float, 0..255, covers first, and labels (2B,), 1 for a stego."""
+    """Return a step's patches (2B,3,c,c) float, 0..255, covers first, and labels (2B,), 1 for a stego."""
     covers, stegos = zip(*patches(pictures, training, step), strict=True)
     labels = torch.arange(2).repeat_interleave(len(covers))
     return torch.stack(covers + stegos).float(), labels
@@ -47,7 +48,7 @@ def _batch(pictures: list[tuple[Tensor, ...]], training: Training, step: int) ->
 
 @torch.inference_mode()
 def network_scores(network: nn.Module, pictures: list[Path], device: torch.device) -> np.ndarray:
-    """Logit of stego less logit of cover for each whole picture: (N,); above 0 is a stego."""
+    """Score whole pictures: logit of stego minus logit of cover, (N,). Above 0 means stego."""
     scores = []
     for path in tqdm(pictures, "detecting", unit="picture", disable=None):
         logits = network(to_tensor(read_picture(path))[None].to(device).float())[0]

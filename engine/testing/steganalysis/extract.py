@@ -1,4 +1,4 @@
-"""Can the secrets be read without the key? By the public weights, and by a network trained on pairs."""
+"""Try to read the secrets without the key: with the public weights, and with a network trained on pairs."""
 
 import hashlib
 import time
@@ -32,9 +32,11 @@ Secrets = dict[Path, list[Path]]
 
 @dataclass
 class Extraction:
-    """What could be read. rows: one a stego of the tested half: name and PSNR of each reader [dB].
+    """What could be read without the key.
 
+    rows: one for each tested stego: its name, and the PSNR of each reader [dB].
     sheet: (h,w,3) uint8, a row for each of a few stegos: stego, secret, what weights and network read.
+    network: (name, content) of the file with the trained U-Net.
     """
 
     summary: dict
@@ -53,20 +55,20 @@ def extract(
     device: str = "auto",
     workers: int | None = None,
 ) -> Extraction:
-    """Read the secrets of stegos, and say how much nearer that comes than a flat colour.
+    """Try to read the secrets of stegos, and measure how much closer that comes than a flat colour.
 
-    pairs: (cover, stego). secrets: {stego: the files that are hidden in it, of its size, place by place}.
-    Three readers, in dB of PSNR (RGB) against the secrets of the tested half, the mean over places:
-      flat     the mean colour of the learned half's secrets: what somebody knows who has not seen the stego
-      weights  what `model` reveals without a passphrase; where the stego does not open, the flat colour
-      unet     a U-Net that was trained on the stegos and secrets of the other half
+    pairs: (cover, stego). secrets: {stego: the files hidden in it, of the stego's size, place by place}.
+    There are three readers. Each gets its PSNR (RGB, dB) against the tested secrets, averaged over places:
+      flat     the mean colour of the secrets to learn from: a guess without a look at the stego
+      weights  what `model` reveals without a passphrase; the flat colour if the stego does not open
+      unet     a U-Net trained on the stegos and secrets to learn from
     Pairs that share a cover, a stego or a secret are on one side. Raises UserError for too few pairs.
     """
     started = time.monotonic()
     check_sizes(pairs)
     files = [path for cover, stego in pairs for path in (cover, stego, *secrets[stego])]
     digests = everywhere(sha256, files, workers, "reading")
-    # The secret of one stego may well be the cover of another: only the same use of a picture counts.
+    # The secret of one stego may be the cover of another. Only pictures with the same role count as shared.
     marks = {stego: [f"secret {digests[s]}" for s in secrets[stego]] for _, stego in pairs}
     learn, tested = checked_split("extract", pairs, digests, train_share, training.seed, marks)
     places = len(secrets[tested[0][1]])
@@ -125,7 +127,7 @@ def extract(
 
 
 def _mean_colour(secrets: list[list[Path]]) -> np.ndarray:
-    """(3N,) uint8: the mean colour of the secrets of each place."""
+    """Return the mean colour of the secrets of each place: (3N,) uint8."""
     means = [np.concatenate([read_picture(p).mean(axis=(0, 1)) for p in places]) for places in secrets]
     return np.mean(means, axis=0).round().astype(np.uint8)
 
@@ -138,7 +140,7 @@ def _trained(
     checkpoint: Path,
     fingerprint: str,
 ) -> nn.Module:
-    """A U-Net that was trained on (stego, secret, secret, ...)."""
+    """Train a U-Net on (stego, secret, secret, ...)."""
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         network = UNet(len(colour) // 3, torch.from_numpy(colour) / 255).to(device)
@@ -155,7 +157,7 @@ def _trained(
 
 
 def _by_weights(model: HidingModel, stego: Tensor, count: int) -> list[np.ndarray] | None:
-    """What the weights reveal of a stego (3,H,W) without a passphrase; None where it does not open."""
+    """Reveal a stego (3,H,W) with the weights and no passphrase; None if it does not open."""
     try:
         found = model.unseal(stego)[0] if isinstance(model, KeyedMethod) else model.reveal(stego[None])[0]
     except ContainerError:
@@ -175,7 +177,7 @@ def _mean(values: list[float], groups: list[int]) -> dict:
 
 
 def _sheet(shown: list[list[np.ndarray]]) -> np.ndarray:
-    """Rows of pictures that may differ in size, on white: (h,w,3) uint8."""
+    """Lay out rows of pictures, which may differ in size, on white: (h,w,3) uint8."""
     height = max(picture.shape[0] for row in shown for picture in row)
     width = max(picture.shape[1] for row in shown for picture in row)
 

@@ -1,4 +1,4 @@
-"""Work on every picture, in several processes; features are computed once for the same file content."""
+"""Process every picture in several processes, and compute features only once for each file content."""
 
 import io
 import signal
@@ -17,21 +17,21 @@ from errors import UserError
 from metrics.steganalysis.ica import component_moments, ica_features
 from metrics.steganalysis.rich import rich_features
 
-ICA_VERSION = 1  # raise it when `ica` computes something else
+ICA_VERSION = 1  # raise it when the features of `ica` change
 
 
 def everywhere(function: Callable, items: list, workers: int | None, what: str) -> dict:
-    """{item: function(item)}, in `workers` processes (None: one a core), with a bar."""
+    """Return {item: function(item)}, computed in `workers` processes (None: one per core), with a bar."""
     items = list(dict.fromkeys(items))
     bar = partial(tqdm, total=len(items), desc=what, unit="picture", disable=None)
     if workers == 1:
         return dict(zip(items, bar(map(function, items)), strict=True))
-    # Ctrl-C reaches all processes: the workers finish their picture, this one stops.
+    # Ctrl-C reaches all processes: the workers ignore it and finish their picture, this one stops.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(workers, initializer=signal.signal, initargs=ignore) as pool:
         try:
             return dict(zip(items, bar(pool.map(function, items, chunksize=4)), strict=True))
-        except BaseException:  # a bad picture, or Ctrl-C: do not read all the others first
+        except BaseException:  # a bad picture or Ctrl-C: do not wait for all the others
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -44,7 +44,7 @@ def features_of(
     cache: Path,
     workers: int | None,
 ) -> dict[Path, np.ndarray]:
-    """{path: its rich features}."""
+    """Return {path: its rich features}. cache: the folder that keeps them."""
     name = f"{features}-{channel}-sealwatch-{version('sealwatch')}"
     compute = partial(rich_features, features=features, channel=channel)
     return _kept_features(paths, digests, compute, cache / "features" / name, workers, f"{features} features")
@@ -57,7 +57,7 @@ def moments_of(
     cache: Path,
     workers: int | None,
 ) -> dict[Path, np.ndarray]:
-    """{path: the moments of all PCA components, (120,); with `chosen` those of two that ICA made, (8,)}."""
+    """Return {path: moments}: of all PCA components, (120,), or of the `chosen` two after ICA, (8,)."""
     name = f"ica{ICA_VERSION}-" + ("all" if chosen is None else "_".join(map(str, chosen)))
     compute = component_moments if chosen is None else partial(ica_features, chosen=chosen)
     return _kept_features(paths, digests, compute, cache / "features" / name, workers, name)
@@ -77,7 +77,7 @@ def _kept_features(
 
 
 def _kept(compute: Callable[[np.ndarray], np.ndarray], folder: Path, item: tuple[Path, str]) -> np.ndarray:
-    """A picture's features; those of the same file content were kept and are not computed again."""
+    """Return a picture's features, from the cache if it has them for this file content."""
     path, digest = item
     kept = folder / f"{digest}.npy"
     if kept.exists():

@@ -1,4 +1,4 @@
-"""What an analysis leaves behind: security.json, curves, scores, the trained detector."""
+"""The files that an analysis writes: security.json, curves, scores, the trained detector."""
 
 import csv
 import io
@@ -17,10 +17,10 @@ from metrics.steganalysis.scores import roc
 
 
 def write_analysis(analysis: Analysis, out: Path) -> None:
-    """security.json, roc.csv, roc.png, scores.csv; detector.*; of "cnn" also pairs.csv and pairs.png.
+    """Write security.json, roc.csv, roc.png, scores.csv and detector.*; for "cnn" also pairs.csv, pairs.png.
 
-    All are made first and then written, each whole, security.json last. A detector of an earlier analysis
-    does not stay beside figures that are not its own.
+    All contents are ready before the first file is written. Each file is written as a whole, security.json
+    last. The detector of an earlier analysis is deleted, so that it does not stay beside other figures.
     """
     points = [(name, *map(float, point)) for name, both in analysis.scores.items() for point in roc(*both)]
     rows = [
@@ -49,7 +49,7 @@ def write_analysis(analysis: Analysis, out: Path) -> None:
 
 
 def write_extraction(extraction: Extraction, out: Path) -> None:
-    """extraction.json, extraction.csv, extraction.png, detector.safetensors: as `write_analysis`."""
+    """Write extraction.json, extraction.csv, extraction.png and detector.safetensors."""
     sheet = io.BytesIO()
     Image.fromarray(extraction.sheet).save(sheet, "PNG", optimize=True)
     name, network = extraction.network
@@ -64,6 +64,7 @@ def write_extraction(extraction: Extraction, out: Path) -> None:
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable]) -> bytes:
+    """Return the content of a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -72,6 +73,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable]) -> bytes:
 
 
 def png(draw: Callable) -> bytes:
+    """Return the content of a PNG file; draw: a function that draws on Matplotlib axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

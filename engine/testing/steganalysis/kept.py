@@ -1,4 +1,4 @@
-"""Trained detectors as files that hold data and no code: what they learned, on what, from which seed."""
+"""Save trained detectors as files with data and no code: what they learned, from what, with which seed."""
 
 import io
 import json
@@ -27,7 +27,7 @@ class Kept:
     """A trained detector.
 
     about: detector and its settings, seed, the names of the covers it learned from and was tested on.
-    scores: the score of each of these picture files, (N,); above 0 is a stego.
+    scores: a function that scores picture files: (N,), above 0 means stego.
     """
 
     about: dict
@@ -35,24 +35,24 @@ class Kept:
 
 
 def network_file(network: nn.Module, about: dict) -> tuple[str, bytes]:
-    """(name, content) of a network's file."""
+    """Return (name, content) of the file for a network."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     return NAMES[1], safetensors.torch.save(tensors, {"about": json.dumps(about)})
 
 
 def arrays_file(arrays: dict[str, np.ndarray], about: dict) -> tuple[str, bytes]:
-    """(name, content) of the file of a detector that is a few arrays."""
+    """Return (name, content) of the file for a detector that consists of arrays."""
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
     return NAMES[0], content.getvalue()
 
 
 def load_detector(path: Path, device: torch.device) -> Kept:
-    """Raises UserError for a file that is missing, damaged, or no detector."""
+    """Load a detector. Raises UserError if the file is missing, damaged, or not a detector."""
     try:
         return _load_network(path, device) if path.suffix == ".safetensors" else _load_arrays(path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path}: not a detector that steganalysis.py kept ({error})") from error
+        raise UserError(f"{path}: not a detector saved by steganalysis.py ({error})") from error
 
 
 def _load_network(path: Path, device: torch.device) -> Kept:

@@ -1,4 +1,4 @@
-"""Pairs of cover and stego: which are learned and which are tested, and which are refused."""
+"""Pairs of cover and stego: check them, and split them into pairs to learn from and pairs to test on."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,22 +10,22 @@ from data.images import picture_size
 from errors import UserError
 
 DETECTORS = ("stegexpose", "rich", "cnn", "ica", "extract")
-# Pairs that training and test need at least.
+# The least number of pairs for (training, test).
 LEAST = {"stegexpose": (0, 4), "rich": (8, 4), "cnn": (4, 4), "ica": (10, 4), "extract": (8, 5)}
-SMALLEST = 32  # px, short side of a picture
+SMALLEST = 32  # px, the shortest side that a detector accepts
 
 Pairs = list[tuple[Path, Path]]
-Marks = Mapping[Path, Iterable[str]]  # of a stego: what else must not be on both sides
+Marks = Mapping[Path, Iterable[str]]  # stego -> whatever else must not be on both sides of the split
 
 
 def split(
     pairs: Pairs, digests: dict[Path, str], share: float, seed: int, marks: Marks = MappingProxyType({})
 ) -> tuple[Pairs, Pairs]:
-    """(pairs to learn from, pairs to test on), fixed by the seed and the names, both in shuffled order.
+    """Split into (pairs to learn from, pairs to test on), both in shuffled order.
 
-    A cover and its stego are on one side, and so are all pairs that have a file in common, under whatever
-    names, or one of `marks`: a detector that has seen a picture would know it again. digests: of each path,
-    the file's content.
+    share: the share of pairs to learn from. The seed and the names decide the split. Pairs with a common
+    file (under any name) or a common mark stay on one side, because a detector would recognise a picture
+    that it has seen. digests: {path: checksum of the file's content}.
     """
     groups = connected(pairs, digests, marks)
     shuffled = [groups[k] for k in np.random.default_rng(seed).permutation(len(groups))]
@@ -36,7 +36,7 @@ def split(
 
 
 def connected(pairs: Pairs, digests: dict[Path, str], marks: Marks = MappingProxyType({})) -> list[Pairs]:
-    """The pairs in groups, by the name of their covers: two that share a file or a mark are in one group."""
+    """Group the pairs, sorted by the covers' names. Pairs that share a file or a mark are in one group."""
     groups: list[Pairs] = []
     place: dict[str, Pairs] = {}  # digest -> its group
     for pair in sorted(pairs, key=lambda pair: pair[0].name):
@@ -55,16 +55,17 @@ def connected(pairs: Pairs, digests: dict[Path, str], marks: Marks = MappingProx
 
 
 def without(pairs: Pairs, excluded: Iterable[Path]) -> Pairs:
-    """The pairs whose cover's name, suffix aside, is not among those of `excluded`."""
+    """Return the pairs whose cover's name, without the suffix, is not the name of an `excluded` file."""
     names = {path.stem for path in excluded}
     return [pair for pair in pairs if pair[0].stem not in names]
 
 
 def check_sizes(pairs: Pairs) -> None:
+    """Raise UserError for the first cover with a side below SMALLEST pixels."""
     for cover, _ in pairs:
         height, width = picture_size(cover)
         if min(height, width) < SMALLEST:
-            raise UserError(f"{cover}: {width}x{height}, a detector needs at least {SMALLEST} pixels a side")
+            raise UserError(f"{cover}: {width}x{height}, expected at least {SMALLEST} pixels a side")
 
 
 def checked_split(
@@ -75,14 +76,14 @@ def checked_split(
     seed: int,
     marks: Marks = MappingProxyType({}),
 ) -> tuple[Pairs, Pairs]:
-    """`split`, with a UserError where either side has fewer pairs than the detector needs."""
+    """Split the pairs as `split` does. Raises UserError if a side has fewer pairs than the detector needs."""
     need_learn, need_test = LEAST[detector]
     learn, test = split(pairs, digests, share if need_learn else 0, seed, marks)
     if len(learn) >= need_learn and len(test) >= need_test:
         return learn, test
     if not need_learn:
         raise UserError(
-            f"{detector} needs at least {need_test} pairs of cover and stego, there are {len(pairs)}"
+            f"{detector} needs at least {need_test} pairs of cover and stego, but there are {len(pairs)}"
         )
     largest = max(connected(pairs, digests, marks), key=len, default=[])
     why = ""
@@ -98,15 +99,16 @@ def checked_split(
 
 
 def sharing(pairs: Pairs, digests: dict[Path, str]) -> int:
-    """How many pairs have a file in common with another one."""
+    """Count the pairs that have a file in common with another pair."""
     return sum(len(group) for group in connected(pairs, digests) if len(group) > 1)
 
 
 def paths(pairs: Pairs) -> list[Path]:
+    """Return all files of the pairs: cover, stego, cover, stego, ..."""
     return [path for pair in pairs for path in pair]
 
 
 def columns(pairs: Pairs, values: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Of a value for each path: (those of the covers, those of the stegos), stacked."""
+    """Stack the values of the paths: (those of the covers, those of the stegos)."""
     covers, stegos = (np.stack([values[path] for path in side]) for side in zip(*pairs, strict=True))
     return covers, stegos

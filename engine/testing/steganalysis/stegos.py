@@ -1,4 +1,4 @@
-"""What detectors are tried on: folders of covers, stegos and secrets that a method or a known change made."""
+"""Make folders of covers, stegos and secrets to try detectors on, with a method or with a known change."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ from models.codec_dct import CodecDCT
 ABOUT = "stegos.json"
 CONTROLS = ("lsb_replacement", "lsb_matching")
 
-Sender = Callable[[Tensor, list[Tensor], int], Tensor]  # cover, secrets, place in the folder -> stego, uint8
+Sender = Callable[[Tensor, list[Tensor], int], Tensor]  # cover, secrets, number of the cover -> stego, uint8
 
 
 def method_sender(model: HidingModel, key: Key = PUBLIC) -> Sender:
-    """Hide by a method; a keyed one under `key`."""
+    """Return a sender that hides with a method. A keyed method uses `key`."""
 
     def hide(cover: Tensor, secrets: list[Tensor], k: int) -> Tensor:
         if isinstance(model, KeyedMethod):
@@ -40,10 +40,10 @@ def method_sender(model: HidingModel, key: Key = PUBLIC) -> Sender:
 
 
 def control_sender(control: str, rate: float, seed: int = 0) -> Sender:
-    """A change that detectors are known to find: a share `rate` of all samples carries a random bit.
+    """Return a sender that makes a change known to be found: a share `rate` of samples gets a random bit.
 
-    lsb_replacement: the last bit is replaced. lsb_matching: where it is not the bit that is wanted, 1 is
-    added or taken away at random, inside 0 to 255.
+    lsb_replacement: replaces the last bit. lsb_matching: if the last bit is wrong, adds or subtracts 1 at
+    random, and stays in 0 to 255.
     """
 
     def change(cover: Tensor, secrets: list[Tensor], k: int) -> Tensor:
@@ -59,7 +59,7 @@ def control_sender(control: str, rate: float, seed: int = 0) -> Sender:
 
 
 def method_about(model: HidingModel, weights: str, passphrase: bool) -> dict:
-    """What tells these stegos from others: the method, its weights, what its sender chose."""
+    """Describe how stegos are made: the method, its weights, and what the sender chose."""
     return {
         "method": model.method,
         "weights": weights,
@@ -74,15 +74,15 @@ def make_stegos(
 ) -> dict:
     """Hide in each of the files, and write out/cover, out/stego, out/secret_1, ... and out/stegos.json.
 
-    Cover k takes the `num_secrets` files after it, around the end of the list: each file is once a cover and
-    once a secret of each place. All are PNG, the middle `size` px of each. What is there already stays, so
-    that an interrupted command goes on. Returns what stegos.json holds: `about`, counts, a checksum of the
-    pictures, mean PSNR of the stegos. Raises UserError for too few files, two of one name, and a
-    folder that holds stegos that were made otherwise.
+    The secrets of cover k are the next `num_secrets` files; the list wraps around at its end. So each file is
+    a cover once, and a secret once for each place. All pictures become PNG, the middle `size` px of each.
+    Existing stegos stay, so that an interrupted command can continue. Returns the content of stegos.json:
+    `about`, counts, a checksum of the pictures, mean PSNR of the stegos. Raises UserError for too few
+    files, two files of the same name, and a folder with stegos that were made differently.
     """
     if len(files) <= num_secrets:
         raise UserError(
-            f"{num_secrets} secrets a cover need more than {num_secrets} pictures, got {len(files)}"
+            f"{num_secrets} secrets per cover need more than {num_secrets} pictures, got {len(files)}"
         )
     names = [path.stem for path in files]
     if len(set(names)) < len(names):
@@ -95,7 +95,7 @@ def make_stegos(
     write_beside(out / ABOUT, _json(about))
     pictures = [fit_picture(to_tensor(read_picture(path)), size, path=path) for path in files]
     if len({one.shape for one in pictures}) > 1 and num_secrets:
-        raise UserError("the pictures differ in size: say with --size how large their middle is to be")
+        raise UserError("the pictures differ in size: set --size to use only the middle of each")
     folders = [out / "cover", out / "stego", *(out / f"secret_{n + 1}" for n in range(num_secrets))]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def make_stegos(
 
 
 def checksum(files: list[Path]) -> str:
-    """Of the content of these files, in this order."""
+    """Return a checksum of the contents of these files, in this order."""
     return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
 
 
@@ -126,13 +126,13 @@ def _check_folder(out: Path, about: dict) -> None:
     if not (out / ABOUT).exists():
         if (out / "stego").exists():
             raise UserError(
-                f"{out}: holds stegos, but not {ABOUT}, which says how they were made; take another"
+                f"{out}: holds stegos, but not {ABOUT}, which says how they were made; use another folder"
             )
         return
     there = json.loads((out / ABOUT).read_text())
     differing = [key for key, value in about.items() if there.get(key) != value]
     if differing:
-        raise UserError(f"{out}: holds stegos that were made otherwise ({', '.join(differing)} differ)")
+        raise UserError(f"{out}: holds stegos that were made differently ({', '.join(differing)} differ)")
 
 
 def _json(about: dict) -> bytes:
@@ -140,12 +140,12 @@ def _json(about: dict) -> bytes:
 
 
 def made_of(pairs: Pairs) -> dict | None:
-    """What stegos.json beside the folder of the stegos says of them; None where there is none."""
+    """Read the stegos.json beside the folder of the stegos; None if there is none."""
     file = pairs[0][1].parent.parent / ABOUT if pairs else Path(ABOUT)
     return json.loads(file.read_text()) if pairs and file.exists() else None
 
 
 def survives_jpeg(model: HidingModel) -> bool:
-    """Whether the method hides for JPEG, or was trained for it."""
+    """Return whether the method is made or trained to survive JPEG."""
     trained = any(link.get("type") == "jpeg" for chain in model.trained_channel for link in chain)
     return isinstance(model, CodecDCT) or trained

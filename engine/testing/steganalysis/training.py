@@ -1,4 +1,4 @@
-"""Training a network for steganalysis: from a seed alone, and resumable at any step."""
+"""Train a network for steganalysis. The seed decides everything, and a run can resume at any step."""
 
 import math
 import time
@@ -20,13 +20,13 @@ SAVE_EVERY = 60  # seconds
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained. With the seed and the pictures this decides every weight."""
+    """How a network is trained. These settings and the pictures decide every weight."""
 
-    network: str = "xunet"  # a key of NETWORKS, or unet for reading without the key
+    network: str = "xunet"  # a key of NETWORKS, or unet to read without the key
     steps: int = 2000
-    batch: int = 8  # pairs a step: two pictures that belong together are always in it together
-    crop: int = 256  # side of the patches [px]; less where a picture is smaller
-    lr: float = 1e-3  # Adamax (as for SRNet), falling to 0 along a cosine
+    batch: int = 8  # pairs per step; both pictures of a pair are always in the same batch
+    crop: int = 256  # side of the patches [px]; less if a picture is smaller
+    lr: float = 1e-3  # of Adamax (as for SRNet); falls to 0 along a cosine
     seed: int = 0
 
 
@@ -38,11 +38,12 @@ def train(
     about: dict,
     what: str,
 ) -> nn.Module:
-    """Train a network, on from `checkpoint` where there is one; returns it in evaluation mode.
+    """Train a network, continuing from `checkpoint` if it exists, and return it in evaluation mode.
 
-    loss_at: the loss at a step, which must depend on the network and the step alone, so that a run that was
-    interrupted ends as one that was not. about: settings and pictures; a checkpoint of others is a
-    UserError. Ctrl-C or SIGTERM: the state is saved, then KeyboardInterrupt.
+    loss_at: the loss at a step. It must depend only on the network and the step, so that an interrupted run
+    gives the same result as any other. about: settings and pictures. what: the label of the progress bar.
+    Ctrl-C and SIGTERM save the state and raise KeyboardInterrupt. Raises UserError if the checkpoint has
+    another `about`, or if the loss is not finite.
     """
     optimizer = torch.optim.Adamax(network.parameters(), lr=training.lr)
     start = _resume(checkpoint, about, network, optimizer) if checkpoint.exists() else 0
@@ -78,14 +79,14 @@ def train(
 
 
 def _resume(checkpoint: Path, about: dict, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load a state and return how many steps it has behind it."""
+    """Load a state, and return the number of steps it has done."""
     state = load_state(checkpoint)
     there = state.get("about")
     if not isinstance(there, dict) or there != about:
         differing = [key for key in about if not isinstance(there, dict) or there.get(key) != about[key]]
         raise UserError(
-            f"{checkpoint}: a network that was trained otherwise ({', '.join(differing)} differ); "
-            "take another --out, or delete the file"
+            f"{checkpoint}: holds a network that was trained differently ({', '.join(differing)} differ); "
+            "use another --out, or delete the file"
         )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
@@ -93,10 +94,10 @@ def _resume(checkpoint: Path, about: dict, network: nn.Module, optimizer: torch.
 
 
 def patches(pictures: list[tuple[Tensor, ...]], training: Training, step: int) -> list[tuple[Tensor, ...]]:
-    """The patches of a step, cut, turned and mirrored at random, in the same way for all of a tuple.
+    """Return the patches of a step, cropped, rotated and mirrored at random.
 
-    pictures: tuples of (C,H,W) uint8 that belong together. Step k draws its tuples and patches from
-    (seed, k) alone.
+    pictures: tuples of (C,H,W) uint8 that belong together; all of a tuple are treated the same way. The seed
+    and the step alone decide the tuples and the patches.
     """
     size = min(training.batch, len(pictures))
     side = min(training.crop, *(min(one[0].shape[1:]) for one in pictures))

@@ -101,7 +101,7 @@ def test_a_folder_of_runs(results, tmp_path):
     folders = [results("a"), results("b")]
     assert result_folders(tmp_path / "runs") == folders == sorted(folders)
     assert result_folders(folders[0]) == [folders[0]] == result_folders(tmp_path / "runs" / "a")
-    with pytest.raises(ValueError, match="no results here, nor any below"):
+    with pytest.raises(ValueError, match="no results here, and none below"):
         result_folders(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_two_runs_of_one_name(results, tmp_path):
     write_runs([run], kept)
     write_runs([run], kept)  # the very same is no mistake
     other = collect(results("b", noise=6), name="a")
-    with pytest.raises(ValueError, match=r"a\.json: holds other results of that name; --replace"):
+    with pytest.raises(ValueError, match=r"a\.json: already holds other results; --replace"):
         write_runs([other], kept)
     assert read_set("crops", kept) == [run]
     write_runs([other], kept, replace=True)

@@ -54,10 +54,10 @@ def test_a_table_of_what_was_found(keep, tmp_path):
     row = next(line for line in lines if line.startswith("| `lsb` | 38.00 dB |"))
     assert "0.900 (0.85 to 0.95), P_E 0.125; 65+66 | 0.750 (0.70 to 0.80)" in row and row.endswith("| - |")
     assert "Not measured yet: `none`." in lines
-    with pytest.raises(ValueError, match="holds other results of that name; --replace"):
+    with pytest.raises(ValueError, match="already holds other results; --replace"):
         keep("lsb", "a", found(0.5))
     assert keep("lsb", "a", found(0.5), replace=True)
-    with pytest.raises(ValueError, match="expected one of security.json and extraction.json"):
+    with pytest.raises(ValueError, match="expected exactly one of security.json and extraction.json"):
         keep_detection(tmp_path, "crops", tmp_path / "results")
 
 

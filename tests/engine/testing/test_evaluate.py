@@ -223,8 +223,8 @@ def test_every_mean_has_its_interval(pictures, tmp_path):
 def test_too_few_groups_for_an_interval_are_told(groups, tmp_path):
     metrics = evaluate(Parity(), groups, tmp_path, SUMMARY, save_images=0, capacity=False)
     assert metrics["cover_stego"]["psnr_rgb_interval"] is metrics["seconds_hide_interval"] is None
-    assert "no 95 % intervals: 3 groups, at least 5 are needed" in table(metrics).splitlines()
-    assert "No 95 % intervals: 3 groups, at least 5 are needed" in (tmp_path / "report.html").read_text()
+    assert "no 95 % intervals: 3 groups, but at least 5 are needed" in table(metrics).splitlines()
+    assert "No 95 % intervals: 3 groups, but at least 5 are needed" in (tmp_path / "report.html").read_text()
 
 
 def test_the_checksum_of_the_pictures(pictures, groups, tmp_path):

@@ -60,7 +60,7 @@ def test_secrets_in_order(folder):
     "secrets, message",
     [
         (["x_1", "x_2", "y_1"], "cover x has 2 secrets\n  cover y has 1 secrets"),
-        (["x_1", "y_1", "z_1"], "secret of no cover: z_1"),
+        (["x_1", "y_1", "z_1"], "secret without a cover: z_1"),
     ],
 )
 def test_secrets_that_belong_to_nobody(folder, secrets, message):

@@ -82,11 +82,11 @@ def test_a_page_is_filled_from_the_data(project):
 
 def test_page_and_data_that_differ(project):
     results, page = project / "docs/results", project / "docs/page.md"
-    with pytest.raises(ValueError, match=r"page\.md: its tables are not those of"):
+    with pytest.raises(ValueError, match=r"page\.md: its tables do not match"):
         fill_pages(project, results, check=True)
     fill_pages(project, results)
     page.write_text(page.read_text().replace("30.50", "30.60"))
-    with pytest.raises(ValueError, match=r"page\.md: its tables are not those of"):
+    with pytest.raises(ValueError, match=r"page\.md: its tables do not match"):
         fill_pages(project, results, check=True)
     fill_pages(project, results)
     file = results / "crops" / "thumbnails_4_12.json"
@@ -94,14 +94,14 @@ def test_page_and_data_that_differ(project):
     content["cover_stego"]["psnr_rgb"] += 1
     file.write_text(json.dumps(content))
     page.write_text(filled(page.read_text(), results))
-    with pytest.raises(ValueError, match=r"points\.png: not of the data"):
+    with pytest.raises(ValueError, match=r"points\.png: does not match"):
         fill_pages(project, results, check=True)
     assert digest(rows_of(read_set("crops", results))) != drawn_from(project / "docs/images/points.png")
 
 
 def test_a_mark_that_means_nothing(project):
     for words, message in (
-        ("table: nonsense crops isn_*", "no kind of table is called 'nonsense'"),
+        ("table: nonsense crops isn_*", "unknown kind of table 'nonsense'"),
         ("table: published crops hinet_99 isn_*", "no table 'hinet_99'"),
         ("table: comparison", "expected a kind, a set and names"),
     ):

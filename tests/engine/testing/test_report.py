@@ -121,7 +121,7 @@ def test_results_of_another_protocol(results):
     metrics = json.loads(file.read_text())
     for found, words in ((PROTOCOL + 1, f"protocol {PROTOCOL + 1}"), (None, "protocol 1")):
         file.write_text(json.dumps({k: v for k, v in (metrics | {"protocol": found}).items() if v}))
-        with pytest.raises(ValueError, match=f"results of {words}, this program .* run the test again"):
+        with pytest.raises(ValueError, match=f"results of {words}, but this program .* run the test again"):
             write_report(results)
 
 

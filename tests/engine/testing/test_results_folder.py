@@ -140,5 +140,5 @@ with replaced_folder(Path({str(out)!r})) as new:
 
 def test_a_file_is_in_the_way(tmp_path):
     (tmp_path / "small").write_text("")
-    with pytest.raises(UserError, match="small: is a file, a folder is to be written there"):
+    with pytest.raises(UserError, match="small: is a file; expected a folder"):
         replace(tmp_path / "small", "new")

@@ -83,7 +83,7 @@ def test_differences_are_paired(runs):
         "-1.40 to -1.40",
     ]
     other = type(runs[0])("crops", "other", runs[0].content | {"pictures_sha256": "of others"})
-    with pytest.raises(ValueError, match="other and isn_4_nano: tested on other pictures"):
+    with pytest.raises(ValueError, match="other and isn_4_nano: tested on different pictures"):
         difference([other], rows["isn_4_nano"], "cover_stego")
 
 
