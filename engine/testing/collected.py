@@ -131,10 +131,17 @@ def _history(file: Path) -> list[dict]:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         try:
             one = json.loads(line)
-            steps[one["step"]] = {k: round(v, 3) if isinstance(v, float) else v for k, v in one.items()}
+            steps[one["step"]] = {key: _kept(value) for key, value in one.items()}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}, line {number}: not a validation ({error})") from error
     return [steps[step] for step in sorted(steps)]
+
+
+def _kept(value: float | str) -> float | str:
+    """Round a number to 3 digits. JSON has no infinity, which an unchanged cover gives: it becomes "inf"."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 3) if math.isfinite(value) else str(value)
 
 
 def _training_environment(run_folder: Path) -> dict:

@@ -1,6 +1,7 @@
 """Folders of runs: one writer at a time; keeps earlier runs; refuses to mix results of different settings."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -80,9 +81,11 @@ def keep_settings(file: Path, settings: dict) -> None:
 def record_validation(run: Path, step: int, seconds: float, scores: dict[str, float]) -> None:
     """Append a validation to the run's history.jsonl: step, seconds of the run so far, PSNR [dB].
 
-    A step can occur twice, after a return to a checkpoint: the last line of a step counts.
+    A step can occur twice, after a return to a checkpoint: the last line of a step counts. JSON has no
+    infinity, which is the PSNR of a stego that equals its cover: it is written as "inf".
     """
-    line = json.dumps({"step": step, "seconds": round(seconds, 1), **scores})
+    told = {name: score if math.isfinite(score) else str(score) for name, score in scores.items()}
+    line = json.dumps({"step": step, "seconds": round(seconds, 1), **told}, allow_nan=False)
     with open(run / "history.jsonl", "a", encoding="utf-8") as file:
         file.write(line + "\n")
 

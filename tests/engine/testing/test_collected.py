@@ -84,6 +84,12 @@ def test_the_training_is_kept_with_it(results):
     assert run.training["seed"] == 3 and run.training["optimizer"] == "muon"
     # A step that was taken twice: the later counts.
     assert [(one["step"], one["seconds"]) for one in run["history"]] == [(5, 3.0), (10, 2.0)]
+    # A network that has not changed the cover yet, as earlier versions wrote it.
+    (folder / "history.jsonl").write_text('{"step": 5, "seconds": 1.0, "cover_stego": Infinity}\n')
+    run = collect(folder / "results" / "crops", "other", "early")
+    assert run["history"][0]["cover_stego"] == "inf"
+    (file,) = write_runs([run], folder / "kept")
+    assert "Infinity" not in file.read_text()
     (folder / "history.jsonl").write_text('{"step": 5}\n{"st')
     with pytest.raises(ValueError, match="history.jsonl, line 2: not a validation"):
         collect(folder / "results" / "crops")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from engine.training.run_folder import keep_settings, open_run
+from engine.training.run_folder import keep_settings, open_run, record_validation
 from tests.common import ROOT
 
 
@@ -49,3 +49,9 @@ def test_the_history_of_validations(trainer):
     assert [line["step"] for line in history] == [2, 4]
     assert 0 < history[0]["seconds"] <= history[1]["seconds"] <= one.seconds + 0.05
     assert one.best == max(line["cover_stego"] + line["secret_revealed"] for line in history)
+
+
+def test_a_validation_of_an_unchanged_cover_is_valid_json(tmp_path):
+    record_validation(tmp_path, 50, 9.74, {"cover_stego": float("inf"), "secret_revealed": 5.5})
+    line = (tmp_path / "history.jsonl").read_text()
+    assert line == '{"step": 50, "seconds": 9.7, "cover_stego": "inf", "secret_revealed": 5.5}\n'
