@@ -266,8 +266,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 def check_overwritten(arguments: argparse.Namespace, secrets: list[Path]) -> None:
     """Raise UserError if --look or --out would replace an input file, or each other."""
-    keys = filter(None, (arguments.keyfile, arguments.passphrase_file))
-    read = {path.resolve(): "this file is read for the key" for path in keys}
+    keys = (arguments.keyfile, arguments.passphrase_file, arguments.decoy_passphrase_file)
+    read = {path.resolve(): "this file is read for the key" for path in keys if path is not None}
     read |= {path.resolve(): "this file is a secret" for path in secrets}
     read[Path(arguments.cover).resolve()] = "this file is the cover"
     if arguments.out is not None:

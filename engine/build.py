@@ -71,7 +71,7 @@ def method_arguments(options: TrainOptions | TestOptions, network: Network) -> t
     """The network section as (method, arguments), checked against the method's constructor."""
     if network.type not in MODELS:
         raise options.error(
-            "network.type", f"no method is called '{network.type}'; the methods are: {', '.join(MODELS)}"
+            "network.type", f"unknown method '{network.type}'; the methods are: {', '.join(MODELS)}"
         )
     constructor = MODELS[network.type]
     if network.type == "smilenet" and network.arguments.get("embedding") == "lattice":

@@ -196,7 +196,7 @@ def test_mistakes_in_an_option_file(command, train_file, tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["network.type=smilnet"], "no method is called 'smilnet'"),
+        (["network.type=smilnet"], "unknown method 'smilnet'"),
         (["data.train.crop=15"], "15 is not a multiple of 2"),
         (["data.train.folder=nowhere"], "nowhere: no such folder"),
         (

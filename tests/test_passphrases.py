@@ -135,6 +135,8 @@ def test_the_default_needs_no_weights_and_the_reveal_command_says_none(run, here
     done = run(hide_py, words)
     assert done.returncode == 0, done.stderr
     assert "reveal:    python reveal.py --stego s.png --out revealed" in done.stdout
+    done = run(hide_py, [*words, "--force", "--experiments", "runs"])
+    assert "reveal:    python reveal.py --experiments runs --stego s.png --out revealed" in done.stdout
     assert run(reveal_py, ["--stego", "s.png", "--out", "out"]).returncode == 0
     assert sorted(os.listdir("out")) == ["a cup.png", "cat.png"]
 

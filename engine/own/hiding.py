@@ -275,7 +275,7 @@ def check_keyed(
     """Raise UserError if a method without a key is asked for something that only keyed methods have."""
     if isinstance(model, KeyedMethod) or not (passphrase or damaged_ok or not marked):
         return
-    asked = "a passphrase" if passphrase else "--unmarked" if not marked else "--damaged"
+    asked = "a passphrase or key file" if passphrase else "--unmarked" if not marked else "--damaged"
     keyed = ", ".join(name for name, method in MODELS.items() if issubclass(method, KeyedMethod))
     raise UserError(
         f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; "

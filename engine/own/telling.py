@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.detection import expected
+from engine.log import EXPERIMENTS
 from engine.own.hiding import HiddenFile
 from engine.own.surviving import survived, trained_for
 from models import HidingModel, KeyedMethod
@@ -55,6 +56,8 @@ def how_to_reveal(arguments: argparse.Namespace) -> str:
     words = ["reveal.py"]
     if arguments.weights:
         words += ["--weights", arguments.weights]
+    if arguments.experiments != EXPERIMENTS:
+        words += ["--experiments", str(arguments.experiments)]
     words += ["--stego", str(arguments.out), "--out", "revealed"]
     if arguments.passphrase_file is not None:
         words += ["--passphrase-file", str(arguments.passphrase_file)]

@@ -25,7 +25,7 @@ from options.schema import Attack
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("network.type=smilnet", r"network.type: no method is called 'smilnet'; the methods are: smilenet"),
+        ("network.type=smilnet", r"network.type: unknown method 'smilnet'; the methods are: smilenet"),
         ("network.grwth=3", r"network.grwth: unknown key, did you mean 'growth'"),
         ("network.rows=two", r"network.rows: expected an integer, got 'two'"),
         ("network.growth=0", r"network: growth: must be at least 1, got 0"),

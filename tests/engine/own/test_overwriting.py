@@ -33,6 +33,16 @@ def hide(*words):
         ("--out", "s.png", "--look", "./cover.png"),
         ("--out", "s.png", "--look", "cat.png"),
         ("--out", "key.png", "--keyfile", "key.png"),
+        (
+            "--out",
+            "key.png",
+            "--passphrase-env",
+            "X",
+            "--decoy",
+            "cat.png",
+            "--decoy-passphrase-file",
+            "key.png",
+        ),
         ("--out", "cover.png"),
     ],
 )

@@ -229,7 +229,7 @@ def line_of(file, word: str) -> int:
 def test_a_critic_section_for_a_method_without_one(train_file):
     file = train_file()
     file.write_text(file.read_text() + "critic:\n  every: 2\n")
-    place = f"tiny.yml:{line_of(file, 'critic:')}: critic: 'smilenet' has no critic"
+    place = f"tiny.yml:{line_of(file, 'critic:')}: critic: this 'smilenet' network has no critic"
     with pytest.raises(OptionsError, match=place):
         build_network(load_train(file))
 
