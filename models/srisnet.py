@@ -12,6 +12,7 @@ from models.layers.multiscale import DMSubNet, activated, conv
 from models.layers.pyramid import compose, decompose, down, up
 from models.layers.quantize import Channel, transmit
 from models.layers.similarity import ms_ssim
+from models.layers.tiles import Tiles
 from models.losses import Losses, Objective, squared, weighted
 
 MOST_SECRETS = 4
@@ -108,6 +109,9 @@ class SRISNet(HidingModel):
         blocks       blocks in sequence at each size of a DMSubNet
         block        msib, or plain: two convolutions
         fusion       sfm, add or concat
+        tile         side at most of the squares that are hidden each by itself [px]; 0: the whole picture. A
+                     network that learned on patches tells colours by the borders of its input (zero
+                     padding). It reveals larger pictures well only in tiles of the patches' size
         critic       none; logit: it tells stegos from covers; map: also pixel by pixel; gate: also, and
                      its map of the cover scales GLEM's gates, so the sender needs the critic
         critic_width  channels of the critic at the full size
@@ -131,6 +135,7 @@ class SRISNet(HidingModel):
         blocks: int = 1,
         block: str = "msib",
         fusion: str = "sfm",
+        tile: int = 0,
         critic: str = "gate",
         critic_width: int = 32,
         grey: bool = False,
@@ -139,8 +144,9 @@ class SRISNet(HidingModel):
         check_positive(width=width, fold=fold, levels=levels, blocks=blocks, critic_width=critic_width)
         if not 1 <= num_secrets <= MOST_SECRETS:
             raise UserError(f"num_secrets: SRIS-Net hides 1 to {MOST_SECRETS}, got {num_secrets}")
-        if depth < 0:
-            raise UserError(f"depth: must be at least 0, got {depth}")
+        for name, value in (("depth", depth), ("tile", tile)):
+            if value < 0:
+                raise UserError(f"{name}: must be at least 0, got {value}")
         for name, value, known in (
             ("progression", progression, PROGRESSIONS),
             ("critic", critic, CRITICS),
@@ -153,6 +159,7 @@ class SRISNet(HidingModel):
         self.patch_multiple = (fold, fold)
         side = fold * 2 ** max(levels - 1, depth)  # one value at the coarsest
         self.smallest = (side, side)
+        self.tile = tile and max(side, tile)
         values = (1 if grey else 3) * fold**2
         self.cover_stem = nn.ModuleList((conv(values, width, 3), conv(width, width, 3)))
         self.secret_stem = nn.ModuleList((conv(values * num_secrets, width, 3), conv(width, width, 3)))
@@ -173,8 +180,10 @@ class SRISNet(HidingModel):
         return self._embed(cover, secrets, score)
 
     def decode(self, stego: Tensor) -> Tensor:
-        height, width = stego.shape[-2:]
-        revealed = self._unfolded(self.revealing(self._folded(stego)), height, width).to(stego.dtype) + 0.5
+        cut = Tiles(stego, self.tile, self.smallest[0])
+        tiles = cut(stego)
+        revealed = self._unfolded(self.revealing(self._folded(tiles)), *tiles.shape[-2:])
+        revealed = cut.joined(revealed.to(stego.dtype) + 0.5)
         revealed = revealed.unflatten(1, (self.num_secrets, -1))
         return revealed.expand(-1, -1, 3, -1, -1)
 
@@ -198,14 +207,16 @@ class SRISNet(HidingModel):
 
     def _embed(self, cover: Tensor, secrets: Tensor, score: Tensor | None) -> Tensor:
         """Sender. score: (B,1,H,W) in [0,1], without a gradient; None: GLEM works without it."""
-        height, width = cover.shape[-2:]
+        cut = Tiles(cover, self.tile, self.smallest[0])
+        whole, cover, secrets = cover, cut(cover), cut(secrets.flatten(1, 2))
+        score = None if score is None else cut(score)
         bands = self._hidden_bands(
             decompose(_stem(self.cover_stem, self._folded(cover)), self.levels),
-            decompose(_stem(self.secret_stem, self._folded(secrets.flatten(1, 2))), self.levels),
+            decompose(_stem(self.secret_stem, self._folded(secrets)), self.levels),
             score,
         )
-        residual = self._unfolded(self.finishing(compose(bands)), height, width).to(cover.dtype)
-        return cover + residual
+        residual = self._unfolded(self.finishing(compose(bands)), *cover.shape[-2:]).to(cover.dtype)
+        return whole + cut.joined(residual)
 
     def _hidden_bands(
         self, covers: list[Tensor], secrets: list[Tensor], score: Tensor | None

@@ -12,6 +12,7 @@ from models.layers.embedding import GLEM
 from models.layers.multiscale import MSIB, SFM, Concat, DMSubNet, PlainBlock
 from models.layers.pyramid import compose, decompose, down, up
 from models.layers.similarity import EXPONENTS, ms_ssim
+from models.layers.tiles import Tiles
 from models.losses import losses_of
 from tests.common import group, noise, shaken
 
@@ -351,3 +352,43 @@ def test_a_resumed_run_with_critic_and_channel_ends_with_the_same_weights(traine
     assert any(name.startswith("critic.") for name in ended)
     assert all(torch.equal(value, expected[name]) for name, value in ended.items())
     assert rest.skipped == 0 and rest.model.embedding[0].gain != 0
+
+
+# --- tiles ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [0, 4, 16, 18, 64])
+@pytest.mark.parametrize("size", [(32, 48), (33, 47), (1, 1), (65, 200)])
+def test_tiles_come_together_again(size, most):
+    x = rand(2, 3, *size)
+    cut = Tiles(x, most, 4)
+    tiles = cut(x)
+    assert torch.equal(cut.joined(tiles), x)
+    if most:
+        height, width = tiles.shape[-2:]
+        assert height % 4 == width % 4 == 0 and max(height, width) <= most
+        assert len(tiles) == 2 * cut.rows * cut.cols
+        assert torch.equal(tiles[0, :, : size[0], : size[1]], x[0, :, :height, :width])
+
+
+def test_each_tile_is_hidden_and_revealed_by_itself():
+    whole, tiled = small(critic="none"), small(critic="none", tile=16)
+    tiled.load_state_dict(whole.state_dict())
+    cover, secrets = group(whole, 32, 48)
+    stego = tiled.hide(cover, secrets)
+    revealed = tiled.reveal(stego)
+    for top in (0, 16):
+        for left in (0, 16, 32):
+            here = (..., slice(top, top + 16), slice(left, left + 16))
+            assert torch.equal(stego[here], whole.hide(cover[here], secrets[here]))
+            assert torch.equal(revealed[here], whole.reveal(stego[here]))
+    assert not torch.equal(stego, whole.hide(cover, secrets))
+
+
+def test_tiles_of_a_picture_that_they_do_not_fill():
+    net = small(tile=16)
+    cover, secrets = group(net, 41, 53)
+    stego = net.hide(cover, secrets)
+    assert stego.shape == cover.shape and net.reveal(stego).shape == secrets.shape
+    with pytest.raises(UserError, match="tile: must be at least 0, got -1"):
+        small(tile=-1)
