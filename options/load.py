@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from options.schema import Mistake, Options, OptionsError, Place, Source, TestOptions, TrainOptions
+from options.mistakes import Mistake, OptionsError, Place, Source
+from options.schema import Options, TestOptions, TrainOptions
 from options.validate import known_words, nearest, option_rows, shown, validate
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)

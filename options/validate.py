@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
-from options.schema import Mistake, Source
+from options.mistakes import Mistake, Source
 
 _WORDS = {
     int: ("an integer", "integers"),

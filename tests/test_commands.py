@@ -14,7 +14,7 @@ import torch
 import yaml
 from PIL import Image
 
-from engine.checkpoint import load_state
+from engine.states import load_state
 
 
 def error(done, message: str) -> None:

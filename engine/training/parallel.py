@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine import processes
-from engine.checkpoint import random_state, set_random_state
 from engine.log import logger
+from engine.states import random_state, set_random_state
 from engine.training.optimizers import Player
 from models import HidingModel
 from options import TrainOptions

@@ -8,8 +8,9 @@ from torch.optim import Adam
 
 from data.files import write_beside
 from engine import processes
-from engine.checkpoint import load_newest, save_state, weights_file
+from engine.checkpoint import weights_file
 from engine.log import git_commit
+from engine.states import load_newest, save_state
 from engine.training.parallel import random_states, restore_random
 from engine.training.run_folder import changes
 from engine.training.trend import Trend

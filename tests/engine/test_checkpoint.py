@@ -10,19 +10,17 @@ import torch
 from safetensors.torch import save_file
 
 from data.files import sha256, write_beside
-from engine import checkpoint
 from engine.checkpoint import (
     find_weights,
     fingerprint,
     keep_used,
     load_model,
-    load_state,
-    save_state,
     save_weights,
     start_from,
     weights_that_hid,
 )
 from engine.earlier import read_format1
+from engine.states import load_state, random_state, save_state, set_random_state
 from errors import UserError
 from models import build_model
 
@@ -217,10 +215,10 @@ def test_names(tmp_path, weights):
 
 
 def test_state_round_trip_with_random_generators(tmp_path):
-    save_state(tmp_path / "s", {"random": checkpoint.random_state(), "x": torch.arange(3), "best": -1.5})
+    save_state(tmp_path / "s", {"random": random_state(), "x": torch.arange(3), "best": -1.5})
     expected = torch.rand(3)
     loaded = load_state(tmp_path / "s")
-    checkpoint.set_random_state(loaded["random"])
+    set_random_state(loaded["random"])
     assert torch.equal(torch.rand(3), expected) and loaded["best"] == -1.5
 
 

@@ -9,7 +9,7 @@ from channel.attacks import ATTACKS
 from engine.option_schema import HINT, argument_notes, option_page, option_schema
 from models import MODELS
 from options.load import _read
-from options.schema import Place, Source
+from options.mistakes import Place, Source
 from tests.common import ROOT
 
 FILES = sorted((ROOT / "options").glob("*/*.yml"))

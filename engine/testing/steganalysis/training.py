@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from engine.checkpoint import load_state, save_state
 from engine.interrupt import StopRequest
+from engine.states import load_state, save_state
 from errors import UserError
 
 SAVE_EVERY = 60  # seconds

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from engine.build import build_network, build_objectives, build_training
-from engine.checkpoint import deployed_size, deployed_state, fingerprint, load_model, load_state, save_weights
+from engine.checkpoint import deployed_size, deployed_state, fingerprint, load_model, save_weights
+from engine.states import load_state
 from engine.testing.tester import run_tests
 from engine.training.optimizers import critic_parameters
 from engine.training.trainer import Trainer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint import load_state
+from engine.states import load_state
 from engine.training import trend
 from models.losses import Losses
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from engine.checkpoint import load_state
 from engine.log import ROOT
+from engine.states import load_state
 
 
 def losses(run: Path) -> dict[str, list[float]]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_model, load_state, read_metadata, save_state
+from engine.checkpoint import load_model, read_metadata
+from engine.states import load_state, save_state
 from engine.training.board import Board
 from engine.training.trainer import Trainer
 from errors import NotFinite
