@@ -18,9 +18,10 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data.files import write_beside
-from engine.checkpoint import deployed_size, load_model, load_state, read_metadata, weights_file
+from engine.checkpoint import deployed_size, load_model, read_metadata, weights_file
 from engine.command import Parser, run_command
 from engine.log import EXPERIMENTS, ROOT
+from engine.states import load_state
 from engine.testing.check import sample_scores
 from errors import UserError
 from models import HidingModel
@@ -90,7 +91,7 @@ def main(arguments: argparse.Namespace) -> None:
     results = [scores_of(path, digest) for path in arguments.results]
     security = [read_json(path, *FOUND) for path in arguments.security]
     facts = {
-        "network": f"{called(model)}, {model.num_secrets} secrets, {parameters(model):.2f} M parameters",
+        "network": f"{called(model)}, {secrets_of(model)}, {parameters(model):.2f} M parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
         "training": training(metadata, options, weights.with_suffix(".state"), arguments.before),
         "machine": arguments.machine or read_json(arguments.run / "env.json", "device")["device"],
@@ -100,13 +101,17 @@ def main(arguments: argparse.Namespace) -> None:
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
-    text = card(arguments.name, facts, sample_scores(model), results, security, arguments.limits)
+    text = card(arguments.name, model, facts, results, security, arguments.limits)
     options["name"] = arguments.name
     write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
     write_beside(out / "README.md", text.encode())
     write_beside(out / "SHA256SUMS", f"{digest}  {arguments.name}.safetensors\n".encode())
     write_beside(out / f"{arguments.name}.safetensors", content)
     print(f"{out}: {len(content) / 2**20:.1f} MiB, {digest[:12]}")
+
+
+def secrets_of(model: HidingModel) -> str:
+    return "1 secret" if model.num_secrets == 1 else f"{model.num_secrets} secrets"
 
 
 def shipped_bytes(shipped: Path, model: HidingModel, metadata: dict[str, str]) -> bytes:
@@ -221,16 +226,17 @@ def training(metadata: dict, options: dict, state: Path, before: str) -> str:
 
 def card(
     name: str,
+    model: HidingModel,
     facts: dict[str, str],
-    check: tuple[float, float],
     results: list[dict],
     security: list[dict],
     limits: str,
 ) -> str:
+    files = "a.png" if model.num_secrets == 1 else "a.png b.png"
     lines = [
         f"# {name}",
         "",
-        f"    python hide.py --weights {name} --cover cover.jpg --secrets a.png b.png --out stego.png",
+        f"    python hide.py --weights {name} --cover cover.jpg --secrets {files} --out stego.png",
         f"    python reveal.py --weights {name} --stego stego.png --out revealed",
         "",
         "A stego opens only with these very weights, whichever file they are in: keep them.",
@@ -268,12 +274,12 @@ def card(
         how = " ".join(filter(None, (found["detector"], found.get("features"), found.get("network"))))
         shown = f"{found['auc']:.3f} | {low:.2f} to {high:.2f} | {found['p_e']:.3f}"
         lines.append(f"| {how} | {found['test_pairs']} | {shown} |")
-    lines += ["", "## Check", "", CHECK.format(*check)]
+    lines += ["", "## Check", "", CHECK.format(*sample_scores(model))]
     lines += ["", "## Limits", ""]
-    lines.append(
-        "What recompresses or resizes a stego destroys what is hidden in it. "
-        "`codec_lsb` reveals better at the same stego ([docs/results.md](../../../docs/results.md))."
-    )
+    known = "`codec_lsb` reveals better at the same stego ([docs/results.md](../../../docs/results.md))."
+    if not model.trained_channel:
+        known = f"Recompressing or resizing a stego destroys what is hidden. {known}"
+    lines.append(known)
     return "\n".join(lines + textwrap.wrap(limits, 118)) + "\n"
 
 
