@@ -60,21 +60,27 @@ def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | 
     learned = best.get("trained_pairs", best["train_pairs"])
     after = f" after learning from {learned} pairs" if learned else ""
     return (
-        f"expect an AUC of {best['auc']:.2f} (0.5 is chance): {label(best)} told such stegos, of "
-        f"{best['stegos']['psnr']:.1f} dB, from their covers this well{after} (docs/steganalysis.md)"
+        f"expect an AUC of {best['auc']:.2f} (0.5 is chance): {label(best)} told such stegos "
+        f"({best['stegos']['psnr']:.1f} dB) from their covers that well{after} (docs/steganalysis.md)"
     )
 
 
-@cache
 def likely_auc(psnr: float, results: Path = RESULTS) -> float:
     """Return the AUC to expect from a detector that learns, given only the stego's PSNR [dB, RGB].
 
     This interpolates between the measured stegos with more and with less noise, whatever their method. The
     best detector counts for each of them.
     """
+    noise, aucs = _by_noise(results)
+    return float(np.interp(-psnr, noise, aucs))
+
+
+@cache
+def _by_noise(results: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return minus the PSNR of the measured stegos, ascending, and the best AUC up to that noise."""
     best: dict[float, float] = {UNCHANGED: 0.5}
     for found in measured(results):
         if found["train_pairs"] and (of := found.get("stegos")):
             best[of["psnr"]] = max(found["auc"], best.get(of["psnr"], 0.5))
     noise, aucs = zip(*sorted((-psnr, auc) for psnr, auc in best.items()), strict=True)
-    return float(np.interp(-psnr, noise, np.maximum.accumulate(aucs)))
+    return np.array(noise), np.maximum.accumulate(aucs)

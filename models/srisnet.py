@@ -109,9 +109,9 @@ class SRISNet(HidingModel):
         blocks       blocks in sequence at each size of a DMSubNet
         block        msib, or plain: two convolutions
         fusion       sfm, add or concat
-        tile         side at most of the squares that are hidden each by itself [px]; 0: the whole picture. A
-                     network that learned on patches tells colours by the borders of its input (zero
-                     padding). It reveals larger pictures well only in tiles of the patches' size
+        tile         largest side of the tiles that are hidden separately [px]; 0: the whole picture. A
+                     network trained on patches finds colours by the borders of its input (zero padding),
+                     so it only reveals larger pictures well in tiles of the patches' size
         critic       none; logit: it tells stegos from covers; map: also pixel by pixel; gate: also, and
                      its map of the cover scales GLEM's gates, so the sender needs the critic
         critic_width  channels of the critic at the full size
@@ -154,12 +154,12 @@ class SRISNet(HidingModel):
             if value not in known:
                 raise UserError(f"{name}: '{value}' is not one of {', '.join(known)}")
         self.num_secrets, self.fold, self.levels, self.grey = num_secrets, fold, levels, grey
+        self.tile = tile
         self.progression, self.critic_says = progression, critic
         self.critic_hides = critic == "gate"
         self.patch_multiple = (fold, fold)
         side = fold * 2 ** max(levels - 1, depth)  # one value at the coarsest
         self.smallest = (side, side)
-        self.tile = tile and max(side, tile)
         values = (1 if grey else 3) * fold**2
         self.cover_stem = nn.ModuleList((conv(values, width, 3), conv(width, width, 3)))
         self.secret_stem = nn.ModuleList((conv(values * num_secrets, width, 3), conv(width, width, 3)))
@@ -180,10 +180,10 @@ class SRISNet(HidingModel):
         return self._embed(cover, secrets, score)
 
     def decode(self, stego: Tensor) -> Tensor:
-        cut = Tiles(stego, self.tile, self.smallest[0])
-        tiles = cut(stego)
-        revealed = self._unfolded(self.revealing(self._folded(tiles)), *tiles.shape[-2:])
-        revealed = cut.joined(revealed.to(stego.dtype) + 0.5)
+        tiles = Tiles(stego, self.tile, self.smallest[0])
+        seen = tiles.cut(stego)
+        revealed = self._unfolded(self.revealing(self._folded(seen)), *seen.shape[-2:])
+        revealed = tiles.joined(revealed.to(stego.dtype) + 0.5)
         revealed = revealed.unflatten(1, (self.num_secrets, -1))
         return revealed.expand(-1, -1, 3, -1, -1)
 
@@ -207,16 +207,16 @@ class SRISNet(HidingModel):
 
     def _embed(self, cover: Tensor, secrets: Tensor, score: Tensor | None) -> Tensor:
         """Sender. score: (B,1,H,W) in [0,1], without a gradient; None: GLEM works without it."""
-        cut = Tiles(cover, self.tile, self.smallest[0])
-        whole, cover, secrets = cover, cut(cover), cut(secrets.flatten(1, 2))
-        score = None if score is None else cut(score)
+        tiles = Tiles(cover, self.tile, self.smallest[0])
+        whole, cover, secrets = cover, tiles.cut(cover), tiles.cut(secrets.flatten(1, 2))
+        score = None if score is None else tiles.cut(score)
         bands = self._hidden_bands(
             decompose(_stem(self.cover_stem, self._folded(cover)), self.levels),
             decompose(_stem(self.secret_stem, self._folded(secrets)), self.levels),
             score,
         )
         residual = self._unfolded(self.finishing(compose(bands)), *cover.shape[-2:]).to(cover.dtype)
-        return whole + cut.joined(residual)
+        return whole + tiles.joined(residual)
 
     def _hidden_bands(
         self, covers: list[Tensor], secrets: list[Tensor], score: Tensor | None

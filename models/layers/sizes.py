@@ -39,7 +39,12 @@ def with_rim(inner: Tensor, outer: Tensor) -> Tensor:
 
 def grown(inner: Tensor, like: Tensor) -> Tensor:
     """Extend (B,C,h,w) to (B,C,H,W), the size of `like`, with copies of the last row and column."""
-    gap = (0, like.shape[-1] - inner.shape[-1], 0, like.shape[-2] - inner.shape[-2])
+    return extended(inner, *like.shape[-2:])
+
+
+def extended(x: Tensor, height: int, width: int) -> Tensor:
+    """Extend (B,C,h,w) to (B,C,height,width) with copies of the last row and column."""
+    gap = (0, width - x.shape[-1], 0, height - x.shape[-2])
     if not any(gap):  # always so in training; torch 2.14 cannot compile the backward pass of this padding
-        return inner
-    return F.pad(inner, gap, mode="replicate")
+        return x
+    return F.pad(x, gap, mode="replicate")

@@ -1,14 +1,16 @@
 """Pictures cut into tiles of equal size, and put together again."""
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from models.layers.mosaic import tile, untile
+from models.layers.sizes import extended
 
 
 class Tiles:
-    """How pictures of one size are cut: tiles(x) and joined(y).
+    """How pictures of one size are cut: cut(x) and joined(y).
 
-    (B,C,H,W) -> (B*n,C,h,w) and back. Law: joined(tiles(x)) == x. There are as few tiles as possible, all of
-    one size. Where they do not fill the picture, its last row and column are repeated.
+    (B,C,H,W) -> (B*n,C,h,w) and back. Law: joined(cut(x)) == x. There are as few tiles as possible, all of
+    one size. If they do not fill the picture, copies of its last row and column do.
 
     like      a picture of this size (B,C,H,W)
     most      the largest side of a tile [px]; 0: the picture is one tile
@@ -17,22 +19,20 @@ class Tiles:
 
     def __init__(self, like: Tensor, most: int, multiple: int):
         self.height, self.width = like.shape[-2:]
-        self.whole = not most
-        most = max(multiple, most // multiple * multiple)
-        self.rows, self.cols = -(-self.height // most), -(-self.width // most)
-        self.tall = -(-self.height // (self.rows * multiple)) * multiple
-        self.wide = -(-self.width // (self.cols * multiple)) * multiple
+        self.rows, self.tall = _divided(self.height, most, multiple)
+        self.cols, self.wide = _divided(self.width, most, multiple)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.whole:
-            return x
-        gap = (0, self.cols * self.wide - self.width, 0, self.rows * self.tall - self.height)
-        x = F.pad(x, gap, mode="replicate")
-        x = x.unflatten(3, (self.cols, self.wide)).unflatten(2, (self.rows, self.tall))
-        return x.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)  # (B,C,rows,h,cols,w) -> (B*rows*cols,C,h,w)
+    def cut(self, x: Tensor) -> Tensor:
+        x = extended(x, self.rows * self.tall, self.cols * self.wide)
+        return untile(x, self.rows, self.cols)
 
     def joined(self, y: Tensor) -> Tensor:
-        if self.whole:
-            return y
-        y = y.unflatten(0, (-1, self.rows, self.cols)).permute(0, 3, 1, 4, 2, 5)
-        return y.flatten(4, 5).flatten(2, 3)[..., : self.height, : self.width]
+        return tile(y, self.rows, self.cols)[..., : self.height, : self.width]
+
+
+def _divided(side: int, most: int, multiple: int) -> tuple[int, int]:
+    """Return (number of tiles, their side) along one side of a picture."""
+    if not most:
+        return 1, side
+    count = -(-side // max(multiple, most // multiple * multiple))
+    return count, -(-side // (count * multiple)) * multiple

@@ -36,6 +36,9 @@ def test_a_row_for_each_attack(tmp_path, pictures, capsys):
     assert [row[3] for row in rows] == ["- |", "no |", "yes |"]
     assert rows[2][2] == "-" and float(rows[0][1]) == pytest.approx(float(rows[0][2]), abs=0.5)
     assert read_picture(tmp_path / "plot.png").std() > 10
+    words[3] = tmp_path / "plot.jpg"
+    run(*words, "--pictures", pictures, "--attacks", "none")
+    assert read_picture(tmp_path / "plot.jpg").std() > 10
 
 
 def test_pictures_stand_in_rows():
