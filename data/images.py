@@ -61,7 +61,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
 
 
 def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """(height, width) of each picture, as `picture_size` gives it; those of a large folder are kept."""
+    """Return what `picture_size` returns for each picture, and keep it if there are many (kept_lists.py)."""
     return kept_sizes(paths, picture_size)
 
 
