@@ -128,7 +128,7 @@ def test_mistakes(run, tmp_path):
         assert message in done.stderr and not (tmp_path / "e").exists()
 
     refused("not a training run", tmp_path, "x")
-    refused("NAME '../x': letters, digits", run, "../x")
+    refused("NAME '../x': expected only letters, digits", run, "../x")
     broken = tmp_path / "broken.json"
     for text, message in (("{", "not JSON"), ("[]", "weights_sha256"), ("{}", "weights_sha256")):
         broken.write_text(text)
