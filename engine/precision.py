@@ -2,6 +2,7 @@
 
 import torch
 
+from engine.log import machine_name
 from errors import UserError
 from models import HidingModel
 
@@ -31,14 +32,25 @@ def has(device: torch.device, precision: str) -> bool:
     return device.type == "mps" and precision == "fp16"
 
 
+def bf16_is_faster(device: torch.device) -> bool:
+    """Say whether a device that has bf16 computes networks faster in bf16 than in fp32.
+
+    Intel's processors take longer for an AVX512-BF16 instruction than for one of fp32, so without AMX they
+    are slower in bf16 (docs/benchmarks.md).
+    """
+    if device.type != "cpu" or torch.cpu._is_amx_tile_supported():
+        return True
+    return "intel" not in machine_name().lower()
+
+
 def choose(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type to compute in inside the sub-networks; None means float32, as everywhere else.
 
-    precision: fp32, bf16, fp16, or auto, which takes bf16 if the device has it and fp32 otherwise. Raises
-    UserError for a precision that the device lacks.
+    precision: fp32, bf16, fp16, or auto, which takes bf16 if the device has it and is faster in it, and
+    fp32 otherwise. Raises UserError for a precision that the device lacks.
     """
     if precision == "auto":
-        precision = "bf16" if has(device, "bf16") else "fp32"
+        precision = "bf16" if has(device, "bf16") and bf16_is_faster(device) else "fp32"
     if not has(device, precision):
         needed = NEEDED[precision].get(device.type)
         why = f"it has no {needed}" if needed else "no such device has it"

@@ -247,7 +247,7 @@ class Train(Section):
     validate_every: int = Field(1000, ge=1, description="time between validations [steps]")
     log_every: int = Field(50, ge=1, description="time between lines in the log [steps]")
     precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
-        "fp32", description="arithmetic of the network; auto: bf16 if the device supports it, otherwise fp32"
+        "fp32", description="arithmetic of the network; auto: bf16 if the device is faster in it, else fp32"
     )
     ema: float | None = Field(
         None,
