@@ -1,8 +1,8 @@
-"""What may happen to a stego on its way: (H,W,3) uint8 -> (H,W,3) uint8, the size unchanged.
+"""What may happen to a stego on its way: (H,W,3) uint8 -> (H,W,3) uint8 of the same size.
 
-An attack is a small frozen object: its fields are its strength, calling it attacks a picture. What is
-random comes from the seed of the call alone. After any attack the revealed pictures are compared
-with the secrets as they were hidden; nothing is turned, moved or scaled back for the comparison.
+An attack is a small frozen object. Its fields are its strengths, and calling it attacks a picture. Everything
+random depends only on the seed of the call. After any attack, the revealed pictures are compared with the
+secrets as they were hidden. Nothing is rotated, moved or scaled back for the comparison.
 The first field of an attack is its main strength. channel/layers.py has the same attacks for training.
 """
 
@@ -16,12 +16,12 @@ from PIL import Image, features
 
 from errors import UserError
 
-OUTSIDE = 128  # grey level of what a crop took away
-LARGEST = 401  # px, side of a filter's window: what a Gaussian of deviation 50 needs
+OUTSIDE = 128  # grey level of the area that a crop removes
+LARGEST = 401  # largest side of a filter's window [px], which a Gaussian of deviation 50 needs
 
 
 class StrengthError(UserError):
-    """A strength out of its range. strength: its name; words: what was expected and what was given."""
+    """A strength is out of its range. strength: its name. words: what was expected and what was given."""
 
     def __init__(self, strength: str, words: str):
         super().__init__(f"{strength}: {words}")
@@ -29,7 +29,7 @@ class StrengthError(UserError):
 
 
 class Attack(Protocol):
-    """type: its name in `ATTACKS`. attack(picture, seed) -> the picture as the receiver gets it."""
+    """type: its name in `ATTACKS`. attack(picture, seed) returns the picture as the receiver gets it."""
 
     type: ClassVar[str]
 
@@ -64,7 +64,7 @@ class Mean:
 class Gaussian:
     """Gaussian filter of deviation `sigma` [px]; the border is mirrored.
 
-    size: side of its window [px, odd]; None: as much as 4 deviations to each side need.
+    size: the side of its window [px, odd]; None: wide enough for 4 deviations to each side.
     """
 
     sigma: float = 1.0
@@ -82,7 +82,7 @@ class Gaussian:
         return self.size or 2 * max(1, round(4 * self.sigma)) + 1
 
     def blurred(self, picture: np.ndarray) -> np.ndarray:
-        """The filtered picture before rounding, float64: OpenCV's 8-bit filter is up to 2.4 levels off."""
+        """Filter in float64, without rounding: OpenCV's 8-bit filter is up to 2.4 levels off."""
         return cv2.GaussianBlur(picture.astype(np.float64), (self.window, self.window), self.sigma)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -91,7 +91,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Sharpen:
-    """picture + amount * (picture - its Gaussian filter of `sigma` and `size`): unsharp masking."""
+    """Unsharp masking: picture + amount * (picture - blurred), with a Gaussian of `sigma` and `size`."""
 
     amount: float = 1.0
     sigma: float = 1.0
@@ -100,7 +100,7 @@ class Sharpen:
 
     def __post_init__(self):
         _expect_number("amount", self.amount, most=100)
-        self.gaussian  # noqa: B018  its strengths are checked where it is made
+        self.gaussian  # noqa: B018  this checks its strengths
 
     @property
     def gaussian(self) -> Gaussian:
@@ -121,7 +121,7 @@ class Noise:
         _expect_number("sigma", self.sigma, most=255)
 
     def drawn(self, shape: tuple[int, ...], seed: int) -> np.ndarray:
-        """The noise itself [grey levels]."""
+        """Draw the noise itself [grey levels]."""
         return np.random.default_rng(seed).normal(0, self.sigma, shape)
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -130,7 +130,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Brightness:
-    """Every value times `factor`, rounded and clipped: below 1 darker, above 1 lighter."""
+    """Every value times `factor`, rounded and clipped. Below 1 is darker, above 1 is brighter."""
 
     factor: float = 1.2
     type: ClassVar[str] = "brightness"
@@ -144,7 +144,7 @@ class Brightness:
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirrored: "horizontal" (left and right change places) or "vertical"."""
+    """Mirroring: "horizontal" swaps left and right, "vertical" swaps top and bottom."""
 
     axis: Literal["horizontal", "vertical"] = "horizontal"
     type: ClassVar[str] = "flip"
@@ -159,7 +159,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Written as JPEG of `quality` (1 to 95) and read again; chroma at half the size (4:2:0), as usual."""
+    """JPEG compression at `quality` (1 to 95), with chroma at half the size (4:2:0), as usual."""
 
     quality: int = 90
     type: ClassVar[str] = "jpeg"
@@ -173,7 +173,7 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class Webp:
-    """Written as lossy WebP of `quality` (0 to 100) and read again."""
+    """Lossy WebP compression at `quality` (0 to 100)."""
 
     quality: int = 90
     type: ClassVar[str] = "webp"
@@ -187,7 +187,7 @@ class Webp:
 
 @dataclass(frozen=True)
 class Avif:
-    """Written as lossy AVIF of `quality` (0 to 100) and read again; chroma at half the size (4:2:0)."""
+    """Lossy AVIF compression at `quality` (0 to 100), with chroma at half the size (4:2:0)."""
 
     quality: int = 60
     type: ClassVar[str] = "avif"
@@ -195,7 +195,7 @@ class Avif:
     def __post_init__(self):
         _expect_quality(self.quality, 0, 100)
         if not features.check("avif"):
-            raise StrengthError("type", "this Pillow cannot write AVIF; pip install 'pillow>=11.3'")
+            raise StrengthError("type", "this Pillow cannot write AVIF; run pip install 'pillow>=11.3'")
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         settings = dict(quality=self.quality, subsampling="4:2:0", speed=6, max_threads=1)
@@ -204,7 +204,7 @@ class Avif:
 
 @dataclass(frozen=True)
 class Resize:
-    """Scaled to `scale` of its sides and back to its size, both bicubic with an antialiasing filter."""
+    """Resizing to `scale` of both sides and back again, both bicubic with an antialiasing filter."""
 
     scale: float = 0.5
     type: ClassVar[str] = "resize"
@@ -215,7 +215,7 @@ class Resize:
             raise StrengthError("scale", "expected a number above 0, at most 8, other than 1, got 1")
 
     def scaled(self, side: int) -> int:
-        """What becomes of a side of so many pixels."""
+        """Return the length of a side after scaling [px]."""
         return max(1, round(side * self.scale))
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -227,9 +227,9 @@ class Resize:
 
 @dataclass(frozen=True)
 class Crop:
-    """Only the middle is left: `keep` of both sides; what was around it is mid-grey.
+    """Cropping to the middle, `keep` of both sides; the rest becomes mid-grey.
 
-    The picture keeps its size and the middle its place: most methods need every pixel where it was,
+    The picture keeps its size, and the middle stays where it was. Most methods need every pixel in its place,
     and a picture of another size cannot be compared with the secret.
     """
 
@@ -241,7 +241,7 @@ class Crop:
             raise StrengthError("keep", f"expected a share of the side, above 0 and below 1, got {self.keep}")
 
     def middle(self, height: int, width: int) -> tuple[slice, slice]:
-        """The rows and the columns that are left."""
+        """Return the rows and the columns that are left."""
         inner = max(1, round(height * self.keep)), max(1, round(width * self.keep))
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
         return slice(top, top + inner[0]), slice(left, left + inner[1])
@@ -255,14 +255,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class Chain:
-    """One attack after another, each on the 8-bit picture that the one before it left."""
+    """One attack after another, each on the 8-bit picture from the one before."""
 
     links: tuple[Attack, ...]
     type: ClassVar[str] = "chain"
 
     def __post_init__(self):
         if not self.links:
-            raise UserError("a chain of no attacks; write {type: none} for a stego that arrives unchanged")
+            raise UserError("a chain without attacks; write {type: none} for a stego that arrives unchanged")
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
         for k, link in enumerate(self.links):
@@ -277,7 +277,7 @@ ATTACKS: dict[str, type[Attack]] = {
 
 
 def label(attack) -> str:
-    """An attack in words: "jpeg quality=90"; a chain's attacks are joined with " + "."""
+    """Return an attack in words, such as "jpeg quality=90". " + " joins the attacks of a chain."""
     if isinstance(attack, Chain):
         return " + ".join(map(label, attack.links))
     values = ((field.name, getattr(attack, field.name)) for field in fields(attack))
@@ -285,24 +285,24 @@ def label(attack) -> str:
 
 
 def send(picture: np.ndarray, attack: Attack, seed: int = 0) -> np.ndarray:
-    """The picture after the attack. Raises UserError if the attack changed its size."""
+    """Return the picture after the attack. Raises UserError if the attack changed its size."""
     attacked = attack(picture, seed)
     if attacked.shape != picture.shape:
         sizes = (f"{one.shape[1]} x {one.shape[0]}" for one in (picture, attacked))
         raise UserError(
             f"'{label(attack)}' changes the picture's size ({' -> '.join(sizes)} px); an attack must keep "
-            "it, because what is revealed is compared with the secrets as they were hidden"
+            "it, because the revealed pictures are compared with the secrets as they were hidden"
         )
     return attacked
 
 
 def link_seed(seed: int, k: int) -> int:
-    """The seed of a chain's attack k: two noises in one chain are not the same noise."""
+    """Return the seed of attack k in a chain, so that two noises in one chain differ."""
     return seed + k * 2**32
 
 
 def is_number(value) -> bool:
-    """Whether it is an int or a float; true and false do not count."""
+    """Say whether a value is an int or a float. True and False do not count."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

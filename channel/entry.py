@@ -1,4 +1,4 @@
-"""One entry of a channel that a method is trained for: an attack whose strengths may be ranges."""
+"""One entry of a training channel: an attack whose strengths may be ranges."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from channel.attacks import Attack, StrengthError, is_number
 from channel.notation import Written, make_attack
 from errors import UserError
 
-STEPS = {"size": 2}  # what a range of integers is counted in, where that is not 1: sizes are odd
+STEPS = {"size": 2}  # the step in a range of integers, if it is not 1; sizes are odd
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What may happen to a stego, and how often beside the other entries of its channel.
+    """What may happen to a stego, and how often compared with the other entries of the channel.
 
-    links: the attacks of a chain, each as a mapping in the notation of `make_attack`; a strength may be a
-        range, a list [low, high] of two numbers.
-    weight: how often it is drawn, relative to the other entries; above 0.
+    links: the attacks of a chain, each as a mapping in the notation of `make_attack`. A strength may be a
+        range: a list [low, high] of two numbers.
+    weight: how often the entry is drawn, relative to the other entries; above 0.
     """
 
     links: tuple[Mapping[str, Any], ...]
@@ -33,32 +33,32 @@ class Entry:
 
     @classmethod
     def read(cls, written: Written) -> "Entry":
-        """{"type": "jpeg", "quality": [70, 95], "weight": 2} -> the entry; a list of mappings is a chain.
+        """Read an entry such as {"type": "jpeg", "quality": [70, 95], "weight": 2}. A list is a chain.
 
-        The weight of a chain stands in its first attack. Raises UserError as `make_attack` does, and for
+        A chain has its weight in its first attack. Raises UserError as `make_attack` does, and for
         a weight of 0 or less, a weight elsewhere in a chain, and a list that is not a range.
         """
         links = [dict(link) for link in ([written] if isinstance(written, Mapping) else written)]
         weight = links[0].pop("weight", 1.0) if links else 1.0
         if any("weight" in link for link in links):
-            raise UserError("weight: a chain's weight stands in its first attack")
+            raise UserError("weight: a chain's weight belongs in its first attack")
         return cls(tuple(links), weight)
 
     def at_end(self, end: int) -> Attack:
-        """The attack with each range at its low (0) or its high (1) end."""
+        """Return the attack with each range at its low (0) or high (1) end."""
         return make_attack([{k: end_of(k, v, end) for k, v in link.items()} for link in self.links])
 
     def draw(self, rng: np.random.Generator) -> Attack:
-        """An attack with strengths drawn evenly from the ranges.
+        """Draw an attack. Its strengths are drawn evenly from their ranges.
 
-        A range of integers gives integers, both ends included (odd ones for a size). Any other range
-        gives floats.
+        A range of integers gives integers, including both ends (odd ones for a size). Any other range gives
+        floats.
         """
         return make_attack([{k: _draw(k, v, rng) for k, v in link.items()} for link in self.links])
 
 
 def end_of(name: str, value: Any, end: int) -> Any:
-    """The low (0) or the high (1) end of a range; another value is its own end.
+    """Return the low (0) or high (1) end of a range, or the value itself if it is no range.
 
     Raises StrengthError for a list that is not a range.
     """

@@ -1,8 +1,9 @@
 """The attacks of channel/attacks.py for training: on batches of floats, with a gradient.
 
-Each layer holds an 8-bit attack and does the same to (B,3,H,W) in [0,1]: called with the same seed, it is
-within one grey level of it. Most layers do not round; a channel rounds after each, since it is a picture
-that arrives. Picture b of a batch is attacked with seed + b, so that no two get the same noise.
+Each layer holds an 8-bit attack and does the same to (B,3,H,W) in [0,1]. With the same seed, its result is
+within one grey level of the 8-bit attack's. Most layers do not round. A channel rounds after each of them,
+because what arrives is a picture. Picture b of a batch is attacked with seed + b, so no two pictures get the
+same noise.
 """
 
 import cv2
@@ -25,13 +26,13 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
-        # A step of descent goes against the gradient.
+        # Gradient descent moves x against the gradient.
         outwards = ((x > ctx.top) & (gradient < 0)) | ((x < 0) & (gradient > 0))
         return gradient.masked_fill(outwards, 0), None, None
 
 
 def straight_through(x: Tensor, value: Tensor, top: float = 1.0) -> Tensor:
-    """`value`, with a gradient that passes to x unchanged, but never pushes it further out of [0, top].
+    """Return `value`. Its gradient passes to x unchanged, but never pushes x further out of [0, top].
 
     The straight-through estimator (Bengio et al., 2013), bounded as in models/layers/quantize.py.
     """
@@ -39,17 +40,17 @@ def straight_through(x: Tensor, value: Tensor, top: float = 1.0) -> Tensor:
 
 
 def clip(x: Tensor) -> Tensor:
-    """x within [0,1]; values beyond can be pulled back."""
+    """Clip x to [0,1]. The gradient can still pull back values outside."""
     return straight_through(x, x.clamp(0, 1))
 
 
 def to_8_bit(x: Tensor) -> Tensor:
-    """x as an 8-bit picture holds it: within [0,1], multiples of 1/255."""
+    """Round x as an 8-bit picture does: to multiples of 1/255 in [0,1]."""
     return straight_through(x, torch.round(x.clamp(0, 1) * 255) / 255)
 
 
 class Layer(nn.Module):
-    """Base of all layers. layer(x, seed) -> x after the attack: (B,3,H,W) float in [0,1], both."""
+    """Base of all layers. layer(x, seed) returns x after the attack. Both are (B,3,H,W) float in [0,1]."""
 
     def __init__(self, attack):
         super().__init__()
@@ -98,12 +99,12 @@ class Flip(Layer):
 
 
 class Resize(Layer):
-    """Rounded and clipped where Pillow does so: after the pass along each axis."""
+    """Rounds and clips where Pillow does: after the pass along each axis."""
 
     def forward(self, x, seed=0):
         height, width = x.shape[-2:]
         small_height, small_width = self.attack.scaled(height), self.attack.scaled(width)
-        # Whole grey levels in float64 round as Pillow's whole numbers do. Apple's GPUs have no float64.
+        # In float64, grey levels round like Pillow's integers. Apple's GPUs have no float64.
         exact = torch.float32 if x.device.type == "mps" else torch.float64
         levels = _whole_levels(x.to(exact) * 255)
         for axis, side in ((-1, small_width), (-2, small_height), (-1, width), (-2, height)):
@@ -120,7 +121,7 @@ class Crop(Layer):
 
 
 class Codec(Layer):
-    """The real codec on the 8-bit picture; the gradient passes straight through. It waits for the device."""
+    """The real codec on the 8-bit picture. The gradient passes straight through. It waits for the device."""
 
     def forward(self, x, seed=0):
         pictures = torch.round(x.detach().clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -130,7 +131,7 @@ class Codec(Layer):
 
 
 class Chain(Layer):
-    """One layer after another, each on the 8-bit picture that the one before it left."""
+    """One layer after another, each on the 8-bit picture from the one before."""
 
     def __init__(self, attack: attacks.Chain):
         super().__init__(attack)
@@ -160,25 +161,25 @@ LAYERS: dict[str, type[Layer]] = {
 
 
 def layer(attack: Attack) -> Layer:
-    """The layer that does to a batch what the 8-bit attack does to a picture."""
+    """Return the layer that does to a batch what the 8-bit attack does to a picture."""
     return LAYERS[attack.type](attack)
 
 
 def _filtered(x: Tensor, kernel: np.ndarray) -> Tensor:
-    """x filtered by the kernel (size,) along both axes; the border is mirrored, as OpenCV does by default."""
+    """Filter x by the kernel (size,) along both axes. The border is mirrored, as OpenCV does by default."""
     weights = torch.tensor(kernel, dtype=x.dtype, device=x.device)
     for axis, shape in ((-1, (1, 1, 1, -1)), (-2, (1, 1, -1, 1))):
-        # Index by index, since F.pad mirrors no small picture more than once.
+        # This uses indices, because F.pad cannot mirror a small picture more than once.
         mirrored = np.pad(np.arange(x.shape[axis]), len(kernel) // 2, mode="reflect")
         x = x.index_select(axis, torch.tensor(mirrored, device=x.device))
-        x = F.conv2d(x, weights.view(shape).repeat(3, 1, 1, 1), groups=3)  # each colour by itself
+        x = F.conv2d(x, weights.view(shape).repeat(3, 1, 1, 1), groups=3)  # each colour separately
     return x
 
 
 def _resized(x: Tensor, axis: int, side: int) -> Tensor:
-    """x (B,3,H,W) with `side` values along `axis`, by Pillow's bicubic filter; not rounded.
+    """Resize x (B,3,H,W) to `side` values along `axis` by Pillow's bicubic filter, without rounding.
 
-    The weights are those of the library's filter, each rounded to 22 binary places as Pillow does.
+    The weights are those of torch's filter, each rounded to 22 binary places as Pillow does.
     """
     one_each = torch.eye(x.shape[axis], dtype=x.dtype, device=x.device)[None, None]
     size = (side, x.shape[axis])
@@ -188,5 +189,5 @@ def _resized(x: Tensor, axis: int, side: int) -> Tensor:
 
 
 def _whole_levels(x: Tensor) -> Tensor:
-    """Grey levels rounded (halves up, as Pillow does) and clipped to 0 to 255."""
+    """Round grey levels (halves up, as Pillow does), and clip them to 0 to 255."""
     return straight_through(x, torch.floor(x.clamp(0, 255) + 0.5).clamp(0, 255), top=255)

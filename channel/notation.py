@@ -1,4 +1,4 @@
-"""How a person writes an attack: `{type: jpeg, quality: 80}` in option files, `jpeg:80` on a command line."""
+"""How users write an attack: `{type: jpeg, quality: 80}` in option files, `jpeg:80` on a command line."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ Written = Mapping[str, Any] | Sequence[Mapping[str, Any]]  # an attack, or a lis
 
 
 def make_attack(written: Written) -> Attack:
-    """{"type": "jpeg", "quality": 80} -> that attack; a list of such mappings -> a chain of them.
+    """Make an attack from a mapping such as {"type": "jpeg", "quality": 80}, or a chain from a list of them.
 
     A chain of one attack is that attack. Raises UserError for an unknown attack or strength, with the
-    nearest name; for a strength out of its range, with the range; and for a chain of no attacks.
+    nearest name; for a strength out of its range, with the range; and for a chain without attacks.
     """
     if not isinstance(written, Mapping):
         links = tuple(make_attack(link) for link in written)
@@ -29,10 +29,11 @@ def make_attack(written: Written) -> Attack:
 
 
 def parse_attack(text: str) -> Attack:
-    """An attack as a command line writes it: "jpeg:80", or for a chain "jpeg:80+webp:80".
+    """Read an attack from a command line: "jpeg:80", or "jpeg:80+webp:80" for a chain.
 
-    The main strength follows the colon, further ones follow commas with their names
-    ("gaussian:0.8,size=3"); what is left out has its default. Raises UserError as `make_attack` does.
+    The main strength follows the colon. Further strengths follow commas, with their names
+    ("gaussian:0.8,size=3"). A strength that is left out has its default. Raises UserError as `make_attack`
+    does.
     """
     links = tuple(_parse_link(link.strip()) for link in text.split("+"))
     return links[0] if len(links) == 1 else Chain(links)
@@ -73,7 +74,7 @@ def _kind(name: Any) -> type[Attack]:
 
 
 def _names(kind: Any) -> list[str]:
-    """The names of an attack's strengths, the main one first."""
+    """Return the names of an attack's strengths, the main one first."""
     return [field.name for field in fields(kind)]
 
 

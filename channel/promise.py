@@ -1,8 +1,8 @@
-"""What it means to survive: a promise becomes the attacks that a stego must survive.
+"""What surviving means: each promise stands for a list of attacks that a stego must survive.
 
-"jpeg:75" promises that quality and every better one, whichever program writes the file: JPEG_QUALITIES from
-75 up, by Pillow with chroma at half the size (4:2:0) and at full size (4:4:4), and by OpenCV. A chain
-promises itself, by each of these programs. WebP and AVIF have one program each, Pillow.
+"jpeg:75" promises this quality and every better one, whichever program writes the file. It stands for
+JPEG_QUALITIES from 75 up, by Pillow with chroma at half the size (4:2:0) and at full size (4:4:4), and by
+OpenCV. A chain stands for itself, by each of these programs. WebP and AVIF are written by Pillow only.
 """
 
 import io
@@ -19,13 +19,13 @@ from channel.notation import parse_attack
 from errors import UserError
 
 JPEG_QUALITIES = (75, 80, 85, 90, 95)
-LOWEST = {"jpeg": 30, "webp": 30, "avif": 30}  # below these qualities too little is left to hide in
+LOWEST = {"jpeg": 30, "webp": 30, "avif": 30}  # at lower qualities, too little is left to hide in
 PROGRAMS = ("pillow 4:2:0", "pillow 4:4:4", "opencv")
 
 
 @dataclass(frozen=True)
 class JpegBy:
-    """Written as JPEG of `quality` (1 to 100) by one of PROGRAMS, and read again."""
+    """JPEG compression at `quality` (1 to 100) by one of PROGRAMS."""
 
     quality: int
     program: str = PROGRAMS[0]
@@ -33,7 +33,7 @@ class JpegBy:
 
     @property
     def subsampling(self) -> str:
-        """Of the chroma: "4:2:0" or "4:4:4"."""
+        """The chroma subsampling: "4:2:0" or "4:4:4"."""
         return self.program.removeprefix("pillow ") if self.program != "opencv" else "4:2:0"
 
     def __call__(self, picture: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -46,16 +46,16 @@ class JpegBy:
 
 
 def jpeg_file(picture: np.ndarray, quality: int, subsampling: str, profile: bytes | None = None) -> bytes:
-    """(H,W,3) uint8 -> a JPEG file. subsampling: of the chroma, 4:4:4 (none), 4:2:2 or 4:2:0."""
+    """Code (H,W,3) uint8 as a JPEG file. subsampling: of the chroma, 4:4:4 (none), 4:2:2 or 4:2:0."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile)
     return file.getvalue()
 
 
 def parse_promises(texts: Sequence[str]) -> tuple[Attack, ...]:
-    """Promises as a command line writes them: "jpeg:75", "webp:80", "avif:60", "jpeg:85+jpeg:75".
+    """Read promises from a command line: "jpeg:75", "webp:80", "avif:60", "jpeg:85+jpeg:75".
 
-    Raises UserError for anything else that may happen to a picture, and for qualities below LOWEST.
+    Raises UserError for other attacks, for qualities below LOWEST, and if there are no promises.
     """
     if not texts:
         raise UserError("survive: say what the stego must survive, such as jpeg:75")
@@ -69,33 +69,34 @@ def parse_promises(texts: Sequence[str]) -> tuple[Attack, ...]:
                 )
             if link.quality < LOWEST[link.type]:
                 raise UserError(
-                    f"'{text}': below quality {LOWEST[link.type]} too little of a picture is left to hide in"
+                    f"'{text}': below quality {LOWEST[link.type]}, too little of a picture is left to hide in"
                 )
     return promises
 
 
 def links(promise: Attack) -> tuple[Attack, ...]:
-    """The attacks of a chain, or the attack alone."""
+    """Return the attacks of a chain, or the attack alone."""
     return promise.links if isinstance(promise, Chain) else (promise,)
 
 
 def attempts(promises: Sequence[Attack]) -> list[Attack]:
-    """All attacks that a stego with these promises must survive, the hardest first."""
+    """Return all attacks that a stego with these promises must survive, the hardest first."""
     found = dict.fromkeys(attempt for promise in promises for attempt in _attempts(promise))
     return sorted(found, key=lambda one: sum(_hardness(link) for link in links(one)), reverse=True)
 
 
 def hardest(promises: Sequence[Attack]) -> list[Attack]:
-    """Of the attempts, the promises themselves, by Pillow.
+    """Return those attempts that are the promises themselves, written by Pillow.
 
-    Mostly 4:2:0 loses more than 4:4:4. On noise, whose colours 4:4:4 keeps beyond 0..255, it is the reverse.
+    Usually 4:2:0 loses more than 4:4:4. For noise it is the reverse, because 4:4:4 keeps colours beyond
+    0..255.
     """
     by_pillow = {_by(one, program) for one in promises for program in PROGRAMS[:2]}
     return [attack for attack in attempts(promises) if attack in by_pillow]
 
 
 def _by(promise: Attack, program: str) -> Attack:
-    """The promise with its JPEG files written by this program."""
+    """Return the promise with its JPEG files written by this program."""
     by = [JpegBy(one.quality, program) if isinstance(one, Jpeg) else one for one in links(promise)]
     return Chain(tuple(by)) if len(by) > 1 else by[0]
 
@@ -116,7 +117,7 @@ def _hardness(link: Attack) -> int:
 
 
 def described(attack: Attack) -> str:
-    """Such as "jpeg 75 by pillow 4:2:0", "webp 80"; a chain's links are joined with " + "."""
+    """Return an attack in words, such as "jpeg 75 by pillow 4:2:0". " + " joins the links of a chain."""
     if isinstance(attack, Chain):
         return " + ".join(map(described, attack.links))
     if isinstance(attack, JpegBy):

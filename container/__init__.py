@@ -1,1 +1,1 @@
-"""What is written into a picture: keys, header, digits, coded pictures, notes. Bytes and numpy, no torch."""
+"""What is written into a picture: keys, header, digits, coded pictures, notes. It needs numpy, not torch."""

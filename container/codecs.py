@@ -1,4 +1,4 @@
-"""Pictures as bytes: AVIF and WebP through Pillow, from coarse to exact."""
+"""Code pictures as AVIF or WebP files with Pillow, from the coarsest quality to lossless."""
 
 import io
 import warnings
@@ -13,20 +13,25 @@ from errors import UserError
 
 CODECS = ("avif", "webp")
 LARGEST = 178_956_970  # pixels; Pillow refuses to decode more
-# Of the AVIF encoder, 0 (slow, best) to 10. Speed 4 is worth 0.3 to 0.5 dB at the same size and takes six
-# times as long as speed 6: 0.3 s for 256 pixels. At the same quality the sizes differ by 1 to 5 %.
+# Speeds of the AVIF encoder, which range from 0 (slow, best) to 10. At the same size, speed 4 gains 0.3 to
+# 0.5 dB over speed 6. It takes six times as long: 0.3 s for a 256-pixel picture. At the same quality, the
+# sizes differ by 1 to 5 %.
 SPEED, QUICK = 4, 6
 
-# AVIF's encoder knows 64 steps of its quantiser, finest last.
+# The AVIF encoder's quantiser has 64 steps. These are their qualities, the finest last.
 _AVIF = [100 - round(step * 100 / 63) for step in range(63, -1, -1)]
-# WebP's lossy qualities; the last rung is its lossless mode.
+# WebP's lossy qualities. The last rung, None, is its lossless mode.
 _WEBP = [*range(0, 101, 4), None]
 RUNGS = {"avif": len(_AVIF), "webp": len(_WEBP)}
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A coded picture: its codec, its file's bytes, how fine (0: coarsest), and the source (h,w,3) uint8."""
+    """A coded picture.
+
+    codec: one of CODECS. content: the bytes of its file. rung: its quality, from 0 (coarsest) up. source: the
+    picture before it was coded, (h,w,3) uint8.
+    """
 
     codec: str
     content: bytes
@@ -35,13 +40,16 @@ class Coded:
 
     @cached_property
     def squared_error(self) -> float:
-        """Mean over all values, in squared grey levels."""
+        """The mean squared error against the source, over all values [grey levels squared]."""
         difference = decode(self.codec, self.content).astype(np.float32) - self.source
         return float(np.square(difference).mean())
 
 
 def encode(picture: np.ndarray, codec: str, rung: int, speed: int = SPEED) -> Coded:
-    """Code (h,w,3) uint8. rung: 0 (coarsest) to RUNGS[codec] - 1; speed: AVIF's, 0 (slow, best) to 10."""
+    """Code a picture (h,w,3) uint8.
+
+    rung: from 0 (coarsest) to RUNGS[codec] - 1. speed: of the AVIF encoder, from 0 (slow, best) to 10.
+    """
     if codec == "avif":
         content = avif(picture, _AVIF[rung], speed)
     elif (quality := _WEBP[rung]) is None:
@@ -52,48 +60,56 @@ def encode(picture: np.ndarray, codec: str, rung: int, speed: int = SPEED) -> Co
 
 
 def avif(picture: np.ndarray, quality: int, speed: int = SPEED) -> bytes:
-    """(h,w,3) uint8 -> an AVIF file of this quality, 0 to 100.
+    """Code a picture (h,w,3) uint8 as an AVIF file of this quality, 0 to 100.
 
-    One thread: the caller has many pictures, and the file must not depend on the machine's cores. 4:4:4 and
-    tune=psnr: what is scored is RGB, and by default the encoder aims at what eyes see.
+    The encoder uses one thread, because the caller has many pictures, and because the file must not depend on
+    the machine's cores. It uses 4:4:4 and tune=psnr, because the scores are computed in RGB. By default it
+    would aim at what the eye sees.
     """
     settings = {"quality": quality, "speed": speed, "subsampling": "4:4:4", "max_threads": 1}
     return _saved(picture, "AVIF", **settings, advanced={"tune": "psnr"})
 
 
 def lossless(picture: np.ndarray) -> bytes:
-    """(h,w,3) uint8 -> a lossless WebP file."""
+    """Code a picture (h,w,3) uint8 as a lossless WebP file."""
     return _saved(picture, "WEBP", lossless=True)
 
 
 def decode(codec: str, content: bytes, most_pixels: int = LARGEST) -> np.ndarray:
-    """A coded picture -> (h,w,3) uint8. Raises UserError for other bytes, and for too many pixels.
+    """Decode the file of a coded picture to (h,w,3) uint8.
 
-    The file's own size is checked against `most_pixels` before anything is decoded.
+    Raises UserError for other bytes, and for a picture of more than `most_pixels`. The size that the file
+    states is checked before anything is decoded.
     """
     try:
         with warnings.catch_warnings():
-            # LARGEST is an error all the same.
+            # Above LARGEST, Pillow raises an error in any case.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=[codec.upper()]) as picture:
                 if picture.width * picture.height > most_pixels:
-                    raise UserError(f"a {codec} picture of {picture.width}x{picture.height} pixels")
+                    raise UserError(
+                        f"the {codec} picture has {picture.width}x{picture.height} pixels; "
+                        f"at most {most_pixels} are allowed"
+                    )
                 return np.array(picture.convert("RGB"))
     except UserError:
         raise
-    except Exception as error:  # decoders raise nearly every type of exception for foreign bytes
+    except Exception as error:  # for other bytes, decoders raise nearly every type of exception
         raise UserError(f"not a whole {codec} picture") from error
 
 
 def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h,w,3) uint8 to another size, Lanczos-filtered (with antialiasing where it shrinks)."""
+    """Resize a picture (h,w,3) uint8 with a Lanczos filter, which antialiases where it shrinks."""
     if picture.shape[:2] == (height, width):
         return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def check_codec(codec: str) -> tuple[str, ...]:
-    """The codecs that "auto", "avif" or "webp" may use here. Raises UserError for one that is not there."""
+    """Return the codecs that "auto", "avif" or "webp" stands for.
+
+    Raises UserError for any other word, and if this Pillow lacks one of the codecs.
+    """
     if codec not in ("auto", *CODECS):
         raise UserError(f"codec: expected auto, {' or '.join(CODECS)}, got '{codec}'")
     wanted = CODECS if codec == "auto" else (codec,)
@@ -104,7 +120,7 @@ def check_codec(codec: str) -> tuple[str, ...]:
 
 
 class PayloadCodec:
-    """What metrics measure a payload with (metrics/capacity.py): AVIF at SPEED, or lossless WebP."""
+    """The codec that metrics/capacity.py measures a payload with: AVIF at SPEED, or lossless WebP."""
 
     def __init__(self) -> None:
         check_codec("auto")
@@ -112,12 +128,12 @@ class PayloadCodec:
         self.name = f"AVIF 4:4:4 speed {SPEED} tune psnr, or lossless WebP ({versions})"
 
     def lossy(self, picture: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
-        """(h,w,3) uint8, quality 0 to 100 -> the file and what it decodes to."""
+        """Code (h,w,3) uint8 at a quality of 0 to 100; return the file and what it decodes to."""
         content = avif(picture, quality)
         return content, decode("avif", content)
 
     def lossless(self, picture: np.ndarray) -> bytes:
-        """(h,w,3) uint8 -> a file that decodes to the same values."""
+        """Code (h,w,3) uint8 as a file that decodes to the same values."""
         return lossless(picture)
 
 

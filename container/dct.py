@@ -1,16 +1,16 @@
-"""JPEG's own domain: luma as JFIF defines it, 8x8 blocks from the top left, the orthonormal DCT of each.
+"""JPEG's own domain: luma as JFIF defines it, cut into 8x8 blocks from the top left, and their DCT.
 
-What a JPEG encoder rounds are these coefficients, each to a multiple of its entry in a table. What is
-written into them with a wider spacing survives that. Rows and columns beyond a multiple of 8 stay as they
-are.
+A JPEG encoder rounds the coefficients of this orthonormal DCT, each to a multiple of its entry in a table.
+Data that is written into them with a wider spacing survives the rounding. Rows and columns beyond a multiple
+of 8 stay unchanged.
 """
 
 import numpy as np
 
-SIDE = 8  # px, of a block
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, full range, as JFIF has it
+SIDE = 8  # side of a block [px]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G, B: ITU-R BT.601, full range, as in JFIF
 
-# ITU-T T.81, Annex K, table K.1: luminance at quality 50, by rows.
+# ITU-T T.81, Annex K, table K.1: the luminance table at quality 50, row by row.
 ANNEX_K = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -26,23 +26,26 @@ ANNEX_K = np.array(
 
 
 def table(quality: int) -> np.ndarray:
-    """(64,) int64: libjpeg's luminance table at a quality of 1 to 100, by rows, in units of the DCT."""
+    """Return libjpeg's luminance table at a quality of 1 to 100, row by row: (64,) int64.
+
+    Its unit is that of the DCT.
+    """
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((ANNEX_K * scale + 50) // 100, 1, 255)
 
 
 def luma(picture: np.ndarray) -> np.ndarray:
-    """(H,W,3) RGB -> (H,W) float32, 0..255."""
+    """Return the luma of an RGB picture: (H,W,3) -> (H,W) float32, 0 to 255."""
     return picture.astype(np.float32) @ LUMA
 
 
 def whole_blocks(height: int, width: int) -> tuple[int, int]:
-    """How many rows and columns of whole blocks a picture has."""
+    """Return how many rows and columns of whole blocks a picture has."""
     return height // SIDE, width // SIDE
 
 
 def to_blocks(plane: np.ndarray) -> np.ndarray:
-    """(H,W,...) -> (blocks in raster order, 64, ...), the rim left out."""
+    """Cut a plane into its whole blocks: (H,W,...) -> (blocks in raster order, 64, ...)."""
     rows, columns = whole_blocks(*plane.shape[:2])
     rest = plane.shape[2:]
     cut = plane[: rows * SIDE, : columns * SIDE].reshape(rows, SIDE, columns, SIDE, *rest)
@@ -50,14 +53,14 @@ def to_blocks(plane: np.ndarray) -> np.ndarray:
 
 
 def put_blocks(plane: np.ndarray, blocks: np.ndarray) -> None:
-    """The inverse of `to_blocks`, in place; the rim stays."""
+    """Put blocks back into a plane, in place: the inverse of `to_blocks`. The rest of the plane stays."""
     rows, columns = whole_blocks(*plane.shape[:2])
     parts = blocks.reshape(rows, columns, SIDE, SIDE, *plane.shape[2:]).swapaxes(1, 2)
     plane[: rows * SIDE, : columns * SIDE] = parts.reshape(rows * SIDE, columns * SIDE, *plane.shape[2:])
 
 
 def _basis() -> np.ndarray:
-    """(64, 64) float32: row u*8+v is the orthonormal basis picture of coefficient (u, v), by rows."""
+    """Return the basis (64,64) float32. Row u*8+v is the orthonormal basis picture of coefficient (u,v)."""
     u, x = np.mgrid[:SIDE, :SIDE]
     norm = np.where(u == 0, np.sqrt(1 / SIDE), np.sqrt(2 / SIDE))
     one = norm * np.cos((2 * x + 1) * u * np.pi / (2 * SIDE))
@@ -68,5 +71,5 @@ BASIS = _basis()
 
 
 def coefficients(blocks: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Blocks (n,64) of luma -> their coefficients `which` (k,), (n,k) float32."""
+    """Return the coefficients `which` (k,) of luma blocks: (n,64) -> (n,k) float32."""
     return blocks @ BASIS[which].T

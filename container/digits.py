@@ -1,4 +1,4 @@
-"""Bytes as base-M digits, and samples that carry one digit each."""
+"""Write bytes as base-M digits, and make each sample carry one digit."""
 
 import math
 
@@ -6,10 +6,11 @@ import numpy as np
 
 
 def block_sizes(modulus: int) -> tuple[int, int]:
-    """(digits, bits) of a block: so many base-M digits hold so many whole bits, at most 63.
+    """Return (digits, bits): how many base-M digits a block has, and how many whole bits they hold.
 
-    The pair that wastes least is taken: nothing where M is a power of two, else 0.01 % (M = 26) to
-    0.76 % (M = 31) of log2 M bits a digit; 12 digits and 43 bits, 0.05 %, for M = 12.
+    bits is at most 63. Of all such pairs, the one that wastes least is taken. Of the log2 M bits of a digit,
+    it wastes nothing if M is a power of two, and otherwise 0.01 % (M = 26) to 0.76 % (M = 31). For M = 12, a
+    block has 12 digits and 43 bits, and the waste is 0.05 %.
     """
     most = int(63 / math.log2(modulus)) + 1
     pairs = [(digits, (modulus**digits).bit_length() - 1) for digits in range(1, most + 1)]
@@ -18,13 +19,13 @@ def block_sizes(modulus: int) -> tuple[int, int]:
 
 
 def bytes_that_fit(samples: int, modulus: int) -> int:
-    """How many whole bytes so many samples hold, one base-M digit each."""
+    """Return how many whole bytes fit into a number of samples that carry one base-M digit each."""
     digits, bits = block_sizes(modulus)
     return max(samples, 0) // digits * bits // 8
 
 
 def to_digits(content: bytes, modulus: int) -> np.ndarray:
-    """Bytes -> base-M digits (count,) int64, whole blocks of `block_sizes`, filled up with zero bits."""
+    """Write bytes as base-M digits (count,) int64. Zero bits fill up the last block (see `block_sizes`)."""
     digits, bits = block_sizes(modulus)
     flat = np.unpackbits(np.frombuffer(content, np.uint8))
     stream = np.pad(flat, (0, -len(flat) % bits)).reshape(-1, bits)
@@ -36,7 +37,7 @@ def to_digits(content: bytes, modulus: int) -> np.ndarray:
 
 
 def from_digits(digits: np.ndarray, modulus: int, length: int) -> bytes:
-    """The inverse of `to_digits`, for content of `length` bytes. Digits out of range give other bytes."""
+    """Invert `to_digits` for content of `length` bytes. Digits out of range give other bytes."""
     per_block, bits = block_sizes(modulus)
     values = digits.reshape(-1, per_block) @ modulus ** np.arange(per_block, dtype=np.int64)
     stream = values[:, None] >> np.arange(bits - 1, -1, -1, dtype=np.int64) & 1
@@ -44,7 +45,7 @@ def from_digits(digits: np.ndarray, modulus: int, length: int) -> bytes:
 
 
 def digits_needed(length: int, modulus: int) -> int:
-    """How many digits `to_digits` makes of `length` bytes."""
+    """Return how many digits `to_digits` makes from `length` bytes."""
     digits, bits = block_sizes(modulus)
     return -(-8 * length // bits) * digits
 
@@ -52,16 +53,17 @@ def digits_needed(length: int, modulus: int) -> int:
 def nearest_congruent(
     samples: np.ndarray, digits: np.ndarray, modulus: int, upward: np.ndarray
 ) -> np.ndarray:
-    """The value in 0..255 nearest to each sample that is congruent to its digit modulo M, M from 2 to 32.
+    """Move each sample to the nearest value in 0..255 that is congruent to its digit modulo M, 2 to 32.
 
-    samples (count,) uint8, digits (count,) in 0..M-1, upward (count,) bool -> (count,) uint8. Where M is
-    even two values can be equally near: `upward` chooses, at random, so that the mean does not move.
-    Mean squared error for uniform digits away from 0 and 255: (M^2 - 1)/12 for odd M, (M^2 + 2)/12 for
-    even M. With M a power of two this is LSB substitution with optimal pixel adjustment (Chan & Cheng,
-    "Hiding data in images by simple LSB substitution", Pattern Recognition 37(3), 2004).
+    samples (count,) uint8, digits (count,) in 0..M-1, upward (count,) bool -> (count,) uint8. If M is even,
+    two values can be equally near. Then the upper one is taken where `upward` is set. It should be random, so
+    that the mean does not move. The mean squared error for uniform digits, away from 0 and 255, is (M^2 -
+    1)/12 for odd M and (M^2 + 2)/12 for even M. If M is a power of two, this is LSB substitution with optimal
+    pixel adjustment (Chan & Cheng, "Hiding data in images by simple LSB substitution", Pattern Recognition
+    37(3), 2004).
     """
     samples = samples.astype(np.int64)
-    step = (digits - samples) % modulus  # 0..M-1, upwards
+    step = (digits - samples) % modulus  # 0 to M-1, upwards
     down = (2 * step > modulus) | ((2 * step == modulus) & ~upward)
     moved = samples + step - modulus * down
     moved = moved + modulus * (moved < 0)

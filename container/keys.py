@@ -1,4 +1,4 @@
-"""Keys: what a passphrase becomes, and what is encrypted with it."""
+"""Derive keys from a passphrase, a key file or both, and encrypt with them."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ from errors import UserError
 
 VERSION = 3  # of the container
 # How each version of the container stretches a passphrase: Argon2id's passes, lanes and memory [KiB].
-# Version 3 has the second recommended option of RFC 9106, section 4.
+# Version 3 uses the second recommended option of RFC 9106, section 4.
 STRETCHING: dict[int, dict] = {3: {"iterations": 3, "lanes": 4, "memory_cost": 64 * 1024}}
 NONCE, TAG = 16, 16  # bytes
-NAME = b"smilenet-framework container"  # sets this project's keys and marks apart from all others
+NAME = b"smilenet-framework container"  # distinguishes this project's keys and marks from all others
 
 _seeded: ContextVar[np.random.Generator | None] = ContextVar("seeded", default=None)
 _NONCES = {name: bytes([k]) + bytes(11) for k, name in enumerate(("header", "note", "payload"))}
@@ -31,7 +31,7 @@ _NONCES = {name: bytes([k]) + bytes(11) for k, name in enumerate(("header", "not
 
 @dataclass(frozen=True)
 class Subkeys:
-    """The keys of one stego, 32 bytes each: `header` and `payload` encrypt, `dither` masks samples."""
+    """The keys of one stego, 32 bytes each. `header` and `payload` encrypt, `dither` masks samples."""
 
     header: bytes = field(repr=False)
     payload: bytes = field(repr=False)
@@ -40,10 +40,11 @@ class Subkeys:
 
 @dataclass(frozen=True)
 class Key:
-    """A passphrase, a key file, or both; with neither, the public key that everybody has.
+    """A passphrase, a key file, or both. With neither, it is the public key that everybody has.
 
-    passphrase: taken as UTF-8 of its Unicode normal form C, so that it opens whatever keyboard it was typed
-    on. keyfile: the bytes of a file that both sides have. Raises UserError for an empty one of either.
+    passphrase: encoded as UTF-8 of its Unicode normal form C, so that every keyboard gives the same bytes.
+    keyfile: the bytes of a file that both sides have. Raises UserError if one of them is empty, or if the
+    passphrase is not valid text.
     """
 
     passphrase: str | None = field(default=None, repr=False)
@@ -51,11 +52,11 @@ class Key:
 
     def __post_init__(self) -> None:
         if self.passphrase == "":
-            raise UserError("an empty passphrase protects nothing: give one, or none at all")
+            raise UserError("an empty passphrase protects nothing: give a longer one, or none at all")
         if self.keyfile == b"":
             raise UserError("the key file is empty and protects nothing")
         if any("\ud800" <= letter <= "\udfff" for letter in self.passphrase or ""):
-            raise UserError("the passphrase is not valid text: it has half a Unicode character in it")
+            raise UserError("the passphrase is not valid text: it contains half a Unicode character")
         if self.passphrase is not None:
             object.__setattr__(self, "passphrase", unicodedata.normalize("NFC", self.passphrase))
 
@@ -64,8 +65,11 @@ class Key:
         return self.passphrase is None and self.keyfile is None
 
     def derive(self, nonce: bytes) -> Subkeys:
-        """The keys of the stego with this nonce (16 bytes): Argon2id (64 MiB, 3 passes, so that guessing is
-        slow), then HKDF-SHA256. The public key needs no stretching."""
+        """Derive the keys of the stego with this nonce (16 bytes).
+
+        Argon2id (64 MiB, 3 passes) stretches the key, so that guessing is slow. HKDF-SHA256 then gives the
+        subkeys. The public key is not stretched.
+        """
         assert len(nonce) == NONCE
         if self.is_public:
             secret = b"public key"
@@ -83,16 +87,16 @@ PUBLIC = Key()
 
 
 def new_nonce() -> bytes:
-    """16 random bytes. Each stego needs its own: using one twice gives its secrets away."""
+    """Return 16 random bytes. Each stego needs its own nonce: using one twice exposes the secrets."""
     seeded = _seeded.get()
     return os.urandom(NONCE) if seeded is None else seeded.bytes(NONCE)
 
 
 @contextmanager
 def repeatable_nonces(seed: int) -> Iterator[None]:
-    """For scores that must repeat: within it nonces come from a seed, so whatever is hidden is not secret.
+    """Take nonces from a seed in this context, so that scores repeat. What is hidden there is not secret.
 
-    Only validation uses it (engine/testing/evaluate.py); no command that hides a person's pictures may.
+    Only validation uses it (engine/testing/evaluate.py). No command that hides a user's pictures may use it.
     """
     token = _seeded.set(np.random.default_rng(seed))
     try:
@@ -102,19 +106,22 @@ def repeatable_nonces(seed: int) -> Iterator[None]:
 
 
 def keystream(key: bytes, count: int) -> np.ndarray:
-    """`count` pseudo-random bytes (count,) uint8: ChaCha20 of a 32-byte key, its counter and nonce zero."""
+    """Return pseudo-random bytes (count,) uint8: ChaCha20 of a 32-byte key with counter and nonce zero."""
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
     return np.frombuffer(stream.update(bytes(count)), np.uint8)
 
 
 def encrypt(key: bytes, what: str, content: bytes, also: bytes = b"") -> bytes:
-    """Encrypt and authenticate: 16 bytes longer than `content`. what: "header", "note" or "payload";
-    also: bytes that are authenticated with it. Once per key and `what`: a key belongs to one stego."""
+    """Encrypt and authenticate. The result is 16 bytes longer than `content`.
+
+    what: "header", "note" or "payload". also: bytes that are authenticated, but not encrypted. Use each key
+    only once for each `what`. A key belongs to one stego.
+    """
     return ChaCha20Poly1305(key).encrypt(_NONCES[what], content, also)
 
 
 def decrypt(key: bytes, what: str, content: bytes, also: bytes = b"") -> bytes | None:
-    """The inverse of `encrypt`; None for another key or a changed `content` or `also`."""
+    """Invert `encrypt`. Returns None for another key, and if `content` or `also` was changed."""
     try:
         return ChaCha20Poly1305(key).decrypt(_NONCES[what], content, also)
     except InvalidTag:

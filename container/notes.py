@@ -1,4 +1,4 @@
-"""What hide.py writes beside the secrets of a keyed stego, so that reveal.py gives them back as they were."""
+"""The note beside the secrets of a keyed stego. With it, reveal.py restores their sizes and names."""
 
 import os
 import struct
@@ -10,13 +10,14 @@ from errors import UserError
 
 FITS = {0: "own", 1: "stretch", 2: "pad"}
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(10))}
-LONGEST_NAME = 200  # bytes of UTF-8: file systems take 255, and a suffix is added
+LONGEST_NAME = 200  # bytes of UTF-8; file systems take 255, and a suffix is added
 
 
 class Album(NamedTuple):
-    """Which of several stegos this is, that were hidden together.
+    """The place of a stego among several that were written together.
 
-    mark: 8 random bytes, the same in all; place: of this stego, from 0; names: what each of them holds.
+    mark: 8 random bytes, the same in all stegos. place: of this stego, from 0. names: those of the secrets in
+    each stego.
     """
 
     mark: bytes
@@ -25,8 +26,12 @@ class Album(NamedTuple):
 
 
 class Note(NamedTuple):
-    """How the secrets were brought to size ("own": not at all, "stretch" or "pad"), and of each, where known,
-    the (height, width) that it had and its file's name. album: if the stego is one of several."""
+    """What hide.py stores about the secrets.
+
+    fit: how they were brought to the cover's size: "stretch" or "pad", or "own" if not at all. sizes: the
+    (height, width) that each secret had, or empty. names: the file name of each secret, or empty. album: set
+    if the stego is one of several.
+    """
 
     fit: str
     sizes: list[tuple[int, int]]
@@ -35,9 +40,11 @@ class Note(NamedTuple):
 
 
 def pack_note(note: Note) -> bytes:
-    """fit (1 byte), number of sizes, of names (1 byte each), sizes (2 x 2 bytes each), names (length, UTF-8).
-    Of an album then its mark (8), the place and the number of stegos (2 each), and for each its names' number
-    (1) and names.
+    """Pack a note into bytes.
+
+    The bytes are: fit (1 byte), number of sizes and number of names (1 byte each), sizes (2 x 2 bytes each),
+    and names (length, UTF-8). For an album, these follow: its mark (8 bytes), the place and the number of
+    stegos (2 bytes each), and for each stego the number of its names (1 byte) and these names.
 
     Raises UserError for a side above 65535 pixels.
     """
@@ -45,7 +52,7 @@ def pack_note(note: Note) -> bytes:
     content = struct.pack(">BBB", codes[note.fit], len(note.sizes), len(note.names))
     for height, width in note.sizes:
         if max(height, width) > 65535:
-            raise UserError(f"a secret of {width}x{height} pixels: at most 65535 a side can be brought back")
+            raise UserError(f"a secret has {width}x{height} pixels; a side may have at most 65535")
         content += struct.pack(">HH", height, width)
     content += _packed_names(note.names)
     if note.album is not None:
@@ -61,7 +68,7 @@ def _packed_names(names: list[str]) -> bytes:
 
 
 def shortened(name: str) -> str:
-    """A file's name of at most LONGEST_NAME bytes of UTF-8: whole letters of its stem, and its suffix."""
+    """Shorten a file name to LONGEST_NAME bytes of UTF-8: whole letters, and a suffix of up to 8 letters."""
     stem, dot, suffix = name.rpartition(".")
     stem, end = (stem, dot + suffix) if stem and len(suffix) <= 8 else (name, "")
     room = LONGEST_NAME - len(end.encode(errors="replace"))
@@ -69,10 +76,10 @@ def shortened(name: str) -> str:
 
 
 def unpack_note(content: bytes, count: int) -> Note:
-    """The inverse of `pack_note`, for a stego with `count` secrets.
+    """Invert `pack_note`, for a stego with `count` secrets.
 
-    A note that another program wrote says nothing of sizes or names: Note("own", [], []). Names come back as
-    they stand in the note: see `file_names`.
+    Returns Note("own", [], []), without sizes and names, for a note that another program wrote. The names are
+    returned as the note has them, which is not safe: see `file_names`.
     """
     foreign = Note("own", [], [])
     try:
@@ -101,7 +108,7 @@ def unpack_note(content: bytes, count: int) -> Note:
 
 
 def _unpacked_names(content: bytes, at: int, count: int) -> tuple[list[str], int]:
-    """So many names from `at` on, and where they end."""
+    """Return `count` names from position `at` on, and the position where they end."""
     names = []
     for _ in range(count):
         length = content[at]
@@ -111,11 +118,11 @@ def _unpacked_names(content: bytes, at: int, count: int) -> tuple[list[str], int
 
 
 def file_names(names: list[str], count: int, files: Sequence[str] = ()) -> list[str]:
-    """Names to write secrets to: `count` PNG files, then those of `files`, which keep their suffix.
+    """Return names to write secrets to: `count` PNG files, then those of `files`, which keep their suffix.
 
-    They are those of the note, if there are any, else secret_01.png and so on. Whoever hid the secrets
-    chose the names: what could lead out of the folder, hide a file, or mean something to a shell or terminal
-    is taken out, and no two are the same on any file system.
+    The names are those of the note if there are any, and otherwise secret_01.png and so on. A stranger may
+    have chosen them. So anything that could lead out of the folder, hide a file, or mean something to a shell
+    or terminal is removed. No two names are the same on any file system.
     """
     stems = [_harmless(_stem(names[k])) if k < len(names) else "" for k in range(count)]
     wanted = [(stem, ".png") for stem in stems]
@@ -125,7 +132,7 @@ def file_names(names: list[str], count: int, files: Sequence[str] = ()) -> list[
 
 
 def distinct(names: list[str], taken: set[str]) -> list[str]:
-    """The names, with _2 and so on where they were `taken`, in upper or lower case; they are added to it."""
+    """Return the names, with _2 and so on if they are `taken`, in upper or lower case. Adds to `taken`."""
     chosen = []
     for name in names:
         stem, suffix = os.path.splitext(name)
@@ -139,25 +146,25 @@ def distinct(names: list[str], taken: set[str]) -> list[str]:
 
 
 def numbered(k: int) -> str:
-    """The name of secret k, counted from 0, where it has none: secret_01 and so on."""
+    """Return the name of secret k, counted from 0, if it has no name: secret_01 and so on."""
     return f"secret_{k + 1:02d}"
 
 
 def _stem(name: str) -> str:
-    """The last part of a path without its suffix."""
+    """Return the last part of a path without its suffix."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return last.rpartition(".")[0] or last
 
 
 def _suffix(name: str) -> str:
-    """The suffix of a path's last part, with its dot; "" where it has none, or the stem would be empty."""
+    """Return the suffix of a path's last part with its dot; "" if there is none or no stem before it."""
     stem, dot, suffix = name.replace("\\", "/").rpartition("/")[2].rpartition(".")
     suffix = _harmless(suffix)
     return dot + suffix if stem and suffix else ""
 
 
 def _harmless(text: str) -> str:
-    """A stem or suffix without anything that is not a plain name; "" where nothing is left."""
+    """Return a stem or suffix without anything that is no part of a plain name; "" if nothing is left."""
     kept = (
         c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] not in "CZ" or c == " "
     )

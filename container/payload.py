@@ -1,4 +1,4 @@
-"""A payload: a list of entries, each of a type. docs/container.md has every byte."""
+"""A payload is a list of entries, each of a type. docs/container.md has every byte."""
 
 import struct
 import zlib
@@ -12,20 +12,20 @@ from container.header import ContainerError
 from container.notes import shortened
 from errors import UserError
 
-MOST_PIXELS = 2**29  # of all pictures of a payload, 1.5 GB decoded: anybody can write one that says more
-LARGEST_FRONT = 2**24  # bytes, inflated
+MOST_PIXELS = 2**29  # in all pictures of a payload, 1.5 GB decoded; a forged one can claim more
+LARGEST_FRONT = 2**24  # bytes after inflating
 
 NOTE, PICTURE, FILE = 0, 1, 2  # the types
 
 _COUNT = struct.Struct(">H")
-_ROW = struct.Struct(">BHHI")  # type, bytes of its description, of its head, of the rest
+_ROW = struct.Struct(">BHHI")  # type; bytes of the description, the head and the rest
 _PICTURE = struct.Struct(">BII")  # codec, height, width
 _CODES = {1: "avif", 2: "webp"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A coded picture; height and width [px] are those that it has when it is revealed."""
+    """A coded picture. Its height and width [px] are those at which it is revealed."""
 
     codec: str
     content: bytes
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class File:
-    """A file, byte for byte. Its name comes from whoever hid it: see `file_names` in container/notes.py."""
+    """A file, byte for byte. A stranger may have chosen its name: see `file_names` in container/notes.py."""
 
     name: str
     content: bytes
@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True)
 class Payload:
-    """What `unpack` found: note, pictures (h,w,3) uint8, files, and how many entries it does not know."""
+    """What `unpack` found: note, pictures (h,w,3) uint8, files, and how many entries have unknown types."""
 
     note: bytes
     pictures: list[np.ndarray]
@@ -52,35 +52,36 @@ class Payload:
 
 
 def check_sizes(sizes: Iterable[tuple[int, int]]) -> None:
-    """Raises UserError for pictures (height, width) that are too large, alone or together."""
+    """Raise UserError if pictures of these sizes (height, width) are too large, alone or together."""
     sizes = list(sizes)
     for height, width in sizes:
         if height * width > LARGEST:
-            raise UserError(f"a secret of {width}x{height} pixels is too large, {LARGEST} are the most")
+            raise UserError(f"a secret of {width}x{height} pixels is too large; expected at most {LARGEST}")
     if (pixels := sum(height * width for height, width in sizes)) > MOST_PIXELS:
-        raise UserError(f"the secrets have {pixels} pixels in all, {MOST_PIXELS} are the most")
+        raise UserError(f"the secrets have {pixels} pixels in all; expected at most {MOST_PIXELS}")
 
 
 def pack(note: bytes, entries: Iterable[Picture | File]) -> bytes:
-    """Note and entries as one payload.
+    """Pack a note and entries into one payload.
 
-    All AVIF files begin alike, with 280 bytes of boxes: these heads stand together, deflated.
+    All AVIF files begin with nearly the same 280 bytes of boxes. These heads are stored together and
+    deflated.
     """
     return b"".join(_parts(note, entries))
 
 
 def packed_length(note: bytes, entries: Iterable[Picture | File]) -> int:
-    """How many bytes `pack` makes, without copying what may be large files."""
+    """Return how many bytes `pack` makes, without copying the files, which may be large."""
     return sum(map(len, _parts(note, entries)))
 
 
 def head_length(coded: Picture | Coded) -> int:
-    """How many bytes a coded picture's head has, which those of many pictures share, nearly."""
+    """Return how many bytes the head of a coded picture has. It is nearly the same in many pictures."""
     return coded.content.find(b"mdat") + 4 if coded.codec == "avif" else 0
 
 
 def _parts(note: bytes, entries: Iterable[Picture | File]) -> list[bytes]:
-    """The parts of a payload in order: length of the front, the front, the rest of each entry."""
+    """Return the parts of a payload in order: length of the front, the front, the rest of each entry."""
     rows, descriptions, heads, rests = [], [], [], []
 
     def add(kind: int, description: bytes, head: bytes, rest: bytes) -> None:
@@ -103,11 +104,11 @@ def _parts(note: bytes, entries: Iterable[Picture | File]) -> list[bytes]:
 
 
 def unpack(content: bytes) -> Payload:
-    """The inverse of `pack`, with the pictures decoded.
+    """Invert `pack`, and decode the pictures.
 
-    Entries of a type that this program does not know are counted and passed over. Raises ContainerError for
-    what `pack` does not write: without a passphrase anybody can write a payload. No picture is decoded that
-    is larger than its entry says.
+    Entries of a type that this program does not know are skipped and counted. Raises ContainerError for
+    anything that `pack` does not write, because anyone can write a payload without a key. A picture that is
+    larger than its entry says is not decoded.
     """
     try:
         (length,) = struct.unpack_from(">I", content)
@@ -124,7 +125,7 @@ def unpack(content: bytes) -> Payload:
         pictures = [_PICTURE.unpack(about) for kind, about, _, _ in entries if kind == PICTURE]
         pixels = [height * width for _, height, width in pictures]
         if min(pixels, default=1) < 1 or sum(pixels) > MOST_PIXELS:
-            raise UserError(f"pictures of {sum(pixels)} pixels in all")
+            raise UserError(f"its pictures have {sum(pixels)} pixels in all")
         unknown = 0
         for kind, about, head, rest in entries:
             if kind == PICTURE:
@@ -138,18 +139,23 @@ def unpack(content: bytes) -> Payload:
         return Payload(found.note, found.pictures, found.files, unknown)
     except (UserError, KeyError, struct.error, zlib.error) as error:
         raise ContainerError(
-            f"it opens, but the payload is not what this program writes ({error})"
+            f"the key opens the stego, but the payload is not what this program writes ({error})"
         ) from error
     except MemoryError as error:
-        raise ContainerError("it opens, but there is too little memory for what it says it holds") from error
+        raise ContainerError(
+            "the key opens the stego, but there is too little memory for the contents that the payload claims"
+        ) from error
 
 
 def _cut(content: bytes, at: int, lengths: list[int]) -> tuple[list[bytes], int]:
-    """Consecutive parts of these lengths from `at` on, and where they end. Raises UserError beyond it."""
+    """Cut consecutive parts of these lengths, from position `at` on; return them and where they end.
+
+    Raises UserError if they reach beyond the content.
+    """
     parts = []
     for length in lengths:
         parts.append(content[at : at + length])
         at += length
     if at > len(content):
-        raise UserError("an entry reaches beyond its end")
+        raise UserError("an entry reaches beyond the end of the payload")
     return parts, at

@@ -1,4 +1,4 @@
-"""How finely pictures are coded so that together they fit into so many bytes."""
+"""Choose how finely pictures are coded, so that together they fit into a number of bytes."""
 
 import math
 import os
@@ -13,16 +13,16 @@ from container.codecs import QUICK, RUNGS, Coded, decode, encode, resized
 from container.payload import File, Picture, check_sizes, head_length, pack, packed_length
 from errors import UserError
 
-# Bits a pixel below which pictures are shrunk. Measured on photographs from 0.05 to 0.18 bits a pixel, a
-# picture of half the side, enlarged again, scores the same as a coarser one of full size (to 0.1 dB), takes
-# a quarter of the time, and fits where the coarsest of full size does not.
+# Below this number of bits a pixel, pictures are shrunk. This was measured on photographs, at 0.05 to 0.18
+# bits a pixel. A picture of half the side, enlarged again, scores the same as a coarser one of full size
+# (within 0.1 dB). It takes a quarter of the time, and it fits where the coarsest of full size does not.
 COARSE = 0.15
-FEWEST = 256  # pixels that a secret keeps, however little room there is
-LARGE = 2_000_000  # pixels above which a picture is coded at QUICK
-SKETCH = 1_000_000  # pixels of the sketch of such a picture
-SLOPE = 0.07  # by which the logarithm of AVIF's size grows a rung, where nothing better is known
-# In the mean of photographs of 128 to 256 pixels: AVIF's rungs, the logarithm of bits a pixel there, and how
-# much larger a file is at speed 4 than at QUICK.
+FEWEST = 256  # pixels that a secret keeps, even if there is little room
+LARGE = 2_000_000  # pixels; larger pictures are coded at QUICK
+SKETCH = 1_000_000  # pixels of the sketch of a larger picture
+SLOPE = 0.07  # growth of log(size) of AVIF from rung to rung, if nothing better is known
+# Means over photographs of 128 to 256 pixels: rungs of AVIF, the logarithm of the bits a pixel at each rung,
+# and how many times as large a file is at speed 4 as at QUICK.
 TYPICAL = (4, 10, 16, 22, 28, 34, 40, 52, 63)
 TYPICAL_BITS = (-1.64, -1.10, -0.67, -0.26, 0.14, 0.48, 0.78, 1.29, 2.43)
 TYPICAL_SLOW = (1.01, 1.045, 1.04, 1.03, 1.02, 1.01, 1.005, 1.0, 1.0)
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class TooLittleRoom(UserError):
-    """Nothing fits. `needed`: bytes that are needed at the lowest quality."""
+    """The secrets do not fit. `needed`: the bytes that they need at the lowest quality."""
 
     def __init__(self, message: str, needed: int):
         super().__init__(message)
@@ -48,11 +48,12 @@ def fitted_payload(
     progress: bool = False,
     files: Sequence[File] = (),
 ) -> bytes:
-    """Pictures (h,w,3) uint8, note and files as a payload of at most `room` bytes.
+    """Pack pictures (h,w,3) uint8, a note and files into a payload of at most `room` bytes.
 
-    The files stay as they are; the pictures become as good as fits beside them. speed: of AVIF's encoder,
-    see `_Shared`. progress: count the encoded pictures on stderr. Raises TooLittleRoom, with the bytes that
-    fit and those that are needed, where nothing fits.
+    The files stay as they are. The pictures get the best quality that fits beside them. speed: of the AVIF
+    encoder, see `_Shared`. progress: count the encoded pictures on stderr. Raises UserError for pictures that
+    are too large. Raises TooLittleRoom if they do not fit, and says how many bytes fit and how many are
+    needed.
     """
     sizes = [picture.shape[:2] for picture in pictures]
     check_sizes(sizes)
@@ -84,10 +85,10 @@ def fitted_payload(
 def expected_errors(
     parts: list[np.ndarray], times: Sequence[float], room: int, codecs: tuple[str, ...], speed: int
 ) -> tuple[list[float], int]:
-    """(the squared error of each picture, the bytes used): what `fitted_payload` is expected to reach.
+    """Estimate what `fitted_payload` will reach: (the squared error of each picture, the bytes used).
 
-    Only parts (h,w,3) uint8 of the pictures are coded; times: how many times as many pixels each picture
-    has. Errors are means over all values, in squared grey levels. Raises TooLittleRoom.
+    Only parts (h,w,3) uint8 of the pictures are coded. times: how many times as many pixels each whole
+    picture has. Errors are means over all values [grey levels squared]. Raises TooLittleRoom if nothing fits.
     """
 
     def measure(coded: Iterable[Coded]) -> int:
@@ -118,7 +119,7 @@ def _fitted(
     speed: int,
     progress: bool,
 ) -> tuple[list[Coded], int]:
-    """The pictures, shrunk as far as the room asks for, and coded; the bytes of it all by `measure`."""
+    """Shrink the pictures as far as needed and code them. Returns them, and their bytes by `measure`."""
     most = max(8 * (room - taken) / len(pictures) / COARSE, FEWEST)  # pixels a picture
     with (
         ThreadPoolExecutor(_THREADS) as pool,
@@ -137,27 +138,28 @@ def _fitted(
 
 def _too_little(pictures: int, files: int, room: int, needed: int) -> TooLittleRoom:
     lowest = " at the lowest quality" if pictures else ""
-    exact = f", of which {files} stay byte for byte" if pictures and files else ""
+    exact = f", {files} of them byte for byte" if pictures and files else ""
     return TooLittleRoom(
-        f"the cover is too small for so many secrets ({pictures + files}{exact}): {max(room, 0)} bytes fit, "
-        f"{needed} bytes are needed{lowest}; take a larger cover or fewer secrets",
+        f"the cover is too small for these secrets ({pictures + files}{exact}): {max(room, 0)} bytes fit, "
+        f"but {needed} bytes are needed{lowest}; use a larger cover or fewer secrets",
         needed,
     )
 
 
 def _at_most(height: int, width: int, pixels: float) -> tuple[int, int]:
-    """The size, in the same shape, of at most about so many pixels."""
+    """Return the size with the same shape and at most about this number of pixels."""
     scale = min(1.0, math.sqrt(pixels / (height * width)))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 class _Shared:
-    """Room shared fairly among pictures: `coded`, one each; `size`, in bytes; `fits`, whether it does.
+    """Share the room fairly among pictures. `coded`: the result; `size`: its bytes; `fits`: whether it fits.
 
-    What is kept is coded by AVIF at `speed`, which is slow: 0.3 s for 256 pixels at speed 4. So rungs are
-    planned on sketches, the same pictures at speed QUICK, whose sizes and errors are scaled by those that
-    came out. Pictures of more than LARGE pixels are coded at QUICK or faster, and sketched smaller.
-    times: how many times as large each is as what is coded here; 1 unless only parts of them are.
+    The pictures that are kept are coded by AVIF at `speed`, which is slow: 0.3 s for a 256-pixel picture at
+    speed 4. So rungs are planned on sketches. A sketch is the same picture at speed QUICK. Its size and error
+    are scaled by the ratios that were found after coding. Pictures of more than LARGE pixels are coded at
+    QUICK or faster, and their sketches are smaller. times: how many times as large each whole picture is as
+    the part that is coded here; 1 if it is coded whole.
     """
 
     def __init__(
@@ -183,7 +185,7 @@ class _Shared:
         self.cache: dict[tuple, Coded] = {}
         bits = math.log(max(8 * room, 1) / whole.sum())
         self.common = round(np.interp(bits, TYPICAL_BITS, TYPICAL) * RUNGS[codecs[0]] / RUNGS["avif"])
-        # Of each picture: by how much its file and its error are larger than its sketch's. First a guess.
+        # For each picture, the ratios of its file's size and error to its sketch's. At first a guess.
         slow = float(np.interp(self.common, TYPICAL, TYPICAL_SLOW)) if speed < QUICK else 1.0
         self.sizes = [(n / SKETCH) ** 0.8 if n > LARGE else slow for n in pixels]
         self.errors = [1.0] * len(pictures)
@@ -198,7 +200,7 @@ class _Shared:
         return self.size <= self.room
 
     def _fitted(self) -> list[Coded] | None:
-        """Plan on sketches and code, until all fit. None where they fit at no rung of the first codec."""
+        """Plan on sketches and code, until all fit. None if they fit at no rung of the first codec."""
         room, learned = self.room, False
         while True:
             common = self._all(self._sketch, [self._finest_common_rung(room)] * len(self.pictures))
@@ -210,13 +212,13 @@ class _Shared:
                 break
             if not any(sketch.rung for sketch in sketches):
                 return None
-            # The first miss teaches the real sizes. After that the plan has to aim lower.
+            # The first miss shows the real sizes. After a second miss, the plan has to aim lower.
             room, learned = (max(1, room + left) if learned else room), True
         exact = self._exact(coded, left)
         return self._with_the_rest([exact.get(k, one) for k, one in enumerate(coded)], sketches, set(exact))
 
     def _with_the_rest(self, coded: list[Coded], sketches: list[Coded], done: Set[int]) -> list[Coded]:
-        """Code pictures finer, but for those in `done`: the largest errors first, as far as all fit."""
+        """Code the pictures that are not in `done` finer, as far as all fit, the largest errors first."""
         finer = self._coded_like(self._refined(sketches, self.room - self.measure(coded), done))
         for k in sorted(set(range(len(coded))) - done, key=lambda k: -coded[k].squared_error):
             with_this = [*coded[:k], finer[k], *coded[k + 1 :]]
@@ -225,9 +227,9 @@ class _Shared:
         return coded
 
     def _refined(self, sketches: list[Coded], left: float, done: Set[int] = frozenset()) -> list[Coded]:
-        """Take the sketch with the largest error one rung finer, again and again, while `left` bytes last."""
+        """Make the sketch with the largest error one rung finer, and repeat this while `left` bytes last."""
         now, waiting = list(sketches), set(range(len(sketches))) - done
-        self._each(lambda k: self._finer(k, now[k]))  # on all threads; the loop below finds them in the cache
+        self._each(lambda k: self._finer(k, now[k]))  # on all threads; the loop finds them in the cache
         while waiting:
             worst = max(waiting, key=lambda k: self.errors[k] * now[k].squared_error)
             finer = self._finer(worst, now[worst])
@@ -243,13 +245,13 @@ class _Shared:
         return self._all(self._code, [sketch.rung for sketch in sketches])
 
     def _finest_common_rung(self, room: int) -> int:
-        """The finest at which all are expected to fit; 0 where they fit at none.
+        """Return the finest rung at which all pictures are expected to fit; 0 if there is none.
 
-        Found by regula falsi on log(size), from the rung that was found before, or a typical one.
+        Uses regula falsi on log(size). It starts from the rung that was found before, or from a typical one.
         """
         target = math.log(room)
         at: dict[int, float] = {}
-        low, high = 0, RUNGS[self.codecs[0]]  # low is taken to fit, high does not
+        low, high = 0, RUNGS[self.codecs[0]]  # low is assumed to fit, high is assumed not to
         guess = min(max(self.common, 1), high - 1)
         while high - low > 1:
             sketches = self._all(self._sketch, [guess] * len(self.pictures))
@@ -264,18 +266,18 @@ class _Shared:
         return low
 
     def _expected(self, sketches: list[Coded]) -> float:
-        """How many bytes all will take once they are coded at the rungs of these sketches."""
+        """Estimate how many bytes all pictures take when they are coded at the rungs of these sketches."""
         rows = zip(self.times, self.sizes, sketches, strict=True)
         return self.measure(sketches) + sum(
             times * (size - 1) * len(sketch.content) for times, size, sketch in rows
         )
 
     def _larger(self, k: int, now: Coded, finer: Coded) -> float:
-        """How many bytes more a picture is expected to take at a finer sketch's rung."""
+        """Estimate how many more bytes a picture takes at the rung of a finer sketch."""
         return self.times[k] * self.sizes[k] * (len(finer.content) - len(now.content))
 
     def _learn(self, coded: list[Coded], sketches: list[Coded]) -> None:
-        """Set `sizes` and `errors` from what was coded."""
+        """Set `sizes` and `errors` from the coded pictures."""
         self.sizes = [
             len(one.content) / len(sketch.content) for one, sketch in zip(coded, sketches, strict=True)
         ]
@@ -284,7 +286,10 @@ class _Shared:
         )
 
     def _exact(self, coded: list[Coded], left: int) -> dict[int, Coded]:
-        """Pictures that another codec's last rung shows better, in their bytes and a share of those left."""
+        """Return the pictures, by number, that another codec's last rung codes better.
+
+        They may take the bytes of their present files and a share of those left.
+        """
         shares = [left / len(coded) / times for times in self.times]
 
         def better(k: int) -> Coded | None:
@@ -298,9 +303,9 @@ class _Shared:
         return {k: one for k, one in enumerate(self._each(better)) if one is not None}
 
     def _smallest(self) -> list[Coded]:
-        """All at their coarsest: by one codec, or each by the one that makes it smaller.
+        """Code all pictures at their coarsest: by one codec, or each by the codec that makes it smaller.
 
-        Many AVIF files share what their heads say, which counts in full for a single one.
+        Many AVIF files share most of their heads. A single one pays for its head in full.
         """
         alike = [
             self._each(lambda k: self._encoded(self.pictures, k, codec, 0, self.speeds[k]))  # noqa: B023
@@ -310,7 +315,7 @@ class _Shared:
         return min([*alike, mixed], key=self.measure)
 
     def _each(self, do: Callable[[int], T]) -> list[T]:
-        """What `do` makes of each picture's number, on all threads: encoders let go of Python's lock."""
+        """Call `do` with each picture's number, on all threads, because encoders release Python's lock."""
         return list(self.pool.map(do, range(len(self.pictures))))
 
     def _all(self, code: Callable[[int, int], Coded], rungs: Sequence[int]) -> list[Coded]:
@@ -323,7 +328,7 @@ class _Shared:
         return self._encoded(self.sketched, k, self.codecs[0], rung, max(self.speeds[k], QUICK))
 
     def _finer(self, k: int, sketch: Coded) -> Coded | None:
-        """The sketch one rung finer; None at the finest."""
+        """Return the sketch one rung finer; None at the finest."""
         rung = sketch.rung + 1
         return self._sketch(k, rung) if rung < RUNGS[self.codecs[0]] else None
 

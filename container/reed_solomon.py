@@ -1,9 +1,9 @@
-"""Bytes that come back although some were changed: Reed-Solomon code words, interleaved.
+"""Interleaved Reed-Solomon code words: bytes that can be restored although some of them were changed.
 
-The content is dealt out to as few code words of at most 255 bytes as hold it, all of nearly the same length,
-each with the same number of parity bytes. A word with p parity bytes comes back with e wrong bytes, of which
-it is known where E others are lost, as long as 2 e + E <= p. Byte i of the code belongs to word i modulo the
-number of words: neighbours in the code are in different words.
+The content is spread over as few code words of at most 255 bytes as possible. All words have nearly the same
+length and the same number of parity bytes. A word with p parity bytes can be corrected if 2 e + E <= p. Here
+e bytes are wrong at unknown places, and E bytes are lost at known places. Byte i of the code belongs to word
+i modulo the number of words, so neighbours in the code are in different words.
 """
 
 from collections.abc import Sequence
@@ -14,40 +14,43 @@ import numpy as np
 import reedsolo
 
 LONGEST = 255  # bytes, of a code word
-SURE = 16  # parity bytes that erasures must leave: with 4 left, noise is taken for a code word half the time
+SURE = 16  # parity bytes that erasures must leave; with 4 left, noise passes for a code word half the time
 
 
-class Mended(NamedTuple):
-    """What `decode` gives: the content; of all words, how many bytes were wrong in the worst, or -1 for a
-    word that could not be mended (its content is what was received)."""
+class Corrected(NamedTuple):
+    """The result of `decode`.
+
+    content: the corrected bytes. wrong: for each code word, how many of its bytes were wrong, or -1 if it
+    could not be corrected. The content of such a word is what was received.
+    """
 
     content: bytes
     wrong: list[int]
 
     @property
     def lost(self) -> int:
-        """How many code words could not be mended."""
+        """How many code words could not be corrected."""
         return self.wrong.count(-1)
 
 
 def words_needed(length: int, parity: int) -> int:
-    """How many code words hold a content of so many bytes."""
+    """Return how many code words hold a content of `length` bytes."""
     assert 1 <= parity < LONGEST and length >= 1
     return -(-length // (LONGEST - parity))
 
 
 def code_length(length: int, parity: int) -> int:
-    """How many bytes `encode` makes of a content of so many bytes."""
+    """Return how many bytes `encode` makes from a content of `length` bytes."""
     return length + parity * words_needed(length, parity)
 
 
 def content_that_fits(room: int, parity: int) -> int:
-    """The length of the longest content whose code fits into `room` bytes; 0 if none does."""
+    """Return the length of the longest content whose code fits into `room` bytes; 0 if none does."""
     return max(0, room - parity * -(-room // LONGEST))
 
 
 def encode(content: bytes, parity: int) -> bytes:
-    """The code of a content: `code_length` bytes."""
+    """Return the code of a content, which has `code_length` bytes."""
     count = words_needed(len(content), parity)
     code = bytearray(code_length(len(content), parity))
     for k in range(count):
@@ -55,37 +58,38 @@ def encode(content: bytes, parity: int) -> bytes:
     return bytes(code)
 
 
-def decode(code: bytes, length: int, parity: int, trust: np.ndarray | None = None) -> Mended:
-    """The inverse of `encode` for a code whose bytes may have changed.
+def decode(code: bytes, length: int, parity: int, trust: np.ndarray | None = None) -> Corrected:
+    """Invert `encode` for a code whose bytes may have changed.
 
-    length: of the content. trust: for each byte of the code how likely it is right, any scale. Words that do
-    not come back as they are are tried again with the bytes of the least trust counted as lost.
+    length: of the content. trust: how likely each byte of the code is right, on any scale. If a word cannot
+    be corrected directly, it is tried again, with its least trusted bytes counted as lost.
     """
     assert len(code) == code_length(length, parity)
     count = words_needed(length, parity)
     words = [code[k::count] for k in range(count)]
     lost: list[list[int]] = [[] for _ in words]
-    mended = _mended(words, lost, parity)
+    corrected = _corrected(words, lost, parity)
     for erased in (parity // 2, parity * 2 // 3):
-        again = [k for k, word in enumerate(mended) if word is None]
+        again = [k for k, word in enumerate(corrected) if word is None]
         if trust is None or parity - erased < SURE or not again:
             break
         for k in again:
             lost[k] = np.argsort(trust[k::count], kind="stable")[:erased].tolist()
-        second = _mended([words[k] for k in again], [lost[k] for k in again], parity)
+        second = _corrected([words[k] for k in again], [lost[k] for k in again], parity)
         for k, word in zip(again, second, strict=True):
-            mended[k] = word
+            corrected[k] = word
     content, wrong = bytearray(length), []
-    for k, (word, better) in enumerate(zip(words, mended, strict=True)):
+    for k, (word, better) in enumerate(zip(words, corrected, strict=True)):
         content[k::count] = (better or word)[: len(word) - parity]
         wrong.append(-1 if better is None else sum(a != b for a, b in zip(word, better, strict=True)))
-    return Mended(bytes(content), wrong)
+    return Corrected(bytes(content), wrong)
 
 
-def _mended(words: list[bytes], lost: list[list[int]], parity: int) -> list[bytes | None]:
-    """Each word mended, None if it cannot be. lost: the places of each word whose bytes do not count.
+def _corrected(words: list[bytes], lost: list[list[int]], parity: int) -> list[bytes | None]:
+    """Correct each word; None if that is impossible. lost: the places in each word whose bytes do not count.
 
-    As reedsolo.rs_correct_msg, but for the syndromes of all words at once, which took nearly all of its time.
+    This follows reedsolo.rs_correct_msg, but computes the syndromes of all words at once. They took nearly
+    all of its time.
     """
     received = [bytearray(word) for word in words]
     for word, places in zip(received, lost, strict=True):
@@ -93,14 +97,14 @@ def _mended(words: list[bytes], lost: list[list[int]], parity: int) -> list[byte
             word[place] = 0
     found: list[bytes | None] = []
     for word, places, syndromes in zip(received, lost, _syndromes(received, parity), strict=True):
-        found.append(_corrected(word, places, syndromes.tolist()) if syndromes.any() else bytes(word))
-    # With too many errors something that is no code word may have come out.
+        found.append(_corrected_word(word, places, syndromes.tolist()) if syndromes.any() else bytes(word))
+    # With too many errors, the result may not be a code word.
     left = _syndromes([one or word for one, word in zip(found, words, strict=True)], parity)
     return [None if wrong.any() else one for one, wrong in zip(found, left, strict=True)]
 
 
-def _corrected(word: bytearray, lost: list[int], syndromes: list[int]) -> bytes | None:
-    """The word with errors and losses mended, by Berlekamp-Massey and Forney; None if it has too many."""
+def _corrected_word(word: bytearray, lost: list[int], syndromes: list[int]) -> bytes | None:
+    """Correct errors and losses by Berlekamp-Massey and Forney; None if the word has too many."""
     after, parity = [0, *syndromes], len(syndromes)
     try:
         errors_alone = reedsolo.rs_forney_syndromes(after, lost, len(word))
@@ -112,7 +116,7 @@ def _corrected(word: bytearray, lost: list[int], syndromes: list[int]) -> bytes 
 
 
 def _syndromes(words: Sequence[bytes | bytearray], parity: int) -> np.ndarray:
-    """(words,parity) uint8: each word as a polynomial at 2^0, 2^1, ..; all 0 for a code word. By Horner."""
+    """Evaluate each word as a polynomial at 2^0, 2^1, ..: (words,parity) uint8; all 0 for a code word."""
     times = _multiples(parity)
     longest = max(map(len, words))
     padded = np.stack([np.frombuffer(bytes(word).rjust(longest, b"\0"), np.uint8) for word in words])
@@ -124,7 +128,7 @@ def _syndromes(words: Sequence[bytes | bytearray], parity: int) -> np.ndarray:
 
 @cache
 def _multiples(parity: int) -> np.ndarray:
-    """(parity,256) uint8: in row i the products of 2^i and all bytes, in reedsolo's field."""
+    """Return the products of 2^i and all bytes in reedsolo's field: (parity,256) uint8, row i for 2^i."""
     reedsolo.init_tables()
     return np.array(
         [[reedsolo.gf_mul(reedsolo.gf_pow(2, i), x) for x in range(256)] for i in range(parity)], np.uint8

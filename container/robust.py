@@ -1,9 +1,9 @@
-"""Bytes in a picture's luma that survive JPEG and the like. docs/robust.md has the format.
+"""Bytes in a picture's luma that survive JPEG and similar compression. docs/robust.md has the format.
 
-Each 8x8 block carries bits in the coefficients of its DCT that JPEG rounds most finely: a coefficient moves
-to the nearest point of a lattice that its bits have chosen. It is read right if the way moved
-it by less than half the lattice's spacing. A header, much stronger, lies in the lowest coefficients
-of blocks all over the picture and says how the rest is to be read.
+Each 8x8 block carries bits in those coefficients of its DCT that JPEG rounds most finely. A coefficient moves
+to the nearest point of a lattice, which its bits choose. It is read correctly if it moved by less than half
+the lattice's spacing on the way to the receiver. A header lies in the lowest coefficients of blocks all over
+the picture. It is much stronger than the rest, and it says how to read the rest.
 """
 
 import hmac
@@ -15,39 +15,40 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from container.dct import BASIS, LUMA, coefficients, put_blocks, table, to_blocks, whole_blocks
-from container.header import ContainerError, NoPayload, WrongKey
+from container.header import NO_KEY, SAME_KEY, ContainerError, NoPayload, WrongKey
 from container.keys import NAME, NONCE, PUBLIC, VERSION, Key, Subkeys, keystream
 from container.reed_solomon import code_length, content_that_fits, decode, encode
 from errors import UserError
 
-SLACK = 2.0  # of a spacing, beyond its share of the table: rounding to 8 bits costs all coefficients alike
-FINEST_SPACING = 20  # parts of a table's entry that spacings are counted in
-MOST_BITS = 3  # a coefficient
-PULLED = 12  # how often blocks that leave 0..255 are projected anew, at most
-SETTLED = 0.5  # grey levels: a block that a projection changes by no more is done
-FLAT = 16.0  # the entry of the table of quality 0: other formats than JPEG round all frequencies alike
-AT_ONCE = 4096  # blocks in work at a time, to bound memory
+SLACK = 2.0  # added to each spacing, because rounding to 8 bits affects all coefficients alike
+FINEST_SPACING = 20  # spacings are counted in twentieths of a table's entry
+MOST_BITS = 3  # in a coefficient
+PULLED = 12  # the most projections of a block that leaves 0..255
+SETTLED = 0.5  # grey levels; a block is done if a projection changes it by no more
+FLAT = 16.0  # all entries of the table of quality 0; formats other than JPEG round all frequencies alike
+AT_ONCE = 4096  # blocks that are processed at a time, to bound memory
 
-_FIXED = struct.Struct(">BBBBI")  # the setting, bytes of the payload
+_FIXED = struct.Struct(">BBBBI")  # the setting, and how many bytes the payload has
 _CHECK = 4
 HEADER = NONCE + 1 + _FIXED.size + _CHECK  # bytes
 _HEADER_PARITY = 58
 _HEADER_BITS = 8 * code_length(HEADER, _HEADER_PARITY)
 _HEADER_COEFFICIENTS = np.array([2, 1, 8, 9])  # by rows; those with the smallest entries of Annex K
 _HEADER_SPACING = 18.0
-_BLOCKS_A_COPY = 2048  # blocks of the picture for each further copy of the header
+_BLOCKS_A_COPY = 2048  # blocks of the picture for each copy of the header
 _MOST_COPIES = 9
 FEWEST_BLOCKS = -(-_HEADER_BITS // len(_HEADER_COEFFICIENTS))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a payload is written. The header says it.
+    """How a payload is written. The header stores it.
 
-    quality: of the JPEG table that spacings follow, 1 to 100, or 0 for the flat one;
-    spacing: its share of the table's entries, in parts of FINEST_SPACING;
-    bits: a block, 1 to 189;
-    parity: bytes of each code word, 2 to 254.
+    quality: of the JPEG table that the spacings follow, 1 to 100; 0: a flat table.
+    spacing: its share of the table's entries, in units of 1 / FINEST_SPACING, 1 to 255.
+    bits: in each block, 1 to 189.
+    parity: bytes in each code word, 2 to 254.
+    Raises UserError for a value out of its range.
     """
 
     quality: int
@@ -64,9 +65,9 @@ class Setting:
     def lattice(self) -> "Lattice":
         entries = table(self.quality).astype(np.float64) if self.quality else np.full(64, FLAT)
         spacing = self.spacing / FINEST_SPACING * entries + SLACK
-        # A coefficient's bits 1, 2, 3 .. cost 1, 3, 12 .. times spacing^2 / 3 of mean squared error.
+        # A coefficient's bits 1, 2 and 3 cost 1, 3 and 12 times spacing^2 / 3 of mean squared error.
         price = np.array([1, 3, 12])[:MOST_BITS] * spacing[:, None] ** 2
-        price[0] = np.inf  # the block's mean
+        price[0] = np.inf  # the block's mean carries no bits
         bits = np.zeros(64, np.int64)
         np.add.at(bits, np.argsort(price, axis=None, kind="stable")[: self.bits] // MOST_BITS, 1)
         order = np.argsort(spacing, kind="stable")
@@ -76,7 +77,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Lattice:
-    """The coefficients that carry bits (k,), by rows, how many bits each, and the spacings (k,)."""
+    """The coefficients of a block that carry bits.
+
+    which (k,): their places, counted by rows. bits (k,): how many bits each carries. spacing (k,): of each
+    coefficient's lattice, in units of the DCT.
+    """
 
     which: np.ndarray
     bits: np.ndarray
@@ -84,8 +89,11 @@ class Lattice:
 
 
 class Places:
-    """Where in a picture of this size what lies: `blocks` of it; `free`, of the payload's coefficients
-    (blocks,k), those that the header leaves; `order`, the blocks in the key's order."""
+    """Where the data lies in a picture of this size.
+
+    count: the number of blocks. free (blocks,k): which of the payload's coefficients the header leaves free.
+    order: the blocks, in the order that the key gives. dither: see `_dither`.
+    """
 
     def __init__(self, size: tuple[int, int], setting: Setting, keys: Subkeys):
         rows, columns = whole_blocks(*size)
@@ -101,7 +109,7 @@ class Places:
         self._carries = np.repeat(self.free[self.order], self.lattice.bits, axis=1)
 
     def _dither(self, keys: Subkeys) -> np.ndarray:
-        """(blocks,k) float32: how far each coefficient's lattice is shifted, 0 to its period."""
+        """Return how far each coefficient's lattice is shifted, from 0 to its period: (blocks,k) float32."""
         shape = self.free.shape
         skip = 8 * self.count
         stream = keystream(keys.dither, skip + 2 * self.free.size)[skip:]
@@ -110,7 +118,7 @@ class Places:
 
     @property
     def period(self) -> np.ndarray:
-        """(k,) the distance of two points that stand for the same bits."""
+        """(k,) the distance between two points that stand for the same bits."""
         return self.lattice.spacing * 2.0 ** self.lattice.bits.astype(np.float32)
 
     @property
@@ -119,7 +127,7 @@ class Places:
         return int(self._carries.sum()) // 8
 
     def targets(self, code: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """(one of the points that each coefficient may move to, (blocks,k); which do carry something)."""
+        """Return (a point that each coefficient may move to, whether it carries bits), both (blocks,k)."""
         assert len(code) <= self.room
         bits = np.unpackbits(np.frombuffer(code, np.uint8))
         spread = np.zeros(self._carries.shape, np.uint8)
@@ -134,9 +142,9 @@ class Places:
         return self.dither + digits * self.lattice.spacing, used
 
     def read(self, found: np.ndarray, length: int, cut_off: np.ndarray) -> tuple[bytes, np.ndarray]:
-        """Coefficients (blocks,k) -> (`length` bytes of code, the trust in each of them, 0 to 1).
+        """Read coefficients (blocks,k). Returns (`length` bytes of code, the trust in each of them, 0 to 1).
 
-        cut_off: which share of each block is at 0 or 255, where compression has lost more, (blocks,).
+        cut_off (blocks,): the share of each block's pixels at 0 or 255, where compression has lost more.
         """
         position = (found - self.dither) / self.lattice.spacing
         nearest = np.rint(position)
@@ -156,7 +164,7 @@ class Places:
         return [range(end - count, end) for end, count in zip(ends, self.lattice.bits.tolist(), strict=True)]
 
     def _first(self, count: int) -> np.ndarray:
-        """Which bits of the blocks, in the key's order, are the first `count` that are free."""
+        """Return which bits of the blocks, in the key's order, are the first `count` free ones."""
         carries = self._carries.copy()
         flat = carries.reshape(-1)
         places = np.flatnonzero(flat)
@@ -165,7 +173,7 @@ class Places:
 
 
 def code_room(size: tuple[int, int], setting: Setting) -> int:
-    """How many bytes of code fit into a picture of this size."""
+    """Return how many bytes of code fit into a picture of this size."""
     rows, columns = whole_blocks(*size)
     if rows * columns < FEWEST_BLOCKS:
         return 0
@@ -181,11 +189,11 @@ def code_room(size: tuple[int, int], setting: Setting) -> int:
 def write(
     cover: np.ndarray, places: Places, code: bytes, header: bytes | None, margin: int = 0
 ) -> np.ndarray:
-    """Write a code and a header (one that `sealed_header` made) into a cover (H,W,3) uint8 -> the stego.
+    """Write a code and a header into a cover (H,W,3) uint8, and return the stego.
 
-    margin: how far from 0 and 255 samples are kept in blocks where writing would leave that range [grey
-    levels]. What compression does to a block near black or white is cut off there, and lost; a margin keeps
-    more of it. The receiver need not know it.
+    header: from `sealed_header`; None: no header. margin: how far samples stay from 0 and 255 in blocks where
+    writing would leave that range [grey levels]. Near black and white, compression clips samples, and what
+    they carry is lost. A margin keeps more of it. The receiver does not need to know the margin.
     """
     lattice = places.lattice
     which = np.union1d(lattice.which, _HEADER_COEFFICIENTS)
@@ -215,7 +223,7 @@ def write(
 def _moved(
     blocks: np.ndarray, which: np.ndarray, point: np.ndarray, period: np.ndarray, margin: int
 ) -> np.ndarray:
-    """Blocks (n,64,3) uint8 with their coefficients on points of the lattice, as near as 0..255 allows."""
+    """Move the coefficients of blocks (n,64,3) uint8 to points of the lattice, as near as 0..255 allows."""
     colours = blocks.astype(np.float32)
     luma = colours @ LUMA
     change = _to_lattice(luma, which, point, period)
@@ -237,7 +245,7 @@ def _moved(
 
 
 def _to_lattice(luma: np.ndarray, which: np.ndarray, point: np.ndarray, period: np.ndarray) -> np.ndarray:
-    """The change of luma (n,64) that takes each coefficient to its nearest point."""
+    """Return the change of luma (n,64) that moves each coefficient to its nearest point."""
     now = coefficients(luma, which)
     steps = np.rint((now - point) / np.where(period > 0, period, 1))
     change = np.where(period > 0, point + steps * period - now, 0)
@@ -245,10 +253,10 @@ def _to_lattice(luma: np.ndarray, which: np.ndarray, point: np.ndarray, period: 
 
 
 def _with_luma(colours: np.ndarray, luma: np.ndarray, lowest: float, highest: float) -> np.ndarray:
-    """The colours within lowest..highest that have this luma and are nearest to those given.
+    """Return the colours in lowest..highest that have this luma and are nearest to the given ones.
 
-    Moving all of red, green and blue alike would cost 1.3 dB more: green weighs most in luma. Where one of
-    them can move no further, the others do its part.
+    Moving red, green and blue by the same amount would cost 1.3 dB more, because green weighs most in luma.
+    If one of them cannot move further, the others make up for it.
     """
     for _ in range(len(LUMA)):
         missing = luma - colours @ LUMA
@@ -267,7 +275,7 @@ def _parts(count: int) -> Iterator[slice]:
 
 
 class Received:
-    """A picture (H,W,3) uint8 as it arrived: its coefficients, and how much of each block is cut off."""
+    """A picture (H,W,3) uint8 as it arrived: its luma, and the share of each block at 0 or 255."""
 
     def __init__(self, picture: np.ndarray):
         blocks = to_blocks(picture)
@@ -280,15 +288,15 @@ class Received:
             self._cut_off[part] = extreme.mean(axis=1)
 
     def code(self, places: Places, length: int) -> tuple[bytes, np.ndarray]:
-        """`length` bytes of code, and how far each is to be trusted: less in blocks that were cut off."""
+        """Return `length` bytes of code, and the trust in each, 0 to 1. It is lower in blocks at 0 or 255."""
         found = coefficients(self._luma, places.lattice.which)
         return places.read(found, length, self._cut_off)
 
     def header(self) -> bytes:
-        """The header's bytes. Raises NoPayload if there is no header."""
+        """Return the header's bytes. Raises NoPayload if no header can be read."""
         nothing = NoPayload(
-            "nothing is hidden here, or it was lost: resized, cropped, turned, filtered, or compressed more "
-            "strongly than the sender had promised"
+            "nothing is hidden here, or the hidden data was lost (resized, cropped, rotated, filtered, or "
+            "compressed more strongly than the sender promised)"
         )
         if len(self._luma) < FEWEST_BLOCKS:
             raise nothing
@@ -298,10 +306,10 @@ class Received:
         votes = wave.reshape(-1, _HEADER_BITS).sum(axis=0)
         code = np.packbits(votes < 0).tobytes()
         trust = np.abs(votes).reshape(-1, 8).min(axis=1)
-        mended = decode(code, HEADER, _HEADER_PARITY, trust)
-        if mended.lost:
+        corrected = decode(code, HEADER, _HEADER_PARITY, trust)
+        if corrected.lost:
             raise nothing
-        return mended.content
+        return corrected.content
 
 
 # --- the header -----------------------------------------------------------------------------------
@@ -316,9 +324,9 @@ class _HeaderPlaces:
 
 @lru_cache(maxsize=4)
 def _header_places(count: int) -> _HeaderPlaces:
-    """Block, coefficient and shift of each bit of the header's copies in a picture of so many blocks.
+    """Return block, coefficient and shift of each bit of the header's copies in a picture of `count` blocks.
 
-    Everybody can know them: the nonce, and with it the keys, stands in the header.
+    They need no key, because the keys depend on the nonce, which is in the header.
     """
     copies = min(max(1, count // _BLOCKS_A_COPY), _MOST_COPIES)
     length = copies * _HEADER_BITS
@@ -332,38 +340,41 @@ def _header_places(count: int) -> _HeaderPlaces:
 
 
 def sealed_header(setting: Setting, length: int, keys: Subkeys, nonce: bytes) -> bytes:
-    """The header of a payload of so many bytes."""
+    """Return the header of a payload of `length` bytes."""
     fixed = _FIXED.pack(setting.quality, setting.spacing, setting.bits, setting.parity, length)
     body = nonce + _version(nonce, VERSION) + _masked(fixed, keys)
     return body + _check(body, keys)
 
 
 def opened_header(header: bytes, key: Key) -> tuple[Setting, int, Subkeys]:
-    """(setting, bytes of the payload, keys) of a header. Raises WrongKey, ContainerError."""
+    """Open a header. Returns (setting, length of the payload in bytes, keys).
+
+    Raises WrongKey, or ContainerError for another version or a setting that this program does not write.
+    """
     nonce, body = header[:NONCE], header[:-_CHECK]
     version = _version(nonce, header[NONCE])[0]
     if version != VERSION:
         raise ContainerError(
-            f"hidden in a container of version {version}, this program reads version {VERSION}: "
+            f"hidden in a container of version {version}, but this program reads version {VERSION}: "
             f"reveal it with the {'earlier' if version < VERSION else 'newer'} program that hid it"
         )
     keys = key.derive(nonce)
     if not hmac.compare_digest(_check(body, keys), header[-_CHECK:]):
         if key.is_public:
-            raise WrongKey("hidden under a passphrase: it is needed to reveal")
+            raise WrongKey(f"hidden under a key: {SAME_KEY}")
         public = PUBLIC.derive(nonce)
         if hmac.compare_digest(_check(body, public), header[-_CHECK:]):
-            raise WrongKey("hidden without a passphrase: reveal it without one")
-        raise WrongKey("another passphrase than this one opens it")
+            raise WrongKey(NO_KEY)
+        raise WrongKey(f"hidden under another key: {SAME_KEY}")
     *setting, length = _FIXED.unpack(_masked(header[NONCE + 1 : -_CHECK], keys))
     try:
         return Setting(*setting), length, keys
     except UserError as error:
-        raise ContainerError(f"its header is not what this program writes ({error})") from error
+        raise ContainerError(f"the header is not what this program writes ({error})") from error
 
 
 def _version(nonce: bytes, value: int) -> bytes:
-    """A byte masked so that it looks random; its own inverse."""
+    """Mask a byte so that it looks random. The function is its own inverse."""
     return bytes([hmac.digest(NAME + b" robust", nonce, "sha256")[0] ^ value])
 
 

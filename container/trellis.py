@@ -1,27 +1,28 @@
-"""Trellis-coded embedding: the payload of plain modulo M, with 1.1 to 1.4 dB less noise on the stego.
+"""Trellis-coded embedding: the payload of plain embedding modulo M, with 1.1 to 1.4 dB less noise.
 
-Plain embedding moves each sample on its own to the nearest value of the right residue, so the changes of n
-samples fill a cube. With a trellis code neighbouring samples are moved together, and their changes fill
-nearly a ball. For even M = 2k a sample x has a residue and a label,
+Plain embedding moves each sample by itself to the nearest value with the right residue, so the changes of n
+samples fill a cube. A trellis code moves neighbouring samples together, so their changes fill almost a ball.
+For even M = 2k, a sample x has a residue and a label,
 
     x = r + k lambda,   r = x mod k,   label a = lambda mod 4 = b0 + 2 b1,
 
-and the labels of a row spell one more bit a sample, the syndrome, through a filter over GF(2):
+and a filter over GF(2) turns the labels of a row into one more bit for each sample, the syndrome:
 
     s_t = XOR over i of  h0[i] b0[t-i]  XOR  h1[i] b1[t-i].
 
-r and s are the log2 M bits that a sample carries. The sender is free to choose b1, and the Viterbi algorithm
-chooses it so that the squared error of the row is smallest. The receiver only divides and filters.
+We say that the labels spell the syndromes. A sample carries r and s, together log2 M bits. The sender is free
+to choose b1, and the Viterbi algorithm chooses it so that the squared error of the row is smallest. The
+receiver only divides and filters.
 
     digits    r and s are a base-M digit                             embed_digits, extract_digits
     values    r is a real number, M v + d, and s comes from the key  embed_values, extract_values
 
-The stream of samples is cut into rows of ROW, whatever the picture's width, and each row starts in state 0.
-Rows are searched side by side, and damage to values ends with the row.
+The stream of samples is cut into rows of ROW, whatever the picture's width. Each row starts in state 0. Rows
+are searched in parallel, and damage to values ends with the row.
 
-Mean squared error at M = 12 for uniform digits, away from 0 and 255: 9.37 with 8 states, 9.02 with 64, 8.87
-with 256; plain 12.17. No code goes below 8.43: F. M. J. Willems, M. van Dijk, "Capacity and codes for
-embedding information in gray-scale signals", IEEE Trans. IT 51(3), 2005.
+The mean squared error at M = 12 for uniform digits, away from 0 and 255, is 9.37 with 8 states, 9.02 with 64,
+8.87 with 256, and 12.17 without a trellis. No code goes below 8.43: F. M. J. Willems, M. van Dijk, "Capacity
+and codes for embedding information in gray-scale signals", IEEE Trans. IT 51(3), 2005.
 
 Codes: G. Ungerboeck, "Channel coding with multilevel/phase signals", IEEE Trans. IT 28(1), 1982. As
 quantisers: M. W. Marcellin, T. R. Fischer, "Trellis coded quantization of memoryless and Gauss-Markov
@@ -39,30 +40,30 @@ import numpy as np
 from errors import UserError
 
 CODES = {8: (0o13, 0o4), 64: (0o103, 0o24), 256: (0o515, 0o362)}  # states: (h0, h1), bit i is h[i]
-SHAPINGS = (0, *CODES)  # what a sender may ask for; 0: plain, without a trellis
-USUAL = 64  # states: 256 gain another 0.07 dB and take four times as long
+SHAPINGS = (0, *CODES)  # what a sender may choose; 0: plain, without a trellis
+USUAL = 64  # states; 256 gain another 0.07 dB and take four times as long
 ROW = 768  # samples; with 64 states the squared error is 0.3 % larger than in one endless row
-LARGEST_MODULUS = 128  # grey levels: every residue with every label needs a value in 0..255, 4k <= 256
-_NUDGE = 1 / 64  # grey levels by which a sample counts as more or less: enough to break ties
-_MOST_ROWS, _MOST_CELLS = 512, 2**15  # rows in a block, and states times rows, so that it stays in the cache
+LARGEST_MODULUS = 128  # grey levels; every residue with every label needs a value in 0..255, so 4k <= 256
+_NUDGE = 1 / 64  # the most grey levels that are added to a sample to break ties
+_MOST_ROWS, _MOST_CELLS = 512, 2**15  # of a block: rows, and states times rows, so that the cache holds it
 _THREADS = min(os.cpu_count() or 1, 8)  # each takes 45 MB
 
 
 def check_code(modulus: int, states: int) -> None:
-    """Raises UserError unless M is even and from 2 to 128, and there is a code with so many states."""
+    """Raise UserError unless M is even and from 2 to 128, and a code with this number of states exists."""
     if states not in CODES:
         raise UserError(f"shaping: must be one of {', '.join(map(str, SHAPINGS))} states, got {states}")
     if modulus % 2 or not 2 <= modulus <= LARGEST_MODULUS:
         raise UserError(
             f"shaping: needs an even modulus from 2 to {LARGEST_MODULUS}, got {modulus}; a shaping of 0 "
-            "takes odd ones too"
+            "also takes odd ones"
         )
 
 
 def states_for(modulus: int, wanted: int | None) -> int:
-    """How many states the changes are shaped with: those wanted; by default USUAL, or 0 if M is odd.
+    """Return how many states shape the changes: `wanted`, or by default USUAL, or 0 if M is odd.
 
-    Raises UserError for a number that is not in SHAPINGS, and for one above 0 with an odd M.
+    Raises UserError for a number that is not in SHAPINGS, and for a number above 0 with an odd M.
     """
     if wanted is None:
         return 0 if modulus % 2 else USUAL
@@ -74,14 +75,14 @@ def states_for(modulus: int, wanted: int | None) -> int:
 def embed_digits(
     samples: np.ndarray, digits: np.ndarray, modulus: int, states: int, coins: np.ndarray
 ) -> np.ndarray:
-    """Samples near the given ones that carry one base-M digit each.
+    """Move samples to nearby values that carry one base-M digit each.
 
     samples (count,) uint8, digits (count,) integers in 0..M-1, coins (count,) uint8 -> (count,) uint8.
-    M: even, from 2 to 128. states: 8, 64 or 256; more of them change the samples less and take longer.
-    coins: uniform, of the sender alone. They break ties, so that where a cover is flat its mean moves by no
-    more than 0.01 grey levels. No sample moves by 2M or more, at the ends of the scale either.
-    What is sent does not depend on the message if the digits are uniform, as they are once a key's uniform
-    digits were added modulo M.
+    M: even, from 2 to 128. states: 8, 64 or 256; more states change the samples less and take longer.
+    coins: uniform, known to the sender only. They break ties, so that the mean of a flat area of the cover
+    moves by at most 0.01 grey levels. No sample moves by 2M or more, even at the ends of the scale.
+    If the digits are uniform, what is sent does not depend on the message. They are uniform if a key's
+    uniform digits were added modulo M.
 
     Raises UserError for another modulus or number of states.
     """
@@ -96,9 +97,9 @@ def embed_digits(
 
 
 def extract_digits(samples: np.ndarray, modulus: int, states: int) -> np.ndarray:
-    """The inverse of `embed_digits`: samples (count,) uint8 -> digits (count,) uint8.
+    """Invert `embed_digits`: samples (count,) uint8 -> digits (count,) uint8.
 
-    A changed sample changes its own digit and, at most, as many after it as a state has bits (3, 6 or 8).
+    A changed sample changes its own digit, and at most as many later digits as a state has bits (3, 6 or 8).
     Raises UserError as `embed_digits` does.
     """
     check_code(modulus, states)
@@ -120,16 +121,16 @@ def embed_values(
     modulus: int,
     states: int,
 ) -> np.ndarray:
-    """Samples near the given ones that carry one real value each.
+    """Move samples to nearby values that carry one real value each.
 
         w = M v + d,   stego = round(w + k lambda),   where the labels of lambda spell the syndromes
 
     samples (count,) uint8; values (count,) floats in [1/(2M), 1 - 1/(2M)]; dither (count,) float64 in
     [0, M); syndromes (count,) integers, 0 or 1 -> (count,) uint8. M: even, from 2 to 128. states: 8, 64, 256.
 
-    Dither and syndromes come from the key, uniform and independent, so that what is sent does not depend on
-    the values. Dither alone is not enough: the code is not closed under addition, because 1 + 1 carries into
-    b1, and which changes are allowed would depend, through the labels so far, on the values.
+    Dither and syndromes come from the key. They are uniform and independent, so what is sent does not depend
+    on the values. Dither alone is not enough: the code is not closed under addition, because 1 + 1 carries
+    into b1. So the allowed changes would depend on the labels so far, and through them on the values.
     Raises UserError as `embed_digits` does.
     """
     check_code(modulus, states)
@@ -148,13 +149,14 @@ def embed_values(
 def extract_values(
     samples: np.ndarray, dither: np.ndarray, syndromes: np.ndarray, modulus: int, states: int
 ) -> np.ndarray:
-    """The values that `embed_values` was given, to within 1/(2M); arguments as there -> (count,) float64.
+    """Invert `embed_values`, to within 1/(2M), with the same arguments: -> values (count,) float64.
 
         z = stego - d,   q = floor(z / k),   v^ = (z - k lambda) / M   in [0, 1),
         lambda = q or q - 1, whichever has the parity b0 that state and syndrome demand
 
-    The error is uniform, whatever cover and values are. Each decision leads to the next state, so that one
-    sample changed by one grey level can cost the rest of its row. Raises UserError as `embed_values` does.
+    The error is uniform for every cover and all values. Each decision leads to the next state. So if one
+    sample changes by one grey level, the rest of its row can be lost.
+    Raises UserError as `embed_values` does.
     """
     check_code(modulus, states)
     assert samples.dtype == np.uint8 and samples.shape == dither.shape == syndromes.shape == (len(samples),)
@@ -176,10 +178,10 @@ def extract_values(
 def _nearest(
     targets: np.ndarray, points: np.ndarray, syndromes: np.ndarray, k: int, states: int
 ) -> np.ndarray:
-    """round(points + k lambda) nearest to the targets, where the labels of lambda spell the syndromes.
+    """Return the values round(points + k lambda) nearest to the targets. Their labels spell the syndromes.
 
-    All (count,) -> (count,) uint8. Of the values with one label, 4k apart, the nearest is the best: only
-    labels are searched.
+    All arguments are (count,); -> (count,) uint8. Values with the same label are 4k apart, and the nearest of
+    them is the best. So only labels are searched.
     """
     goals, start = _columns(targets, np.float32), _columns(points, np.float64)
     shift = _one_word(_columns(syndromes, np.uint8), states)
@@ -193,7 +195,7 @@ def _nearest(
 
 
 def _within(values: np.ndarray, goals: np.ndarray, period: int) -> np.ndarray:
-    """Each value moved by a multiple of the period: near its goal, but where it rounds to one of 0..255."""
+    """Move each value by a multiple of the period: close to its goal, but so that it rounds to 0..255."""
     nearest = values + period * np.rint((goals - values) / period)
     nearest += period * (nearest < -0.5)
     nearest -= period * (nearest >= 255.5)
@@ -201,9 +203,10 @@ def _within(values: np.ndarray, goals: np.ndarray, period: int) -> np.ndarray:
 
 
 def _one_word(syndromes: np.ndarray, states: int) -> np.ndarray:
-    """Labels, all 0 or 1, that spell the syndromes: (steps, rows) uint8 -> (steps, rows) uint8.
+    """Return labels, all 0 or 1, that spell the syndromes: (steps, rows) uint8 -> (steps, rows) uint8.
 
-    All other labels that do are these XOR labels with syndromes of zero, so one trellis serves all rows.
+    All other labels that spell them are these XOR labels with syndromes of zero. So one trellis serves all
+    rows.
     """
     h0, _ = CODES[states]
     taps = [i for i in range(1, h0.bit_length()) if h0 >> i & 1]
@@ -215,13 +218,14 @@ def _one_word(syndromes: np.ndarray, states: int) -> np.ndarray:
 
 
 def _cheapest_word(costs: np.ndarray, states: int) -> np.ndarray:
-    """The Viterbi algorithm: costs of each label (steps, 4, rows) float32 -> labels (steps, rows) uint8.
+    """Find the labels with the smallest sum of costs by the Viterbi algorithm. Their syndromes are zero.
 
-    Of all labels with syndromes of zero those with the smallest sum of costs.
+    costs: of each label, (steps, 4, rows) float32 -> labels (steps, rows) uint8.
 
-    A state holds what the labels so far add to later syndromes. From state p labels lead to the state
-    n = (p ^ b0 h0 ^ b1 h1) >> 1; the bit shifted out is the syndrome. Only h0 reaches the highest bit of n,
-    which is b0 therefore: even states lead to the lower half of the states, odd ones to the upper half.
+    A state holds what the labels so far add to later syndromes. From state p, a label leads to the state
+    n = (p ^ b0 h0 ^ b1 h1) >> 1. The bit that is shifted out is the syndrome. It is zero if b0 is the lowest
+    bit of p. Only h0 reaches the highest bit of n, so that bit is b0. So even states lead to the lower half
+    of the states, and odd states to the upper half.
     """
     steps, _, rows = costs.shape
     h0, h1 = CODES[states]
@@ -248,9 +252,10 @@ def _cheapest_word(costs: np.ndarray, states: int) -> np.ndarray:
 
 
 def _origins(totals: np.ndarray, flips: int) -> np.ndarray:
-    """Of totals (states, rows) those of the states 2n ^ flips, one for each n of half of the states.
+    """Return the totals (states, rows) of the states 2n ^ flips, for each n in one half of the states.
 
-    A view (2, .., 2, rows), an axis for each lower bit of n: XOR with a constant reverses axes of length 2.
+    They are a view (2, .., 2, rows) with an axis for each lower bit of n, because XOR with a constant
+    reverses axes of length 2.
     """
     states, rows = totals.shape
     bits = states.bit_length() - 2
@@ -262,7 +267,7 @@ def _origins(totals: np.ndarray, flips: int) -> np.ndarray:
 
 
 def _syndromes(labels: np.ndarray, states: int) -> np.ndarray:
-    """What the labels spell: (steps, rows) uint8 -> (steps, rows) uint8, 0 or 1."""
+    """Return the syndromes that the labels spell: (steps, rows) uint8 -> (steps, rows) uint8, 0 or 1."""
     syndromes = np.zeros_like(labels)
     for bits, h in zip((labels & 1, labels >> 1 & 1), CODES[states], strict=True):
         for i in range(min(h.bit_length(), len(labels))):
@@ -272,9 +277,10 @@ def _syndromes(labels: np.ndarray, states: int) -> np.ndarray:
 
 
 def _parities(q: np.ndarray, syndromes: np.ndarray, states: int) -> np.ndarray:
-    """The parities of lambda, each q or q - 1, in turn: q modulo 4 and syndromes (steps, rows) -> the same.
+    """Return the parities of lambda, which is q or q - 1: q modulo 4 and syndromes -> all (steps, rows).
 
-    State and syndrome give the parity b0, q and b0 give lambda, lambda gives the next state: one table.
+    State and syndrome give the parity b0. q and b0 give lambda, and lambda gives the next state. One table
+    holds these steps.
     """
     h0, h1 = CODES[states]
     state, low, syndrome = np.ogrid[:states, :4, :2]
@@ -294,7 +300,7 @@ def _parities(q: np.ndarray, syndromes: np.ndarray, states: int) -> np.ndarray:
 
 
 def _in_blocks(block: Callable[[slice], np.ndarray], count: int, states: int, dtype: type) -> np.ndarray:
-    """What `block` makes of each slice of whole rows, on a few threads, put together: (count,)."""
+    """Call `block` for each slice of whole rows, on a few threads, and join the results: (count,)."""
     whole: np.ndarray = np.empty(count, dtype)
     size = min(_MOST_ROWS, _MOST_CELLS // states) * ROW
 
@@ -308,12 +314,12 @@ def _in_blocks(block: Callable[[slice], np.ndarray], count: int, states: int, dt
 
 
 def _columns(stream: np.ndarray, dtype: type) -> np.ndarray:
-    """(count,) -> (steps, rows): the rows stand side by side, the last one filled up with zeros."""
+    """Put the rows side by side: (count,) -> (steps, rows). Zeros fill up the last row."""
     steps = min(ROW, len(stream))
     rows = np.pad(stream, (0, -len(stream) % steps)).reshape(-1, steps)
     return np.ascontiguousarray(rows.T, dtype)
 
 
 def _stream(columns: np.ndarray, part: slice) -> np.ndarray:
-    """The inverse of `_columns`, as long as the slice."""
+    """Invert `_columns`, and cut the stream to the length of the slice."""
     return columns.T.reshape(-1)[: part.stop - part.start]

@@ -1,1 +1,1 @@
-"""How results are measured; uint8 pictures in, numbers out."""
+"""How results are measured: uint8 pictures go in, numbers come out."""

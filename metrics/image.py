@@ -1,7 +1,7 @@
 """Scores of a pair of 8-bit pictures, as the field computes them (docs/evaluation.md).
 
-SSIM, MS-SSIM and SCC follow their definitions over OpenCV's filters. scikit-image and torchmetrics give
-the same values (tests compare them) but take six times as long, more than reading and writing the
+SSIM, MS-SSIM and SCC follow their definitions and use OpenCV's filters. scikit-image and torchmetrics give
+the same values (tests compare them), but take six times as long. That is longer than reading and writing the
 pictures of a test.
 """
 
@@ -17,20 +17,21 @@ WINDOW = 11  # px, side of SSIM's window
 GAUSSIAN = cv2.getGaussianKernel(WINDOW, 1.5)
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM, the full size first
 AMPLIFY = 10  # a residual is shown as |difference| x 10
-SMALLEST_MS_SSIM = WINDOW * 2 ** (len(SCALES) - 1)  # px: the last scale must hold a window
+SMALLEST_MS_SSIM = WINDOW * 2 ** (len(SCALES) - 1)  # px; the last scale must hold a window
 
 Planes = list[np.ndarray]  # the colours of a picture, (H,W) float64 each
 
 
 def score_pair(a: np.ndarray, b: np.ndarray) -> dict[str, float | None]:
-    """All scores of a pair: (H,W,3) uint8, twice -> {field: value}, the names of `FIELDS`.
+    """Compute all scores of a pair: (H,W,3) uint8, twice -> {field: value}, with the names of `FIELDS`.
 
-    `ms_ssim` is None for pictures that are too small for its five scales.
+    `ms_ssim` is None for pictures that are too small for its five scales. Raises UserError for anything but
+    two such pictures of one size, at least 11 x 11 pixels.
     """
     _check(a, b)
     luma_a, luma_b = luma(a), luma(b)
     planes = _planes(a), _planes(b)
-    full_size = _similarities(*planes)  # of RGB: for SSIM and the first scale of MS-SSIM
+    full_size = _similarities(*planes)  # of RGB, for SSIM and the first scale of MS-SSIM
     large = min(a.shape[:2]) >= SMALLEST_MS_SSIM
     return {
         "psnr_rgb": psnr(a, b),
@@ -45,55 +46,56 @@ def score_pair(a: np.ndarray, b: np.ndarray) -> dict[str, float | None]:
 
 
 def luma(a: np.ndarray) -> np.ndarray:
-    """BT.601 studio-range luma, not rounded: (H,W,3) uint8 -> (H,W) float in [16,235].
+    """Return BT.601 studio-range luma, not rounded: (H,W,3) uint8 -> (H,W) float in [16,235].
 
-    What the scripts of HiNet and DeepMIH score; it reads several dB above RGB.
+    The scripts of HiNet and DeepMIH score luma. Its PSNR is several dB above that of RGB.
     """
     return rgb2ycbcr(a)[..., 0]
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """10 log10(255^2 / mean((a-b)^2)) over all values of the pair, in dB; inf if equal."""
+    """Return 10 log10(255^2 / mean((a-b)^2)) over all values of the pair, in dB; inf if equal."""
     error = mse(a, b)
     return float(10 * np.log10(255.0**2 / error)) if error else float("inf")
 
 
 def mse(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of (a-b)^2, grey levels squared, 0 to 255^2; 0 if equal."""
+    """Return the mean of (a-b)^2 [grey levels squared], 0 to 255^2; 0 if equal."""
     return cv2.norm(a, b, cv2.NORM_L2SQR) / a.size
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> float:
-    """Square root of the mean of (a-b)^2, grey levels; 0 if equal."""
+    """Return the square root of the mean of (a-b)^2 [grey levels]; 0 if equal."""
     return float(np.sqrt(mse(a, b)))
 
 
 def mae(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of |a-b|, grey levels; 0 if equal."""
+    """Return the mean of |a-b| [grey levels]; 0 if equal."""
     return cv2.norm(a, b, cv2.NORM_L1) / a.size
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Structural similarity (Wang et al., 2004), Gaussian window of deviation 1.5, 11 x 11; 1 if equal.
+    """Return the structural similarity (Wang et al., 2004), -1 to 1; 1 if equal.
 
         SSIM = l * cs,  l = (2 ma mb + c1) / (ma^2 + mb^2 + c1),  cs = (2 vab + c2) / (va + vb + c2)
 
-    with means m, variances and covariance v under the window (population, not sample), c1 = (0.01 * 255)^2,
-    c2 = (0.03 * 255)^2; the mean over all full windows and colours. -1 to 1. (H,W) or (H,W,3), values 0
-    to 255, at least 11 x 11 pixels. These settings are those of BasicSR and HiNet; the defaults of
-    scikit-image and torchmetrics are others.
+    The window is a Gaussian of deviation 1.5, 11 x 11 pixels. Under it, m are means, and v are variances and
+    the covariance (population, not sample). c1 = (0.01 * 255)^2 and c2 = (0.03 * 255)^2. The result is the
+    mean over all full windows and colours. Pictures are (H,W) or (H,W,3), values 0 to 255, at least 11 x 11
+    pixels; a smaller one raises UserError. BasicSR and HiNet use these settings. scikit-image and
+    torchmetrics have other defaults.
     """
     return _mean([_full_windows(similarity) for similarity, _ in _similarities(_planes(a), _planes(b))])
 
 
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Multi-scale structural similarity (Wang, Simoncelli, Bovik, 2003), five scales; 1 if equal.
+    """Return the multi-scale structural similarity (Wang, Simoncelli, Bovik, 2003), five scales; 1 if equal.
 
-        MS-SSIM = cs_1^b1 * cs_2^b2 * ... * ssim_5^b5, each scale half the last by 2 x 2 means
+        MS-SSIM = cs_1^b1 * cs_2^b2 * ... * ssim_5^b5, each scale half the one before by 2 x 2 means
 
-    (H,W,3), values 0 to 255 -> 0 to 1; None if a side is below 176 px, since the last scale then
-    has no full window. A negative mean counts as 0. As torchmetrics has it: colours are averaged
-    within a scale, and the last scale's mean is taken over the whole picture, mirrored at the border.
+    (H,W,3), values 0 to 255 -> 0 to 1; None if a side is below 176 px, because the last scale then has no
+    full window. A negative mean counts as 0. As in torchmetrics, colours are averaged within a scale, and the
+    last scale's mean is taken over the whole picture, mirrored at the border.
     """
     if min(a.shape[:2]) < SMALLEST_MS_SSIM:
         return None
@@ -102,7 +104,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _multi_scale(a: Planes, b: Planes, full_size: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """MS-SSIM, given what `_similarities` says of the full size."""
+    """Return MS-SSIM. full_size: the result of `_similarities` at full size."""
     product, similarities = 1.0, full_size
     for exponent in SCALES[:-1]:
         contrast = _mean([_full_windows(contrast) for _, contrast in similarities])
@@ -113,12 +115,12 @@ def _multi_scale(a: Planes, b: Planes, full_size: list[tuple[np.ndarray, np.ndar
 
 
 def _similarities(a: Planes, b: Planes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """SSIM and its contrast part for every pixel of each plane, the border mirrored."""
+    """Return SSIM and its contrast part for every pixel of each plane. The border is mirrored."""
     return [_similarity(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # In place and a plane at a time, so that all stays in the processor's cache: half the time.
+    # This works in place and on one plane at a time, to stay in the processor's cache: half the time.
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     product = mean_a * mean_b
@@ -148,7 +150,7 @@ def _window_mean(a: np.ndarray) -> np.ndarray:
 
 
 def _planes(a: np.ndarray) -> Planes:
-    """The colours of (H,W,3), or (H,W) itself, as float64 planes (H,W)."""
+    """Return the colours of (H,W,3), or (H,W) itself, as float64 planes (H,W)."""
     if min(a.shape[:2]) < WINDOW:
         raise UserError(f"SSIM needs pictures of at least 11 x 11 pixels, got {a.shape[:2]}")
     return [np.ascontiguousarray(plane, np.float64) for plane in np.atleast_3d(a).transpose(2, 0, 1)]
@@ -164,18 +166,18 @@ def _full_windows(values: np.ndarray) -> np.ndarray:
 
 
 def _halved(a: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 pixels; an odd last row or column is left out."""
+    """Return the means of 2 x 2 pixels. An odd last row or column is left out."""
     height, width = (side // 2 * 2 for side in a.shape)
     return cv2.resize(a[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
 
 
 def scc(a: np.ndarray, b: np.ndarray) -> float:
-    """Spatial correlation coefficient (Zhou, Civco, Silander, 1998): how alike the edges are.
+    """Return the spatial correlation coefficient (Zhou, Civco, Silander, 1998): how alike the edges are.
 
-    Both pictures are high-passed (8 times a pixel less its 8 neighbours); then the correlation in
-    every window of 8 x 8, averaged over windows and colours. (H,W,3) -> -1 to 1. A window where one of
-    the two is flat counts as 0, so that identical pictures give the share of windows that are not
-    flat: 1 for photographs without flat areas. As torchmetrics and sewar compute it.
+    A high-pass filter (8 times a pixel minus its 8 neighbours) is applied to both pictures. Then the
+    correlation in every window of 8 x 8 is averaged over windows and colours. (H,W,3) -> -1 to 1. A window in
+    which one of the two is flat counts as 0. So identical pictures give the share of windows that are not
+    flat, which is 1 for photographs without flat areas. torchmetrics and sewar compute the same.
     """
     pairs = zip(_high_passed(a), _high_passed(b), strict=True)
     return float(np.mean([_correlation(*pair) for pair in pairs]))
@@ -188,9 +190,9 @@ def _high_passed(a: np.ndarray) -> Planes:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """The mean over all 8 x 8 windows of the correlation of two planes."""
+    """Return the mean correlation of two planes over all 8 x 8 windows."""
 
-    def mean(x):  # of pixels -4 .. 3 in both directions, zeros outside; exact, as all are integers / 64
+    def mean(x):  # over pixels -4 .. 3 both ways, zeros outside; exact, because all are integers / 64
         return cv2.boxFilter(x, -1, (8, 8), anchor=(4, 4), borderType=cv2.BORDER_CONSTANT)
 
     mean_a, mean_b = mean(a), mean(b)
@@ -217,5 +219,5 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def residual(a: np.ndarray, b: np.ndarray, gain: float = AMPLIFY) -> np.ndarray:
-    """The difference, for looking at: |a - b| x gain, clipped; uint8 pictures of one shape -> uint8."""
+    """Return the difference for viewing: |a - b| x gain, clipped; uint8 pictures of one shape -> uint8."""
     return np.clip(np.abs(a.astype(int) - b.astype(int)) * gain, 0, 255).astype(np.uint8)

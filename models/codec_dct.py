@@ -68,7 +68,7 @@ class Survived:
     @property
     def used(self) -> float:
         """The largest share of the correctable errors that an attack has used up, 0 to 2/3."""
-        return max(trial.worst / trial.mendable for trial in self.trials)
+        return max(trial.worst / trial.correctable for trial in self.trials)
 
 
 class CodecDCT(KeyedMethod):
@@ -269,13 +269,13 @@ class CodecDCT(KeyedMethod):
             raise ContainerError("the header asks for more than this picture holds: it was cropped or forged")
         places = Places(received.size, setting, keys)
         code, trust = received.code(places, code_length(length, setting.parity))
-        mended = decode(code, length, setting.parity, trust)
-        if mended.lost:
+        result = decode(code, length, setting.parity, trust)
+        if result.lost:
             raise Damaged(
-                f"changed more than it was made to survive: {mended.lost} of {len(mended.wrong)} code words "
+                f"changed more than it was made to survive: {result.lost} of {len(result.wrong)} code words "
                 "cannot be corrected, and codec_dct cannot reveal a part"
             )
-        payload = decrypt(keys.payload, "payload", mended.content, header)
+        payload = decrypt(keys.payload, "payload", result.content, header)
         if payload is None:
             raise Damaged("changed after hiding: the payload is not the one that was written")
         found = unpack(payload)

@@ -40,18 +40,18 @@ class Rung:
 class Trial:
     """A stego's result after one attack.
 
-    worst: wrong bytes in the worst code word. mendable: how many can be corrected. header: whether the header
-    came back.
+    worst: wrong bytes in the worst code word. correctable: how many of them can be corrected. header: whether
+    the header came back.
     """
 
     attack: str
     worst: int
-    mendable: int
+    correctable: int
     header: bool
 
     @property
     def passed(self) -> bool:
-        return self.header and self.worst <= USED * self.mendable
+        return self.header and self.worst <= USED * self.correctable
 
 
 def tried(
@@ -62,12 +62,12 @@ def tried(
     code, header: what was written; the code has `count` words. The code is only compared. The header is
     decoded, because nothing can be revealed without it.
     """
-    mendable = places.setting.parity // 2
+    correctable = places.setting.parity // 2
     for attack in attacks:
         received = Received(send(stego, attack))
         wrong = wrong_bytes(received, places, code)
         worst = max(int(wrong[k::count].sum()) for k in range(count))
-        yield Trial(described(attack), worst, mendable, _has(received, header))
+        yield Trial(described(attack), worst, correctable, _has(received, header))
 
 
 def _has(received: Received, header: bytes) -> bool:

@@ -62,13 +62,19 @@ def test_through_a_messenger(run, out):
         revealed.append(np.asarray(Image.open(f"of_{stego}/cat.png")))
     assert all(np.array_equal(one, revealed[0]) for one in revealed)
     done = reveal(run, "sent.jpg")
-    assert done.code == 2 and "sent.jpg: hidden under a passphrase: it is needed" in done.err
+    assert (
+        done.code == 2
+        and "sent.jpg: hidden under a key: reveal it with the sender's --passphrase" in done.err
+    )
 
 
 def test_a_picture_that_never_held_anything(run):
     Image.fromarray(astronaut()).save("plain.jpg")
     done = reveal(run, "plain.jpg")
-    assert done.code == 2 and "plain.jpg: nothing is hidden here, or it was lost: resized" in done.err
+    assert (
+        done.code == 2
+        and "plain.jpg: nothing is hidden here, or the hidden data was lost (resized" in done.err
+    )
 
 
 @pytest.mark.parametrize(

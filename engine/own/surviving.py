@@ -54,11 +54,11 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
         done.secrets.files
     )
     yield f"secrets:   {', '.join(scores)} as they come back from this file"
-    worst = max(report.trials, key=lambda trial: trial.worst / trial.mendable)
+    worst = max(report.trials, key=lambda trial: trial.worst / trial.correctable)
     promised = ", ".join(map(described, model.survive))
     yield (
         f"survives:  {promised}. Tried {len(report.trials)} attacks; the worst, {worst.attack}, made "
-        f"{worst.worst} errors in one of {report.code_words} code words, and {worst.mendable} can be "
+        f"{worst.worst} errors in one of {report.code_words} code words, and {worst.correctable} can be "
         f"corrected ({report.used:.0%} used)"
     )
     programs: dict[str, list[str]] = {}

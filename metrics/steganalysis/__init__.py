@@ -1,6 +1,9 @@
-"""Detectors of hidden data, on arrays: `lsb` (what StegExpose computes), `rich` (features and a trained
-ensemble), `ica` (eight features and a support vector machine), `cnn` (networks to be trained), `unet` (a
-network that reads secrets), and `scores` (what a detector's scores are worth).
+"""Detectors of hidden data, on arrays. engine/testing/steganalysis/ applies them to picture files.
 
-engine/testing/steganalysis/ puts them to work on picture files.
+lsb      what StegExpose computes
+rich     features and a trained ensemble
+ica      eight features and a support vector machine
+cnn      networks to be trained
+unet     a network that reads secrets
+scores   what a detector's scores are worth
 """

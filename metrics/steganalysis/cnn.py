@@ -1,11 +1,11 @@
-"""Networks that learn to tell stegos from covers: picture in, two logits out (cover, stego)."""
+"""Networks that learn to tell stegos from covers. They turn a picture into two logits (cover, stego)."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-KV = (  # the KV high-pass filter, / 12; it removes the picture's content and keeps what hiding adds
+KV = (  # 12 times the KV high-pass filter, which removes the content and keeps what hiding adds
     (-1, 2, -2, 2, -1),
     (2, -6, 8, -6, 2),
     (-2, 8, -12, 8, -2),
@@ -23,7 +23,8 @@ class XuNet(nn.Module):
            (C,H,W)         (8,H/2,W/2)                       (16,H/4,W/4)  ... (128)
 
     Pools are averages over 5x5 with stride 2.
-    channels: 1 (as published) or 3; the filter is applied to each channel, the first layer sees all.
+    channels: 1 (as published) or 3. The filter is applied to each channel, and the first layer sees all
+    channels.
     """
 
     kernel: Tensor
@@ -56,12 +57,12 @@ class SRNet(nn.Module):
     """M. Boroumand, M. Chen, J. Fridrich, "Deep residual network for steganalysis of digital images",
     IEEE Trans. Information Forensics and Security 14(5), 2019.
 
-        x -> 2 layers (64, 16) -> 5 residual layers without pooling (16): the noise stays whole
+        x -> 2 layers (64, 16) -> 5 residual layers without pooling (16), which keep all of the noise
           -> 4 residual layers, each halves the size (16, 64, 128, 256)
           -> 2 layers (512), global mean -> linear -> logits
 
     All convolutions are 3x3 with batch norm; pools are averages over 3x3 with stride 2.
-    channels: 1 (as published) or 3; with 3, the first layer sees all.
+    channels: 1 (as published) or 3. With 3, the first layer sees all of them.
     """
 
     def __init__(self, channels: int = 3):
@@ -87,7 +88,7 @@ class SRNet(nn.Module):
 
 
 class _Residual(nn.Module):
-    """SRNet's layer type 2: the same channels and size in and out."""
+    """SRNet's layer type 2. It keeps the number of channels and the size."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -98,7 +99,7 @@ class _Residual(nn.Module):
 
 
 class _Halving(nn.Module):
-    """SRNet's layer type 3: (a,H,W) -> (b,H/2,W/2), halves rounded up."""
+    """SRNet's layer type 3: (a,H,W) -> (b,H/2,W/2), rounded up."""
 
     def __init__(self, a: int, b: int):
         super().__init__()
@@ -115,10 +116,11 @@ def _normed(a: int, b: int, size: int) -> nn.Sequential:
 
 
 def srm_filters() -> np.ndarray:
-    """The 30 linear filters of the spatial rich model (Fridrich, Kodovsky, 2012), (30,5,5) float32.
+    """Return the 30 linear filters of the spatial rich model (Fridrich, Kodovsky, 2012), (30,5,5) float32.
 
-    8 differences of the first order, 4 of the second, 8 of the third, the square 3x3 with its 4 halves, and
-    the square 5x5 (KV) with its 4 halves; each is divided by the weight of its centre. All sum to 0.
+    They are 8 differences of the first order, 4 of the second and 8 of the third, the 3x3 square with its 4
+    halves, and the 5x5 square (KV) with its 4 halves. Each is divided by the weight of its centre. Each sums
+    to 0.
     """
     around = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
@@ -145,12 +147,12 @@ class UCNet(nn.Module):
     """A colour detector after K. Wei, W. Luo, S. Tan, J. Huang, "Universal deep network for steganalysis of
     color image based on channel representation", IEEE Trans. Information Forensics and Security, 2022.
 
-        x -> 30 SRM filters on each colour, cut off at +-5: 90 maps that keep the colours apart
+        x -> 30 SRM filters on each colour, clipped to +-5: 90 maps that keep the colours apart
           -> layer (32) -> residual layer (32) -> 3 residual layers, each halves the size (64, 128, 256)
           -> global mean -> linear -> logits
 
-    Like the published network it filters each colour by itself and lets the layers after that compare them.
-    Smaller than it: without the 32 Gabor filters and without groups; the layers are SRNet's.
+    Like the published network, it filters each colour separately and lets later layers compare the colours.
+    It is smaller: it has no 32 Gabor filters and no groups, and its layers are SRNet's.
     """
 
     kernels: Tensor

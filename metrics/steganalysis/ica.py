@@ -1,8 +1,8 @@
-"""Few features: what the weak components of a picture's wavelet bands tell, and a support vector machine.
+"""A detector with few features, from the weak components of a picture's wavelet bands, and an SVM.
 
-Our reading of Mallet and Bas (CVPR 2026, arXiv 2603.11876), who tell stegos of hiding networks apart by eight
-numbers. What is ours: the bands of all three colours together, how
-components are chosen, what the four moments are, and the order of the two components.
+This is our reading of Mallet and Bas (CVPR 2026, arXiv 2603.11876), who detect stegos of hiding networks by
+eight numbers. Our own choices are: to take the bands of all three colours together, how components are
+chosen, the four moments, and the order of the two components.
 
     picture (H,W,3) -- Haar, three levels: 10 bands a colour -- enlarged to (H,W) -- 30 variables a pixel
       -- PCA: 30 components, by falling variance -- two weak ones -- FastICA -- four moments each: 8 numbers
@@ -18,26 +18,27 @@ from errors import UserError
 LEVELS = 3
 BANDS = 3 * (3 * LEVELS + 1)
 MOMENTS = 4
-STRONG = 3  # components that are never chosen: they show the picture itself
-LARGEST = 512  # px; of a larger picture its middle is taken
+STRONG = 3  # components that are never chosen, because they show the picture itself
+LARGEST = 512  # px; a larger picture is cropped to its middle
 FOLDS = 5
 PENALTY = 10.0  # C of the SVM
 
 
 def sklearn_needed() -> None:
-    """Raises UserError, with the command that installs it, where scikit-learn is missing."""
+    """Raise UserError, with the command that installs it, if scikit-learn is missing."""
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"this detector needs the package scikit-learn ({error}): pip install -e '.[steganalysis]'"
+            f"this detector needs scikit-learn ({error}); install it with pip install -e '.[steganalysis]'"
         ) from error
 
 
 def subbands(picture: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 -> (P,30) float64, one row a pixel of the middle: H and W are cut to multiples of 8.
+    """Return the wavelet bands of a picture's middle: (H,W,3) uint8 -> (P,30) float64, one row a pixel.
 
-    Orthonormal Haar. A band of level l has one value for 2^l x 2^l pixels, which all of these get.
+    H and W are cropped to multiples of 8, at most LARGEST. The wavelet is the orthonormal Haar wavelet. A
+    band of level l has one value for 2^l x 2^l pixels, and each of these pixels gets it.
     """
     cut = 2**LEVELS
     height, width = (min(side, LARGEST) // cut * cut for side in picture.shape[:2])
@@ -54,7 +55,7 @@ def subbands(picture: np.ndarray) -> np.ndarray:
 
 
 def components(picture: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 -> (P,30): PCA's components of this picture, by falling variance, of mean 0."""
+    """Return PCA's components of a picture, by falling variance, with mean 0: (H,W,3) uint8 -> (P,30)."""
     x = subbands(picture)
     x -= x.mean(axis=0)
     _, vectors = np.linalg.eigh(x.T @ x)
@@ -62,9 +63,10 @@ def components(picture: np.ndarray) -> np.ndarray:
 
 
 def moments(x: np.ndarray) -> np.ndarray:
-    """(P,K) of mean 0 -> (K,4): log E|x|, log E x^2, |skewness|, log kurtosis; the sign of x is unknown.
+    """Return log E|x|, log E x^2, |skewness| and log kurtosis: (P,K) of mean 0 -> (K,4).
 
-    A component without any variance has the logarithm of 10^-9 and else 0.
+    None of them depends on the sign of x, which is unknown. A component without variance has the logarithm of
+    10^-9 twice, and then 0 twice.
     """
     variance = np.maximum(np.square(x).mean(axis=0), 1e-9)
     first = np.log(np.maximum(np.abs(x).mean(axis=0), 1e-9))
@@ -74,14 +76,15 @@ def moments(x: np.ndarray) -> np.ndarray:
 
 
 def component_moments(picture: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 -> (120,) float32: the moments of all 30 components, to choose from."""
+    """Return the moments of all 30 components, to choose from: (H,W,3) uint8 -> (120,) float32."""
     return moments(components(picture)).ravel().astype(np.float32)
 
 
 def ica_features(picture: np.ndarray, chosen: tuple[int, int]) -> np.ndarray:
-    """(H,W,3) uint8, two of PCA's components (from 0) -> (8,) float32: moments of what FastICA makes of them.
+    """Return the moments of two independent components: (H,W,3) uint8 -> (8,) float32.
 
-    An independent component has the strength with which it is in the two; the stronger one comes first.
+    chosen: two of PCA's components, counted from 0. FastICA separates them into the independent ones. Each of
+    these is scaled to the strength that it has in the chosen two. The stronger one comes first.
     """
     from sklearn.decomposition import FastICA
     from sklearn.exceptions import ConvergenceWarning
@@ -90,7 +93,7 @@ def ica_features(picture: np.ndarray, chosen: tuple[int, int]) -> np.ndarray:
     if x.std(axis=0).min() > 1e-6:  # a flat picture has nothing to separate
         separate = FastICA(2, whiten="unit-variance", random_state=0, max_iter=200, tol=1e-3)
         with warnings.catch_warnings():
-            # Two Gaussian components have no independent directions: then any two will do.
+            # If both components are Gaussian, any two directions will do.
             warnings.simplefilter("ignore", ConvergenceWarning)
             sources = separate.fit_transform(x)
         strengths = np.linalg.norm(separate.mixing_, axis=0)
@@ -100,10 +103,10 @@ def ica_features(picture: np.ndarray, chosen: tuple[int, int]) -> np.ndarray:
 
 
 def choose(cover: np.ndarray, stego: np.ndarray) -> tuple[int, int]:
-    """The two components by whose moments training pairs are best told apart: (N,120) twice -> (i, j).
+    """Choose the two components whose moments best tell training pairs apart: (N,120) twice -> (i, j).
 
-    First the best one, then the one that adds most to it, by the accuracy over five folds; a cover and its
-    stego are in one fold. Give it the training half only.
+    First comes the best one, then the one that adds most to it, by the accuracy over five folds. A cover and
+    its stego are in the same fold. Pass the training half only.
     """
     from sklearn.model_selection import GroupKFold, cross_val_score
 
@@ -131,9 +134,9 @@ def _machine():
 
 
 class Machine:
-    """A support vector machine with a radial basis, as arrays: what it has learned can be kept without code.
+    """A support vector machine with a radial basis, as arrays. So a file can store it without code.
 
-    arrays: mean and scale (D,) of the features; vectors (V,D), weights (V,), offset (), gamma ().
+    arrays: mean and scale (D,) of the features; vectors (V,D), weights (V,), offset (1,), gamma ().
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
@@ -141,7 +144,7 @@ class Machine:
 
     @classmethod
     def learn(cls, cover: np.ndarray, stego: np.ndarray) -> "Machine":
-        """From features (N,D) of N covers and their stegos."""
+        """Learn from the features (N,D) of N covers and of their stegos."""
         machine = _machine().fit(np.concatenate((cover, stego)), np.repeat((0, 1), len(cover)))
         scaler, svm = machine[0], machine[1]
         return cls(
@@ -156,7 +159,7 @@ class Machine:
         )
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """(N,D) -> (N,), the distance from the border; above 0 is a stego."""
+        """Return the distance from the border: (N,D) -> (N,); above 0 is a stego."""
         of = self.arrays
         x = (features - of["mean"]) / of["scale"]
         distances = np.square(x[:, None] - of["vectors"]).sum(axis=2)

@@ -6,14 +6,14 @@ from errors import UserError
 
 
 def sealwatch() -> ModuleType:
-    """The sealwatch package (Benes and Lorch, University of Innsbruck), imported on first use.
+    """Return the sealwatch package (Benes and Lorch, University of Innsbruck), imported on first use.
 
-    Raises UserError, with the command that installs it, where it is missing.
+    Raises UserError, with the command that installs it, if it is missing.
     """
     try:
         import sealwatch
     except ImportError as error:
         raise UserError(
-            f"this detector needs the package sealwatch ({error}): pip install -e '.[steganalysis]'"
+            f"this detector needs sealwatch ({error}); install it with pip install -e '.[steganalysis]'"
         ) from error
     return sealwatch

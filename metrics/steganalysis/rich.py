@@ -1,4 +1,4 @@
-"""Rich-model features of a picture, and the ensemble that learns to tell covers from stegos by them."""
+"""Rich-model features of a picture, and an ensemble that learns to tell covers from stegos by them."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from errors import UserError
 from metrics.steganalysis.library import sealwatch
 from metrics.steganalysis.lsb import channels
 
-# name -> (dimensions, what and where from)
+# name: (dimensions, what they are and their source)
 FEATURES = {
     "spam": (686, "subtractive pixel adjacency (Pevny, Bas, Fridrich, 2010)"),
     "srm": (34671, "spatial rich model (Fridrich, Kodovsky, 2012)"),
@@ -17,24 +17,25 @@ FEATURES = {
 PLANES = {"red": 0, "green": 1, "blue": 2}
 CHANNELS = ("all", *PLANES, "luma")  # what SPAM and SRM look at
 
-LEARNERS = 200  # at most; with few pairs the out-of-bag error never settles, and more gain nothing
+LEARNERS = 200  # at most; with few pairs, the out-of-bag error never settles, and more learners gain nothing
 
 
 def rich_features(picture: np.ndarray, features: str, channel: str = "all") -> np.ndarray:
-    """(H,W,3) uint8 -> (D,) float32 of FEATURES, as sealwatch computes them.
+    """Return features of a picture, as sealwatch computes them: (H,W,3) uint8 -> (D,) float32.
 
-    SPAM and SRM look at one channel. "all": the frequencies of the three channels are averaged (as Goljan,
-    Fridrich and Cogranne do for the SRM part of their colour features), so that a colour picture has
-    the dimensions of a grey one. "green" (or red, blue): of this channel alone, in a third of the time.
-    "luma": of the BT.601 luma, rounded, as Pillow makes grey. CRM is what a picture's channels tell of each
-    other, with the truncation of 3 that gives the published 5,404 dimensions; it needs colour and all
-    channels, and another `channel` is a UserError.
+    features: one of FEATURES. channel: one of CHANNELS. SPAM and SRM look at one channel at a time. "all"
+    averages the frequencies of the three channels (as Goljan, Fridrich and Cogranne do for the SRM part of
+    their colour features). So a colour picture has as many dimensions as a grey one. "green" (or red, blue)
+    takes this channel alone, in a third of the time. "luma" takes the BT.601 luma, rounded, as Pillow makes
+    grey. CRM compares a picture's channels with each other. Its truncation of 3 gives the published 5,404
+    dimensions. It needs colour and all channels.
+    Raises UserError for CRM with another `channel`.
     """
     library = sealwatch()
     if features == "crm":
         if channel != "all":
             raise UserError(
-                f"crm is about all three channels together; channel {channel} goes with spam or srm"
+                f"crm looks at all three channels together; use spam or srm for channel {channel}"
             )
         extracted = library.crm.extract(picture, Tc=3)
         return _vector(extracted)
@@ -45,7 +46,7 @@ def rich_features(picture: np.ndarray, features: str, channel: str = "all") -> n
 
 
 def seen(picture: np.ndarray, channel: str) -> np.ndarray:
-    """(H,W,3) uint8 -> (H,W,C): what is looked at by one of CHANNELS."""
+    """Return what one of CHANNELS looks at: (H,W,3) uint8 -> (H,W,C)."""
     if channel == "all":
         return channels(picture)
     if channel == "luma":
@@ -55,7 +56,7 @@ def seen(picture: np.ndarray, channel: str) -> np.ndarray:
 
 
 def _vector(submodels: dict[str, np.ndarray]) -> np.ndarray:
-    # By name: the order of CRM's submodels changes from process to process (it walks over a set).
+    # Sorted by name, because CRM's submodels come from a set, whose order changes between processes.
     parts = [np.asarray(submodels[name]).ravel() for name in sorted(submodels)]
     return np.concatenate(parts).astype(np.float32)
 
@@ -64,8 +65,8 @@ class Ensemble:
     """Fisher linear discriminants on random subspaces, with a majority vote, as sealwatch trains them.
 
     J. Kodovsky, J. Fridrich, V. Holub, "Ensemble classifiers for steganalysis of digital media", IEEE
-    Trans. Information Forensics and Security 7(2), 2012. The number of learners and the dimension of
-    their subspaces are found by the out-of-bag error.
+    Trans. Information Forensics and Security 7(2), 2012. The out-of-bag error decides on the number of
+    learners and on the dimension of their subspaces.
 
     arrays: weights (L,d) and borders (L,) of L learners, subspaces (L,d) of d features each.
     """
@@ -76,7 +77,7 @@ class Ensemble:
 
     @classmethod
     def learn(cls, cover: np.ndarray, stego: np.ndarray, seed: int = 0) -> "Ensemble":
-        """From features (N,D) of N pairs. The same seed gives the same ensemble."""
+        """Learn from the features (N,D) of N pairs. The same seed gives the same ensemble."""
         trainer = sealwatch().ensemble_classifier.FldEnsembleTrainer(
             np.ascontiguousarray(cover),
             np.ascontiguousarray(stego),
@@ -94,7 +95,10 @@ class Ensemble:
         )
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """(N,D) -> (N,), the vote: -1 (all learners say cover) to 1 (all say stego); above 0 is a stego."""
+        """Return the vote, (N,D) -> (N,); above 0 is a stego.
+
+        It ranges from -1 (all learners say cover) to 1 (all say stego).
+        """
         of, features = self.arrays, features.astype(np.float64)
         each = zip(of["subspaces"], of["weights"], of["borders"], strict=True)
         votes = [np.sign(features[:, places] @ weights - border) for places, weights, border in each]

@@ -1,6 +1,6 @@
-"""What a detector's scores are worth. A higher score means: more likely a stego.
+"""What a detector's scores are worth. A higher score means that a picture is more likely a stego.
 
-cover, stego: scores (N,), pair n in both at place n, finite.
+cover, stego: finite scores (N,). Place n of both belongs to pair n.
 """
 
 import numpy as np
@@ -10,9 +10,9 @@ RESAMPLES = 1000
 
 
 def auc(cover: np.ndarray, stego: np.ndarray) -> float:
-    """Area under the ROC: P(stego scores higher than a cover) + P(equal)/2; 0.5 where nothing is told apart.
+    """Return the area under the ROC: P(a stego scores higher than a cover) + P(equal)/2; 0.5 is chance.
 
-    The Mann-Whitney statistic, by ranks.
+    This is the Mann-Whitney statistic, computed from ranks.
     """
     ranks = rankdata(np.concatenate((cover, stego)))[len(cover) :]
     above = ranks.sum() - len(stego) * (len(stego) + 1) / 2
@@ -20,9 +20,10 @@ def auc(cover: np.ndarray, stego: np.ndarray) -> float:
 
 
 def roc(cover: np.ndarray, stego: np.ndarray) -> np.ndarray:
-    """(K,3): threshold, false alarm rate, detection rate; a score above the threshold is called a stego.
+    """Return the ROC, (K,3): threshold, false alarm rate, detection rate.
 
-    From (0,0) at the highest score to (1,1) at minus infinity.
+    A score above the threshold is called a stego. The rates go from (0,0) at the highest score to (1,1) at
+    minus infinity.
     """
     thresholds = np.append(np.unique(np.concatenate((cover, stego)))[::-1], -np.inf)
     alarms, hits = (
@@ -32,24 +33,24 @@ def roc(cover: np.ndarray, stego: np.ndarray) -> np.ndarray:
 
 
 def detection_error(cover: np.ndarray, stego: np.ndarray) -> float:
-    """P_E = min over thresholds of (P_FA + P_MD) / 2; 0 where all are told apart, 0.5 where none.
+    """Return P_E = min over thresholds of (P_FA + P_MD) / 2; 0 if all are told apart, 0.5 if none.
 
-    The field's measure (Kodovsky, Fridrich, Holub, 2012). The threshold is chosen with knowledge of
-    the very scores, which flatters the detector where they are few.
+    This is the field's measure (Kodovsky, Fridrich, Holub, 2012). The threshold is chosen on the same scores,
+    which flatters the detector if there are few of them.
     """
     _, alarms, hits = roc(cover, stego).T
     return float(1 - np.max(hits - alarms)) / 2
 
 
 def accuracy(cover: np.ndarray, stego: np.ndarray, threshold: float = 0) -> float:
-    """Share of right decisions at a threshold that was fixed before; a score equal to it is half right."""
+    """Return the share of right decisions at a threshold fixed beforehand. An equal score is half right."""
     right_covers = np.mean(cover < threshold) + np.mean(cover == threshold) / 2
     right_stegos = np.mean(stego > threshold) + np.mean(stego == threshold) / 2
     return float(right_covers + right_stegos) / 2
 
 
 def auc_interval(cover: np.ndarray, stego: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the AUC (percentiles): pairs are drawn again, a cover with its stego."""
+    """Return the 95 % bootstrap interval of the AUC (percentiles). A draw takes covers with their stegos."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(cover), size=(RESAMPLES, len(cover)))
     low, high = np.quantile([auc(cover[draw], stego[draw]) for draw in draws], (0.025, 0.975))
@@ -57,7 +58,7 @@ def auc_interval(cover: np.ndarray, stego: np.ndarray, seed: int = 0) -> tuple[f
 
 
 def summary(cover: np.ndarray, stego: np.ndarray, seed: int, threshold: float) -> dict:
-    """All of the above, by name."""
+    """Return all of the above, by name."""
     return {
         "auc": auc(cover, stego),
         "auc_interval": auc_interval(cover, stego, seed),

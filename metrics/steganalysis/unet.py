@@ -4,20 +4,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GAIN = 16.0  # what hiding changes is a few grey levels: these are enlarged
+GAIN = 16.0  # hiding changes samples by a few grey levels; this amplifies the change
 
 
 class UNet(nn.Module):
     """A small U-Net (O. Ronneberger et al., 2015) from stego to secrets.
 
-    Peng et al. (ICASSP 2024) read secrets so with a U-Net++; this one is smaller, and sees beside the stego
-    what is left of it when a 3x3 mean is taken away, times 16.
+    Peng et al. (ICASSP 2024) read secrets in this way with a U-Net++. This one is smaller. Beside the stego,
+    it sees the stego minus its 3x3 mean, times 16.
 
         stego (B,3,H,W) -- 6 channels -- two halvings, width w, 2w, 4w -- back up with the skipped layers
           -- secrets (B,3N,H,W)
 
-    count: N. colour: (3N,) in [0,1], the flat colour that it gives before it has learned anything.
-    Input and output are in [0,1], the output not clamped; any H and W.
+    count: N. colour: (3N,) in [0,1], the flat colour that the network gives before it has learned anything.
+    Input and output are in [0,1]. The output is not clamped. H and W can have any value.
     """
 
     def __init__(self, count: int, colour: Tensor, width: int = 24):

@@ -96,7 +96,7 @@ def test_chains():
     assert np.array_equal(chain(PICTURE), Webp(70)(Jpeg(80)(PICTURE)))
     assert label(chain) == "jpeg quality=80 + webp quality=70"
     assert chain == Chain((Jpeg(80), Webp(70))) != Chain((Webp(70), Jpeg(80)))
-    with pytest.raises(UserError, match="a chain of no attacks"):
+    with pytest.raises(UserError, match="a chain without attacks"):
         Chain(())
 
 
@@ -128,7 +128,7 @@ def test_another_size_is_refused():
 
 def test_a_pillow_without_avif(monkeypatch):
     monkeypatch.setattr(features, "check", lambda name: name != "avif")
-    with pytest.raises(UserError, match="this Pillow cannot write AVIF; pip install"):
+    with pytest.raises(UserError, match="this Pillow cannot write AVIF; run pip install"):
         Avif()
 
 

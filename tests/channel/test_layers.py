@@ -288,7 +288,7 @@ def test_another_size_is_refused(monkeypatch):
 
 
 def test_a_channel_of_nothing_is_refused():
-    with pytest.raises(UserError, match="a channel of no attacks; write {type: none}"):
+    with pytest.raises(UserError, match="a channel without attacks; write {type: none}"):
         Channel([])
     with pytest.raises(UserError, match="no attack is called 'jpg', did you mean 'jpeg'"):
         Channel([{"type": "jpg"}])

@@ -88,7 +88,7 @@ def test_the_long_form():
         ({"quality": 3}, "no attack is called 'None'"),
         ({"type": ["jpeg"]}, "no attack is called"),
         ({"type": "jpeg", "qualty": 3}, "jpeg has no strength 'qualty', did you mean 'quality'"),
-        ([], "a chain of no attacks"),
+        ([], "a chain without attacks"),
     ):
         with pytest.raises(UserError, match=message):
             make_attack(written)
@@ -131,14 +131,14 @@ def test_chains_draw_each_of_their_ranges():
         ({"type": "jpeg", "weight": 0}, "weight: expected a number above 0, got 0"),
         ({"type": "jpeg", "weight": -2}, "weight: expected a number above 0, got -2"),
         ({"type": "jpeg", "weight": "much"}, "weight: expected a number above 0"),
-        ([{"type": "jpeg"}, {"type": "mean", "weight": 1}], "a chain's weight stands in its first attack"),
+        ([{"type": "jpeg"}, {"type": "mean", "weight": 1}], "a chain's weight belongs in its first attack"),
         ({"type": "jpeg", "quality": [70, 96]}, "quality: expected a whole number, 1 to 95, got 96"),
         ({"type": "jpeg", "quality": [0, 90]}, "quality: expected a whole number, 1 to 95, got 0"),
         ({"type": "jpeg", "quality": [90, 70]}, "quality: expected one value or a range"),
         ({"type": "jpeg", "quality": [70, 80, 90]}, "quality: expected one value or a range"),
         ({"type": "flip", "axis": ["horizontal", "vertical"]}, "axis: expected one value or a range"),
         ({"type": "mean", "size": [3, 8]}, "size: expected an odd number from 3 to 401, got 8"),
-        ([], "a chain of no attacks"),
+        ([], "a chain without attacks"),
     ],
 )
 def test_mistakes_in_entries(written, message):

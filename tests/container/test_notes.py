@@ -19,7 +19,7 @@ def test_round_trip(note):
 
 def test_a_fitted_secret_takes_four_bytes():
     assert len(pack_note(Note("stretch", [(480, 640)] * 25, []))) == 3 + 25 * 4
-    with pytest.raises(ValueError, match="65536x2 pixels: at most 65535"):
+    with pytest.raises(ValueError, match="65536x2 pixels; a side may have at most 65535"):
         pack_note(Note("stretch", [(2, 65536)], []))
 
 

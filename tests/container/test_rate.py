@@ -65,7 +65,7 @@ def test_large_pictures_are_searched_at_a_smaller_size_and_coded_quickly(monkeyp
 
 
 def test_too_little_room_says_what_would_do():
-    with pytest.raises(TooLittleRoom, match=r"secrets \(3\): 100 bytes fit, ") as found:
+    with pytest.raises(TooLittleRoom, match=r"these secrets \(3\): 100 bytes fit, ") as found:
         fitted_payload(PICTURES, b"", 100, ("avif", "webp"), 4)
     needed = found.value.needed
     assert len(fitted_payload(PICTURES, b"", needed, ("avif", "webp"), 4)) <= needed

@@ -1,4 +1,4 @@
-"""Reed-Solomon: what is mended, what is not, and how long a code is."""
+"""Reed-Solomon: what is corrected, what is not, and how long a code is."""
 
 import numpy as np
 import pytest
@@ -28,24 +28,24 @@ def test_half_the_parity_of_each_word_may_be_wrong(content, parity):
     code, words = encode(content, parity), words_needed(len(content), parity)
     assert len(code) == code_length(len(content), parity)
     places = [k for word in range(words) for k in range(word, len(code), words)[: parity // 2]]
-    mended = decode(changed(code, places), len(content), parity)
-    assert mended.content == content and mended.lost == 0
-    assert mended.wrong == [min(parity // 2, len(range(word, len(code), words))) for word in range(words)]
+    corrected = decode(changed(code, places), len(content), parity)
+    assert corrected.content == content and corrected.lost == 0
+    assert corrected.wrong == [min(parity // 2, len(range(word, len(code), words))) for word in range(words)]
 
 
 def test_a_word_with_more_errors_is_counted_as_lost():
     content = bytes(range(256)) * 2
     code = encode(content, 30)
     assert words_needed(512, 30) == 3
-    mended = decode(changed(code, range(1, 3 * 60, 3)), 512, 30)
-    assert [wrong < 0 for wrong in mended.wrong] == [False, True, False] and mended.lost == 1
-    assert mended.content[0::3] == content[0::3] and mended.content[2::3] == content[2::3]
+    corrected = decode(changed(code, range(1, 3 * 60, 3)), 512, 30)
+    assert [wrong < 0 for wrong in corrected.wrong] == [False, True, False] and corrected.lost == 1
+    assert corrected.content[0::3] == content[0::3] and corrected.content[2::3] == content[2::3]
 
 
 def test_bytes_of_little_trust_are_worth_twice_as_much():
     content = bytes(range(180))
     code = encode(content, 40)
-    places = list(range(0, 200, 10)) + list(range(5, 55, 10))  # 25 are wrong, 20 can be mended
+    places = list(range(0, 200, 10)) + list(range(5, 55, 10))  # 25 are wrong, 20 can be corrected
     trust = np.ones(len(code))
     assert decode(changed(code, places), 180, 40, trust).lost == 1
     trust[places] = 0.1

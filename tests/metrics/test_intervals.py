@@ -66,5 +66,5 @@ def test_paired_differences_of_infinite_and_missing_values():
     mean, interval = paired_difference([3.0, math.inf, 5.0], [1.0, 2.0, math.inf], range(3))
     assert mean == 2.0 and interval is None
     assert math.isnan(paired_difference([math.inf], [1.0], [0])[0])
-    with pytest.raises(ValueError, match="the same pictures: 2 and 3 values"):
+    with pytest.raises(ValueError, match="the same pictures, got 2 and 3 values"):
         paired_difference([1.0, 2.0], [1.0, 2.0, 3.0], range(2))

@@ -67,5 +67,5 @@ def test_one_channel_is_that_channel():
     assert (rich_features(picture, "spam", "green") == rich_features(green, "spam")).all()
     luma = rich_features(picture, "spam", "luma")
     assert not np.allclose(luma, rich_features(picture, "spam")) and luma.shape == (686,)
-    with pytest.raises(ValueError, match="crm is about all three channels"):
+    with pytest.raises(ValueError, match="crm looks at all three channels"):
         rich_features(picture, "crm", "green")

@@ -98,11 +98,13 @@ def test_what_is_told_apart(net, sealed):
     height, width = stego.shape[:2]
     resized = np.array(Image.fromarray(stego).resize((width + 1, height)))
     for lost in (resized, stego[:, 8:], stego[8:], stego[:, :-8], COVER, through(COVER, quality=80)):
-        with pytest.raises(NoPayload, match="nothing is hidden here, or it was lost: resized, cropped"):
+        with pytest.raises(
+            NoPayload, match=r"nothing is hidden here, or the hidden data was lost \(resized, cropped"
+        ):
             net.unseal(tensor(lost), KEY)
-    with pytest.raises(WrongKey, match="another passphrase"):
+    with pytest.raises(WrongKey, match="another key"):
         net.unseal(tensor(through(stego, quality=80)), Key("close sesame"))
-    with pytest.raises(WrongKey, match="it is needed"):
+    with pytest.raises(WrongKey, match="under a key"):
         net.unseal(tensor(through(stego, quality=80)))
     with pytest.raises(Damaged, match=r"\d+ of \d+ code words cannot be corrected"):
         net.unseal(tensor(through(stego, quality=50)), KEY)

@@ -345,7 +345,7 @@ def test_what_is_wrong_is_told_apart():
     stego = net.seal(pictures(1)[0], pictures(4), Key("right"))
     with pytest.raises(WrongKey):
         net.unseal(stego, Key("wrong"))
-    with pytest.raises(WrongKey, match="needed"):
+    with pytest.raises(WrongKey, match="hidden under a key"):
         net.unseal(stego)
     with pytest.raises(NoPayload):
         net.unseal(pictures(1, seed=3)[0], Key("right"))
@@ -357,7 +357,7 @@ def test_what_is_wrong_is_told_apart():
         net.unseal(changed, Key("right"))
     assert len(net.unseal(changed, Key("right"), damaged_ok=True)[0]) == 4
     bit = stego.clone()
-    bit[0, 0, 70] ^= 1  # the header's, in which the mosaic has no part: mended
+    bit[0, 0, 70] ^= 1  # the header's, in which the mosaic has no part: corrected
     with pytest.raises(Damaged):
         net.unseal(bit, Key("right"))
     for ours, theirs in zip(

@@ -92,7 +92,7 @@ def test_a_wrong_key_is_told_as_such(here):
         lambda: reveal_album(build_model("codec_lsb"), Path("stegos"), Path("out"), key=Key("another one")),
         lambda: first_that_opens(Path("stegos"), Key("another one")),
     ):
-        with pytest.raises(ValueError, match="another passphrase"):
+        with pytest.raises(ValueError, match="another key"):
             function()
     with pytest.raises(ValueError, match="nothing is hidden here"):
         first_that_opens(Path("covers"), KEY)

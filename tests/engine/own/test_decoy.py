@@ -51,7 +51,7 @@ def test_each_passphrase_reveals_its_own(here, marked):
     assert revealed(net, "s.png", DECOY).secrets == {"shopping.txt": b"bread, salt"}
     for key in (REAL, DECOY):
         assert hider_of("s.png", key)[0] == "codec_lsb"
-    with pytest.raises(ValueError, match="another passphrase" if marked else "nothing is hidden here"):
+    with pytest.raises(ValueError, match="another key" if marked else "nothing is hidden here"):
         revealed(net, "s.png", Key("a third one"))
 
 

@@ -110,7 +110,7 @@ def test_what_is_no_picture_is_refused_unless_exact(here):
 def test_files_that_do_not_fit(here, method):
     net = build_model(method)
     (here / "some").write_bytes(os.urandom(60_000))
-    with pytest.raises(ValueError, match="cover.png: .*bytes fit, 60"):
+    with pytest.raises(ValueError, match="cover.png: .*bytes fit, (but )?60"):
         hide_files(net, "cover.png", ["some"], "s.png")
     with open("sparse", "wb") as file:
         file.truncate(2**40)  # a terabyte, which nobody may read

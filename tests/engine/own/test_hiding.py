@@ -82,7 +82,7 @@ def test_too_many_pixels_are_told_before_a_picture_is_decoded(here, monkeypatch)
     monkeypatch.setattr("container.payload.MOST_PIXELS", 3000)
     read = []
     monkeypatch.setattr("engine.own.hiding.read_picture", lambda path: read.append(path) or astronaut())
-    with pytest.raises(ValueError, match="the secrets have 4800 pixels in all, 3000 are the most"):
+    with pytest.raises(ValueError, match="the secrets have 4800 pixels in all; expected at most 3000"):
         hide_files(build_model("codec_lsb"), "cover.png", ["a.png", "a.png"], "s.png")
     assert "a.png" not in map(str, read)
 

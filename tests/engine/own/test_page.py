@@ -78,13 +78,13 @@ def test_bad_stegos(here):
     Image.open("s.png").save("sent.jpg", quality=95)
     for stego, message in (
         (None, "choose a stego"),
-        ("sent.jpg", "sent.jpg: nothing is hidden here, or it was lost"),
+        ("sent.jpg", "sent.jpg: nothing is hidden here, or the hidden data was lost"),
         ("text.png", "text.png: not a picture"),
         ("beach.png", "beach.png: nothing is hidden here"),
     ):
         with pytest.raises(ValueError, match=message):
             revealed_for(stego, "", here)
-    with pytest.raises(ValueError, match="hidden without a passphrase"):
+    with pytest.raises(ValueError, match="hidden without a key"):
         revealed_for("s.png", WORDS, here)
 
 
