@@ -202,7 +202,7 @@ def markdown(timings: Sequence[Timing], rates: dict[str, float], baseline: str |
     baseline: name of a contender; None leaves the ratios out.
     """
     best = max(rates.values())
-    lines = ["| | | median | GFLOP | of the machine's rate | times as fast | peak memory |"]
+    lines = ["| | | median | GFLOP | share of the rate | speed-up | peak memory |"]
     lines.append("|---|---|---|---|---|---|---|")
     found = {(one.operation, one.contender): one for one in timings}
     for one in timings:

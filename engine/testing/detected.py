@@ -69,15 +69,7 @@ def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
         read = [f"{of[by]['psnr']:.2f} ({_gain(of[by])})" for by in ("weights", "unet")]
         learned = f"{of['train_pairs']}, {of['steps']} steps"
         rows.append([f"`{name}`", keyed, f"{of['flat']['psnr']:.2f}", read[0], opened, read[1], learned])
-    header = [
-        "stegos",
-        "passphrase",
-        "flat colour",
-        "the weights, no key",
-        "open",
-        "U-Net",
-        "it learned from",
-    ]
+    header = ["stegos", "passphrase", "flat colour", "weights, no key", "opened", "U-Net", "its pairs"]
     return _noted(markdown(header, rows) if rows else [], missing)
 
 

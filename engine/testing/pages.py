@@ -69,7 +69,7 @@ def marked_table(words: list[str], results: Path) -> list[str]:
     if kind == "differences":
         pairs = [tuple(name.split(":")) for name in names]
         both = [(runs[a], runs[b]) for a, b in pairs if a in runs and b in runs]
-        missing = [f"{a} less {b}" for a, b in pairs if a not in runs or b not in runs]
+        missing = [f"{a} minus {b}" for a, b in pairs if a not in runs or b not in runs]
         lines = differences(both) if both else []
     else:
         table = names.pop(0) if kind == "published" else ""

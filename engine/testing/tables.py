@@ -17,8 +17,8 @@ COLUMNS = (
     "secrets",
     "parameters",
     "steps",
-    *("stego dB", "95 %", "(luma)", "SSIM"),
-    *("revealed dB", "95 %", "(luma)", "SSIM"),
+    *("stego dB", "95 %", "luma dB", "SSIM"),
+    *("revealed dB", "95 %", "luma dB", "SSIM"),
     "seeds",
     "spread dB",
 )
@@ -111,7 +111,7 @@ def differences(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
             mean, ends = difference(first, second, kind)
             cells += [number(mean, signed=True), between(ends, signed=True)]
         lines.append(cells)
-    return markdown(("method", "less", "secrets", "stego dB", "95 %", "revealed dB", "95 %"), lines)
+    return markdown(("method", "minus", "secrets", "stego dB", "95 %", "revealed dB", "95 %"), lines)
 
 
 def usual_pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -167,7 +167,7 @@ def target(rows: Sequence[Row]) -> list[str]:
         length = fmean(run["history"][-1]["seconds"] / 60 * _cores(run) for run in told)
         last = [number(fmean(float(run["history"][-1][kind]) for run in told)) for kind in KINDS]
         lines.append([label(row), cell, ends, str(len(told)), f"{length:.0f}", " / ".join(last)])
-    heads = ("method", "minutes to 36 / 28 dB", "over the seeds", "seeds", "minutes trained", "then, dB")
+    heads = ("method", "minutes to 36 / 28 dB", "range", "seeds", "minutes trained", "final stego / revealed dB")
     return markdown(heads, lines)
 
 
