@@ -167,7 +167,14 @@ def target(rows: Sequence[Row]) -> list[str]:
         length = fmean(run["history"][-1]["seconds"] / 60 * _cores(run) for run in told)
         last = [number(fmean(float(run["history"][-1][kind]) for run in told)) for kind in KINDS]
         lines.append([label(row), cell, ends, str(len(told)), f"{length:.0f}", " / ".join(last)])
-    heads = ("method", "minutes to 36 / 28 dB", "range", "seeds", "minutes trained", "final stego / revealed dB")
+    heads = (
+        "method",
+        "minutes to 36 / 28 dB",
+        "range",
+        "seeds",
+        "minutes trained",
+        "final stego / revealed dB",
+    )
     return markdown(heads, lines)
 
 
