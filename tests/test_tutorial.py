@@ -50,7 +50,7 @@ def test_word_for_word(tmp_path):
             name = text.split("\n", 1)[0].removeprefix("# ")
             (here / name).write_text(text)
             continue
-        for line in text.splitlines():
+        for line in text.replace("\\\n", " ").splitlines():
             if line in ("make setup", "source .venv/bin/activate"):
                 continue  # the test runs in an environment that is ready
             done = subprocess.run(line, shell=True, cwd=here, env=settings, capture_output=True, text=True)
