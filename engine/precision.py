@@ -35,8 +35,8 @@ def has(device: torch.device, precision: str) -> bool:
 def bf16_is_faster(device: torch.device) -> bool:
     """Say whether a device that has bf16 computes networks faster in bf16 than in fp32.
 
-    Intel's processors take longer for an AVX512-BF16 instruction than for one of fp32, so without AMX they
-    are slower in bf16 (docs/benchmarks.md).
+    An Intel Xeon with AVX512-BF16 but no AMX takes 1.3 times as long in bf16 (docs/benchmarks.md). The same
+    is assumed of all Intel processors without AMX.
     """
     if device.type != "cpu" or torch.cpu._is_amx_tile_supported():
         return True
