@@ -253,7 +253,7 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
         return "codec_dct", NO_WEIGHTS
     except NoPayload as error:
         raise NoPayload(
-            f"{stego}: {error}, or by a method without a key: say which with --weights"
+            f"{stego}: {error}, or it was hidden by a method without a key: say which with --weights"
         ) from error
     except ContainerError as error:
         raise type(error)(f"{stego}: {error}") from error
