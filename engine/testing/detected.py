@@ -53,7 +53,7 @@ def detection(set_name: str, names: list[str], results: Path) -> list[str]:
     if rows:
         cells = [[f"`{name}`", _stego(of), *(_cell(of.get(c)) for c in columns)] for name, of in rows.items()]
         lines = markdown(["stegos", "PSNR", *columns], cells)
-    return _noted(lines, [name for name, of in found.items() if not of])
+    return noted(lines, [name for name, of in found.items() if not of])
 
 
 def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
@@ -70,7 +70,7 @@ def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
         learned = f"{of['train_pairs']}, {of['steps']} steps"
         rows.append([f"`{name}`", keyed, f"{of['flat']['psnr']:.2f}", read[0], opened, read[1], learned])
     header = ["stegos", "passphrase", "flat colour", "weights, no key", "opened", "U-Net", "its pairs"]
-    return _noted(markdown(header, rows) if rows else [], missing)
+    return noted(markdown(header, rows) if rows else [], missing)
 
 
 def _read(set_name: str, name: str, results: Path, key: str) -> dict[str, dict]:
@@ -103,6 +103,7 @@ def _gain(found: dict) -> str:
     return f"{found['gain']:+.2f}, {low:+.2f} to {high:+.2f}"
 
 
-def _noted(lines: list[str], missing: list[str]) -> list[str]:
+def noted(lines: list[str], missing: list[str]) -> list[str]:
+    """Add to a table's lines a sentence that names what has no figure yet."""
     note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
     return [*lines, *([""] if lines and note else []), *note]

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from data.files import replaced_at_once, write_beside
 from engine.benchmark import kept_table
 from engine.testing.collected import read_set
-from engine.testing.detected import detection, extraction
+from engine.testing.detected import detection, extraction, noted
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
@@ -80,8 +80,7 @@ def marked_table(words: list[str], results: Path) -> list[str]:
             lines = OF_ROWS[kind](rows) if rows else []
         else:
             raise UserError(f"<!-- table: {' '.join(words)} -->: unknown kind of table '{kind}'")
-    note = [f"Not measured yet: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
-    return [*lines, *([""] if lines and note else []), *note]
+    return noted(lines, missing)
 
 
 def chosen(runs: dict[str, Row], names: list[str]) -> tuple[list[Row], list[str]]:
