@@ -39,10 +39,61 @@ def rich_features(picture: np.ndarray, features: str, channel: str = "all") -> n
             )
         extracted = library.crm.extract(picture, Tc=3)
         return _vector(extracted)
-    extract = {"spam": library.spam.extract, "srm": library.srm.extract}[features]
+    extract = {"spam": library.spam.extract, "srm": srm_features}[features]
     planes = seen(picture, channel)
     each = [_vector(extract(np.ascontiguousarray(planes[..., c]))) for c in range(planes.shape[2])]
     return np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def srm_features(plane: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the submodels of the spatial rich model: (H,W) uint8 -> {name: (D,)}.
+
+    They are those of sealwatch's `srm.extract`, from its own residuals and symmetries. Only the counting is
+    ours (`cooccurrences`), because sealwatch's takes nearly all the time. The results are equal bit for bit.
+    """
+    srm = sealwatch().srm
+    orders = (
+        ("f1", srm.all1st, 1, (1, 2)),
+        ("f2", srm.all2nd, 2, (1, 1.5, 2)),
+        ("f3", srm.all3rd, 3, (1, 1.5, 2)),
+        ("f3x3", srm.all3x3, 4, (1, 1.5, 2)),
+        ("f5x5", srm.all5x5, 12, (1, 1.5, 2)),
+    )
+    found: dict[str, np.ndarray] = {}
+    for name, residuals, unit, steps in orders:
+        for q in steps:
+            counted = residuals(plane.astype(int), q * unit, CoocN=cooccurrences)
+            found = srm.symm.post_process(counted, name, q, found)
+    return found
+
+
+# direction: (row, column) of the four neighbours counted together
+NEIGHBOURS = {
+    "hor": ((0, 0), (0, 1), (0, 2), (0, 3)),
+    "ver": ((0, 0), (1, 0), (2, 0), (3, 0)),
+    "diag": ((0, 0), (1, 1), (2, 2), (3, 3)),
+    "mdiag": ((3, 0), (2, 1), (1, 2), (0, 3)),
+    "square": ((1, 0), (1, 1), (0, 1), (0, 0)),
+}
+
+
+def cooccurrences(residual: np.ndarray, direction: str, limit: int) -> np.ndarray:
+    """Return how often each four neighbouring values occur together: (H,W) -> (B,B,B,B), B = 2 `limit` + 1.
+
+    residual: integers, of any number type. direction: one of NEIGHBOURS. Only groups of four within -limit to
+    limit count. The frequencies add up to 1.
+    """
+    rows, columns = np.max(NEIGHBOURS[direction], axis=0)
+    height, width = residual.shape[0] - rows, residual.shape[1] - columns
+    size = 2 * limit + 1
+    base = size + 1  # one more value: outside
+    code = np.zeros((height, width), dtype=np.int32)
+    values = np.where(np.abs(residual) <= limit, residual + limit, size).astype(np.int32)
+    for row, column in NEIGHBOURS[direction]:
+        code = code * base + values[row : row + height, column : column + width]
+    every = np.bincount(code.ravel(), minlength=base**4).reshape((base,) * 4)
+    counts = every[:size, :size, :size, :size]
+    return counts / counts.sum()
 
 
 def seen(picture: np.ndarray, channel: str) -> np.ndarray:
