@@ -56,6 +56,13 @@ def detection(set_name: str, names: list[str], results: Path) -> list[str]:
     return noted(lines, [name for name, of in found.items() if not of])
 
 
+def detectors_of(name: str, results: Path) -> dict[str, dict]:
+    """Return {detector: findings} for the stegos of a run called `name`, in any set of pictures."""
+    sets = sorted(folder.name for folder in (results / "detection").glob("*/"))
+    found = (item for one in sets for item in _read(one, name, results, "auc").items())
+    return {column.split()[0]: findings for column, findings in found}
+
+
 def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
     """Make a table of what can be read without the key: PSNR in dB, and the gain over a flat mean colour."""
     rows, missing = [], []

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from data.files import replaced_at_once, write_beside
 from engine.benchmark import kept_table
 from engine.testing.collected import read_set
-from engine.testing.detected import detection, extraction, noted
+from engine.testing.detected import detection, detectors_of, extraction, noted
 from engine.testing.published import Result, compared_parts, read_published
 from engine.testing.tables import Row, brief, comparison, differences, plot, points, rows_of, survival, target
 from errors import UserError
@@ -75,7 +75,7 @@ def marked_table(words: list[str], results: Path) -> list[str]:
         table = names.pop(0) if kind == "published" else ""
         rows, missing = chosen(runs, names)
         if kind == "published":
-            lines = published_table(table, rows)
+            lines = published_table(table, rows, results)
         elif kind in OF_ROWS:
             lines = OF_ROWS[kind](rows) if rows else []
         else:
@@ -92,13 +92,19 @@ def chosen(runs: dict[str, Row], names: list[str]) -> tuple[list[Row], list[str]
     return rows, [name for name in names if not any(fnmatch(base, name) for base in runs)]
 
 
-def published_table(table_id: str, rows: list[Row]) -> list[str]:
-    """Make one table of scripts/published.yml, beside it seed 0 of each of our rows; without a heading."""
+def published_table(table_id: str, rows: list[Row], results: Path) -> list[str]:
+    """Make one table of scripts/published.yml, beside it seed 0 of each of our rows; without a heading.
+
+    Detectors' errors are those of the stegos that are kept under the row's name.
+    """
     published = read_published()
     tables = [table for table in published["tables"] if table["id"] == table_id]
     if not tables:
         raise UserError(f"scripts/published.yml has no table '{table_id}'")
-    ours = [Result(row[0].base, row[0].content | {"dataset": row[0].set}, {}) for row in rows]
+    ours = [
+        Result(row[0].base, row[0].content | {"dataset": row[0].set}, detectors_of(row[0].base, results))
+        for row in rows
+    ]
     return compared_parts(tables[0], ours, published["names"])
 
 

@@ -80,6 +80,19 @@ def test_a_page_is_filled_from_the_data(project):
     assert (project / "docs/images/points.png").stat().st_mtime_ns == before
 
 
+def test_detectors_stand_beside_the_papers(project):
+    """The error in per cent of each kept detector, in the row of the run that has the stegos' name."""
+    results = project / "docs/results"
+    kept = results / "detection/photographs/hinet_1_nano"
+    kept.mkdir(parents=True)
+    for name, p_e, what in (("srm_green", 0.1, {"features": "srm", "channel": "green"}), ("xunet", 0.25, {})):
+        found = {"auc": 0.9, "p_e": p_e, "network": "xunet", "detector": "cnn"} | what
+        (kept / f"{name}.json").write_text(json.dumps(found))
+    text = filled("<!-- table: published crops srisnet_3 hinet_1_nano isn_4_nano -->\n<!-- end -->\n", results)
+    assert "| SRIS-Net | own | 24.38 | - | 40.60 | - | 36 | - |" in text
+    assert "| HiNet | crops | - | 10.00 | - | - | - | 25.00 | hinet_1_nano |" in text and "ISN" not in text
+
+
 def test_page_and_data_that_differ(project):
     results, page = project / "docs/results", project / "docs/page.md"
     with pytest.raises(ValueError, match=r"page\.md: its tables do not match"):
