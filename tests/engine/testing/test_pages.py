@@ -88,7 +88,9 @@ def test_detectors_stand_beside_the_papers(project):
     for name, p_e, what in (("srm_green", 0.1, {"features": "srm", "channel": "green"}), ("xunet", 0.25, {})):
         found = {"auc": 0.9, "p_e": p_e, "network": "xunet", "detector": "cnn"} | what
         (kept / f"{name}.json").write_text(json.dumps(found))
-    text = filled("<!-- table: published crops srisnet_3 hinet_1_nano isn_4_nano -->\n<!-- end -->\n", results)
+    text = filled(
+        "<!-- table: published crops srisnet_3 hinet_1_nano isn_4_nano -->\n<!-- end -->\n", results
+    )
     assert "| SRIS-Net | own | 24.38 | - | 40.60 | - | 36 | - |" in text
     assert "| HiNet | crops | - | 10.00 | - | - | - | 25.00 | hinet_1_nano |" in text and "ISN" not in text
 
