@@ -208,8 +208,9 @@ def _unopened(marked: bool, key: Key) -> ContainerError:
     """
     if not marked:
         lost = "the hidden data was lost (recompressed, resized, or cut at the top or left)"
-        unmarked = "" if key.is_public else ", or it is unmarked and needs another --passphrase or --keyfile"
-        return NoPayload(f"nothing is hidden here, or {lost}{unmarked}")
+        wanted = "a" if key.is_public else "another"
+        unmarked = f"it is unmarked and needs {wanted} --passphrase or --keyfile"
+        return NoPayload(f"nothing is hidden here, or {lost}, or {unmarked}")
     wanted = "a key" if key.is_public else "another key"
     return WrongKey(f"hidden under {wanted} (or the first rows were changed or cut): {SAME_KEY}")
 
