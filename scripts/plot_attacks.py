@@ -6,6 +6,7 @@ Run from the checkout: `python scripts/plot_attacks.py --help`.
 import argparse
 import math
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def panels(shown: list[tuple[str, np.ndarray]]) -> np.ndarray:
         axes.axis("off")
     for axes, (title, picture) in zip(figure.axes, shown, strict=False):
         axes.imshow(picture)
-        axes.set_title(title, fontsize=8)
+        axes.set_title(textwrap.fill(title, 32), fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
