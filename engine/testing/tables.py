@@ -16,6 +16,7 @@ COLUMNS = (
     "method",
     "secrets",
     "parameters",
+    "minutes",
     "steps",
     *("stego dB", "95 %", "luma dB", "SSIM"),
     *("revealed dB", "95 %", "luma dB", "SSIM"),
@@ -39,13 +40,13 @@ def rows_of(runs: Iterable[Run]) -> list[Row]:
 
 
 def label(row: Row) -> str:
-    """Return a row's name: smilenet_l_4 for smilenet_l_4_nano; name and modulus for an untrained method."""
+    """Return a row's name: that of its run; method and modulus for an untrained method."""
     run = row[0]
     if run.training is None and "modulus" in run["arguments"]:
         return f"{run['method']} M = {run['arguments']['modulus']}"
     if "survive" in run["arguments"]:
         return " ".join(run["arguments"]["survive"])
-    return run.base.replace("_nano", "")
+    return run.base
 
 
 def score(row: Row, kind: str, field: str = "psnr_rgb") -> float:
@@ -67,9 +68,10 @@ def comparison(rows: Sequence[Row]) -> list[str]:
         run = row[0]
         cells = [label(row), str(run["num_secrets"])]
         if run.training is None:
-            cells += ["-", "-"]
+            cells += ["-", "-", "-"]
         else:
-            cells += [f"{run['params'] / 1e6:.2f} M", f"{fmean(run['weights_step'] for run in row):.0f}"]
+            cells += [f"{run['params'] / 1e6:.2f} M", f"{run.training['minutes']:.0f}"]
+            cells += [f"{fmean(run['weights_step'] for run in row):.0f}"]
         for kind in KINDS:
             cells += [number(score(row, kind)), between(interval(row, kind))]
             cells += [number(score(row, kind, "psnr_y")), number(score(row, kind, "ssim_rgb"), 4)]

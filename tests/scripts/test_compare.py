@@ -51,7 +51,7 @@ def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     done = call(*words)
     assert done.returncode == 0, done.stderr
     table = (out / "table.md").read_text()
-    assert "| hidden_image_1_width_8 | 1 |" in table and "| weng_1 | 1 |" in table
+    assert "| hidden_image_1_nano_width_8 | 1 |" in table and "| weng_1_nano | 1 |" in table
     assert "| codec_lsb M = 12 | 1 |" in table and "| thumbnails M = 12 | 1 |" in table
     assert "| one seed |" in table and "too few groups" in table  # one group of these three pictures
     for pair in ("| weng_1 | thumbnails M = 12 | 1 |", "| hidden_image_1_width_8 | codec_lsb M = 12 | 1 |"):
@@ -72,7 +72,7 @@ def test_seeds_and_validations(tmp_path, large_pictures):
     words += ["--validate", large_pictures, "--out", out, "--threads", 1, "--device", "cpu", "--seeds", 2]
     done = call(*words, "hidden_image_1_nano")
     assert done.returncode == 0, done.stderr
-    row = next(line for line in done.stdout.splitlines() if line.startswith("| hidden_image_1 |"))
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| hidden_image_1_nano |"))
     assert row.split(" | ")[-2] == "2" and "one seed" not in row
     seeds = []
     for name in ("hidden_image_1_nano", "hidden_image_1_nano_seed_1"):

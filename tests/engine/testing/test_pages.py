@@ -66,10 +66,10 @@ after
 def test_a_page_is_filled_from_the_data(project):
     fill_pages(project, project / "docs/results")
     text = (project / "docs/page.md").read_text()
-    assert "\n| isn_4 | 4 | 1.23 M | 50 | 30.50 |" in text and "| 2 | 1.00 / 0.50 |" in text
-    assert "| thumbnails M = 12 | 4 | - | - | 37.00 |" in text and "old" not in text
+    assert "\n| isn_4_nano | 4 | 1.23 M | 5 | 50 | 30.50 |" in text and "| 2 | 1.00 / 0.50 |" in text
+    assert "| thumbnails M = 12 | 4 | - | - | - | 37.00 |" in text and "old" not in text
     assert "Not measured yet: `weng_1`." in text and "Not measured yet: `isn_4_nano minus weng_1`." in text
-    assert "\n| isn_4 | thumbnails M = 12 | 4 | -6.50 |" in text
+    assert "\n| isn_4_nano | thumbnails M = 12 | 4 | -6.50 |" in text
     assert "| HiNet | crops | - | 41.00 |" in text and "| hinet_1_nano |" in text  # luma beside luma
     assert text.startswith("# Page\n") and text.endswith("\nafter\n") and "\nbetween\n" in text
     assert Image.open(project / "docs/images/points.png").size[0] > 500

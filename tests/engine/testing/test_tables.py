@@ -36,11 +36,23 @@ def cells(line):
 
 def test_rows_in_order(runs):
     lines = comparison(rows_of(runs))
-    names = ["hinet_1", "deepmih_4", "isn_4", "codec_lsb M = 12", "codec_lsb M = 16", "thumbnails M = 12"]
+    names = [
+        "hinet_1_nano",
+        "deepmih_4_nano",
+        "isn_4_nano",
+        "codec_lsb M = 12",
+        "codec_lsb M = 16",
+        "thumbnails M = 12",
+    ]
     assert [cells(line)[0] for line in lines[2:]] == names
     assert len({line.count("|") for line in lines}) == 1
     row = dict(zip(cells(lines[0]), cells(lines[4]), strict=True))
-    assert row["parameters"] == "1.23 M" and row["steps"] == "50" and row["stego dB"] == "30.00"
+    assert (
+        row["parameters"] == "1.23 M"
+        and row["minutes"] == "5"
+        and row["steps"] == "50"
+        and row["stego dB"] == "30.00"
+    )
     assert row["seeds"] == "1" and row["spread dB"] == "one seed"
     assert cells(lines[5])[2:4] == ["-", "-"] == cells(lines[5])[-2:]
 
@@ -58,9 +70,9 @@ def test_a_brief_table_has_psnr_alone(runs, make_run):
     assert cells(lines[0]) == ["method", "secrets", "stego dB (95 %)", "revealed dB (95 %)"]
     ends = [runs[0][kind]["psnr_rgb_interval"] for kind in ("cover_stego", "secret_revealed")]
     told = [f"{low:.2f} to {high:.2f}" for low, high in ends]
-    assert f"| isn_4 | 4 | 30.00 ({told[0]}) | 25.05 ({told[1]}) |" in lines
+    assert f"| isn_4_nano | 4 | 30.00 ({told[0]}) | 25.05 ({told[1]}) |" in lines
     names = [cells(line)[0] for line in lines[2:]]
-    assert names[0] == "hinet_1" and f"{robust['method']} jpeg:75" in names
+    assert names[0] == "hinet_1_nano" and f"{robust['method']} jpeg:75" in names
 
 
 def test_intervals_stand_beside_their_means(runs):
@@ -78,7 +90,7 @@ def test_differences_are_paired(runs):
     mean, (low, high) = difference(rows["deepmih_4_nano"], rows["isn_4_nano"], "secret_revealed")
     assert mean == pytest.approx(2.0) and low == pytest.approx(2.0) and high == pytest.approx(2.0)
     lines = differences([(rows["isn_4_nano"], rows["thumbnails_4_12"])])
-    assert cells(lines[2]) == ["isn_4", "thumbnails M = 12", "4", "-7.00", "-7.00 to -7.00"] + [
+    assert cells(lines[2]) == ["isn_4_nano", "thumbnails M = 12", "4", "-7.00", "-7.00 to -7.00"] + [
         "-1.40",
         "-1.40 to -1.40",
     ]
@@ -111,8 +123,8 @@ def test_minutes_to_the_target(make_run):
     lines = target(rows_of([run, two, never, make_run("b_4_nano", 1.0, 1.0)]))
     table = {cells(line)[0]: cells(line)[1:] for line in lines[2:]}
     assert table == {
-        "isn_4": ["2.0", "-", "1", "3", "37.00 / 27.00"],
-        "a_4": ["1 of 2 seeds", "-", "2", "4", "36.00 / 28.00"],
+        "isn_4_nano": ["2.0", "-", "1", "3", "37.00 / 27.00"],
+        "a_4_nano": ["1 of 2 seeds", "-", "2", "4", "36.00 / 28.00"],
     }
     assert "| not reached | - | 1 | 1 |" in target(rows_of([never]))[2]
 
