@@ -80,19 +80,19 @@ NEIGHBOURS = {
 def cooccurrences(residual: np.ndarray, direction: str, limit: int) -> np.ndarray:
     """Return how often each four neighbouring values occur together: (H,W) -> (B,B,B,B), B = 2 `limit` + 1.
 
-    residual: integers, of any number type. direction: one of NEIGHBOURS. Only groups of four within -limit to
+    residual: integers, of any number type. direction: one of NEIGHBOURS. limit: 1 to 5. Only groups of four within -limit to
     limit count. The frequencies add up to 1.
     """
     rows, columns = np.max(NEIGHBOURS[direction], axis=0)
     height, width = residual.shape[0] - rows, residual.shape[1] - columns
-    size = 2 * limit + 1
-    base = size + 1  # one more value: outside
-    code = np.zeros((height, width), dtype=np.int32)
-    values = np.where(np.abs(residual) <= limit, residual + limit, size).astype(np.int32)
+    base = 2 * limit + 3  # one more value at each end: outside
+    values = np.clip(residual, -limit - 1, limit + 1).astype(np.int16) + np.int16(limit + 1)
+    code = np.zeros((height, width), dtype=np.int16)
     for row, column in NEIGHBOURS[direction]:
-        code = code * base + values[row : row + height, column : column + width]
+        code *= base
+        code += values[row : row + height, column : column + width]
     every = np.bincount(code.ravel(), minlength=base**4).reshape((base,) * 4)
-    counts = every[:size, :size, :size, :size]
+    counts = every[1:-1, 1:-1, 1:-1, 1:-1]
     return counts / counts.sum()
 
 
