@@ -80,8 +80,8 @@ NEIGHBOURS = {
 def cooccurrences(residual: np.ndarray, direction: str, limit: int) -> np.ndarray:
     """Return how often each four neighbouring values occur together: (H,W) -> (B,B,B,B), B = 2 `limit` + 1.
 
-    residual: integers, of any number type. direction: one of NEIGHBOURS. limit: 1 to 5. Only groups of four within -limit to
-    limit count. The frequencies add up to 1.
+    residual: integers, of any number type. direction: one of NEIGHBOURS. limit: 1 to 5. Only groups
+    of four within -limit to limit count. The frequencies add up to 1.
     """
     rows, columns = np.max(NEIGHBOURS[direction], axis=0)
     height, width = residual.shape[0] - rows, residual.shape[1] - columns

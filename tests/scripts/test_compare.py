@@ -54,7 +54,10 @@ def test_two_methods_and_a_second_call(tmp_path, large_pictures):
     assert "| hidden_image_1_nano_width_8 | 1 |" in table and "| weng_1_nano | 1 |" in table
     assert "| codec_lsb M = 12 | 1 |" in table and "| thumbnails M = 12 | 1 |" in table
     assert "| one seed |" in table and "too few groups" in table  # one group of these three pictures
-    for pair in ("| weng_1_nano | thumbnails M = 12 | 1 |", "| hidden_image_1_nano_width_8 | codec_lsb M = 12 | 1 |"):
+    for pair in (
+        "| weng_1_nano | thumbnails M = 12 | 1 |",
+        "| hidden_image_1_nano_width_8 | codec_lsb M = 12 | 1 |",
+    ):
         assert pair in table
     metrics = out / "weng_1_nano/results/test/metrics.json"
     assert json.loads(metrics.read_text())["weights_step"] > 0
