@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PARSER = Parser(
     prog="hide.py",
     description="Hide pictures and files in a cover picture. The result, the stego, looks like the cover. "
-    "Anyone who has the stego can reveal them with reveal.py. They also need the weights and the "
-    "passphrase, if you used any.",
+    "Whoever has the stego can reveal them with reveal.py, but needs the weights, passphrase and key file "
+    "too, if you used them.",
     epilog="""examples:
   python hide.py --cover beach.jpg --secrets a.png b.jpg c.webp --out stego.png --passphrase
   python hide.py --weights quickstart --cover beach.jpg --secrets a.png b.jpg --out stego.png
@@ -80,7 +80,7 @@ PARSER.add_argument(
     choices=("stretch", "pad"),
     default="stretch",
     help="how to bring secrets to the cover's size: stretch them (default), or keep their shape and add grey "
-    "bars. codec_lsb keeps them as they are",
+    "bars. codec_lsb and codec_dct keep them as they are",
 )
 add_passphrase(PARSER)
 PARSER.add_argument(
@@ -108,7 +108,7 @@ PARSER.add_argument(
     action="store_true",
     help="leave out the public mark. The mark tells anyone who knows this program that something is hidden, "
     "but not what. Without the mark, reveal.py cannot tell a wrong passphrase from a picture with "
-    "nothing in it (methods with a key)",
+    "nothing in it (codec_lsb, smilenet_l)",
 )
 PARSER.add_argument(
     "--modulus",
@@ -116,7 +116,7 @@ PARSER.add_argument(
     metavar="M",
     help="how far samples may move, in grey levels: a small M is kinder to the cover, a large M is kinder to "
     "the secrets (PSNR of the stego: 42 dB at 8, 38 at 12, 36 at 16). Takes 2 to 64, and 2 to 32 with "
-    "codec_lsb. Default: 12, or the value in the weights (methods with a key)",
+    "codec_lsb. Default: 12, or the value in the weights (codec_lsb, smilenet_l)",
 )
 PARSER.add_argument(
     "--shaping",
@@ -125,7 +125,7 @@ PARSER.add_argument(
     help="states of the trellis that shapes the changes: 8, 64 or 256, or 0 for none. With the same secrets, "
     "the stego gains 1.1 to 1.4 dB over 0. Networks become less tolerant: one changed sample can spoil up to "
     "768, and noise everywhere leaves nothing. Use --shaping 0 if damaged stegos must still be revealed. An "
-    "odd modulus only takes 0. Default: 64, or 0 with an odd modulus (methods with a key)",
+    "odd modulus only takes 0. Default: 64, or 0 with an odd modulus (codec_lsb, smilenet_l)",
 )
 PARSER.add_argument(
     "--payload",
@@ -145,8 +145,8 @@ PARSER.add_argument(
     "--least-psnr",
     type=float,
     metavar="DB",
-    help="with --survive: the lowest PSNR that the stego may have. Default: 36.5, or down to 33 if nothing "
-    "survives at 36.5",
+    help="with --survive: the lowest PSNR that the stego may have. Default: 36.5, or down to 33 if too "
+    "little survives at 36.5",
 )
 PARSER.add_argument(
     "--longest-side",
@@ -255,7 +255,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.decoy is not None and arguments.dry_attack is not None:
         raise UserError("--decoy, --dry-attack: use one or the other; --dry-attack only tries the secrets")
     if arguments.decoy is None and (arguments.decoy_passphrase_file or arguments.decoy_passphrase_env):
-        raise UserError("--decoy-passphrase-..: there is a passphrase for a decoy, but no --decoy")
+        raise UserError("--decoy-passphrase-file and --decoy-passphrase-env need --decoy")
     if arguments.dry_attack is None:
         if arguments.out is None:
             raise UserError("--out: say where to write the stego")

@@ -35,7 +35,8 @@ dependencies = [
 def load(weights: str, device: str = "auto"):
     """Load a network: from a weights file, a run in experiments/ or a name in experiments/pretrained/.
 
-    device: auto, cpu, cuda, cuda:N or mps. Raises UserError if there are no such weights or no such device.
+    device: auto, cpu, cuda, cuda:N or mps. Returns a HidingModel in evaluation mode on that device. Raises
+    UserError if there are no such weights or no such device.
     """
     from engine.build import choose_device
     from engine.checkpoint import load_model
@@ -79,8 +80,8 @@ def hide(
 ):
     """Hide files as hide.py does. Returns an engine.own.hiding.HiddenFile (path, PSNR, what was hidden).
 
-    weights: a name or a file; None takes codec_lsb. The other arguments are hide.py's options. Raises
-    UserError as hide.py does.
+    weights: a name or a file; None takes codec_lsb. marked=False is hide.py's --unmarked; the other arguments
+    are called like its options. Raises UserError as hide.py does.
     """
     from container.keys import Key
     from engine.build import choose_device
@@ -106,7 +107,8 @@ def reveal(
     """Reveal into a folder as reveal.py does. Returns an engine.own.revealing.RevealedFiles.
 
     weights: a name or a file; None takes the weights that the stego names, which needs a method with a key.
-    The other arguments are reveal.py's options. Raises UserError as reveal.py does.
+    keep_empty is reveal.py's --all and damaged_ok its --damaged; the other arguments are called like its
+    options. Raises UserError as reveal.py does.
     """
     from container.keys import Key
     from engine.checkpoint import weights_that_hid

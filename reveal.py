@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 PARSER = Parser(
     prog="reveal.py",
-    description="Reveal what hide.py hid. You need the stego file and, if a network hid the pictures, its "
-    "weights. Pictures are written as secret_01.png and so on. Methods with a key restore each picture's own "
-    "size, networks by resizing; other methods write pictures at the stego's size. codec_lsb and codec_dct "
-    "also keep names and other files.",
+    description="Reveal what hide.py hid. You need the stego file, and the weights, passphrase and "
+    "key file if they were used. Pictures are written as secret_01.png and so on. Methods with a key restore "
+    "each picture's own size (networks resize them); other methods write pictures at the stego's size. "
+    "codec_lsb and codec_dct also keep names and other files.",
     epilog="""examples:
   python reveal.py --stego stego.png --out revealed
   python reveal.py --weights quickstart --stego stego.png --out revealed
@@ -43,13 +43,16 @@ PARSER.add_argument(
 PARSER.add_argument("--out", type=Path, metavar="DIR", help="the folder for the revealed files")
 PARSER.add_argument("--list", action="store_true", help="list what is hidden, and write nothing")
 PARSER.add_argument(
-    "--all", action="store_true", help="also write the empty (mid-grey) places (methods without a key)"
+    "--all",
+    action="store_true",
+    help="also write the mid-grey pictures of places without a secret (methods without a key)",
 )
 add_passphrase(PARSER)
 PARSER.add_argument(
     "--damaged",
     action="store_true",
-    help="reveal as much as possible of a stego that was changed after hiding (methods with a key)",
+    help="reveal as much as possible of a stego that was changed after hiding (smilenet_l; codec_lsb and "
+    "codec_dct only if what they hide is whole)",
 )
 PARSER.add_argument("--force", action="store_true", help="replace files that exist")
 PARSER.add_argument(

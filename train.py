@@ -23,9 +23,10 @@ PARSER = Parser(
   torchrun --nproc_per_node=8 train.py -opt options/train/smilenet_25.yml     # docs/scale.md
   tensorboard --logdir experiments
 
-Ctrl-C (or SIGTERM) finishes the step, saves and exits. --resume continues and ends with the same
-weights as an uninterrupted run. A new run with the same name first renames the earlier one to
-<name>_archived_<time>. Exit codes: 0 success, 2 a mistake in files or options, 1 any other failure.""",
+Ctrl-C (or SIGTERM) finishes the step, saves and exits. --resume continues; on a CPU, and without
+train.minutes, it ends with the same weights as an uninterrupted run. A new run with the same name first
+renames the earlier one to <name>_archived_<time>. Exit codes: 0 finished or saved, 2 a mistake in files
+or options, 1 any other failure.""",
 )
 PARSER.add_argument("-opt", metavar="FILE", help="YAML option file (shipped ones: options/train/)")
 PARSER.add_argument("--resume", action="store_true", help="continue the run that the option file names")
@@ -72,7 +73,7 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.opt:
         raise UserError("-opt is missing: try -opt options/train/quickstart.yml (see --help)")
     if arguments.profile < 0:
-        raise UserError(f"--profile {arguments.profile}: expected a number of steps, at least 1")
+        raise UserError(f"--profile {arguments.profile}: expected 0 or more steps")
     options = load_train(arguments.opt, arguments.overrides)
     from engine import processes  # after the options: reports a misspelt key at once
     from engine.training.trainer import Trainer

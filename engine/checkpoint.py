@@ -46,7 +46,10 @@ def weights_file(model: HidingModel, half: bool = False, **about) -> bytes:
         tensors = {name: _halved(value) for name, value in tensors.items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise NotFinite(f"weights of '{model.method}' are not saved: {name} holds NaN or infinite values")
+            raise NotFinite(
+                f"weights of '{model.method}' are not saved: {name} holds NaN or infinite values; lower "
+                "train.lr and resume"
+            )
     metadata = {
         **{key: str(value) for key, value in about.items()},
         "format": FORMAT,
@@ -217,7 +220,10 @@ def read_metadata(path: Path) -> dict[str, str]:
             f"python scripts/convert_weights.py --from format1 {path} --out FOLDER"
         )
     if metadata["format"] != FORMAT or "fingerprint" not in metadata:
-        raise UserError(f"{path}: weights of format {metadata['format']}; this version reads format {FORMAT}")
+        raise UserError(
+            f"{path}: weights of format {metadata['format']}; this version reads format {FORMAT}; use "
+            "the version of this project that wrote them"
+        )
     return metadata
 
 

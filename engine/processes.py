@@ -146,7 +146,7 @@ def largest(*values: float) -> list[float]:
 
 @torch.no_grad()
 def average(tensors: Sequence[Tensor]) -> None:
-    """Put in place of each tensor its mean over all processes. One message; the tensors are of one device."""
+    """Replace each tensor by its mean over all processes. One message; the tensors are of one device."""
     if size() == 1:
         return
     flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
@@ -160,7 +160,7 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 @torch.no_grad()
 def spread(tensors: Sequence[Tensor]) -> None:
-    """Put in place of each tensor that of the first process."""
+    """Replace each tensor by that of the first process."""
     if size() == 1:
         return
     with _connected():

@@ -61,7 +61,7 @@ def load_state(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path}: nothing to resume from; start without --resume") from None
+        raise UserError(f"{path}: there is no such training state") from None
     except Exception as error:  # torch raises a dozen kinds of errors, from zipfile's to pickle's
         reason = str(error).splitlines()[0][:120]
         raise UserError(

@@ -57,8 +57,8 @@ class HidingModel(nn.Module):
                     the notation of the option files; empty for a fresh network
 
     Floats are RGB in [0,1], (B,3,H,W) and (B,N,3,H,W). `hide` and `reveal` are the deployed path: uint8 in,
-    uint8 out, deterministic, for any H and W from `smallest` up. `reveal` uses only the stego and the
-    weights. Methods with a key derive from `KeyedMethod` (models/keyed.py).
+    uint8 out, deterministic without a key, for any H and W from `smallest` up. `reveal` uses only the stego
+    and the weights. Methods with a key derive from `KeyedMethod` (models/keyed.py).
     """
 
     method: str  # its name in MODELS; build_model sets this and `arguments`, all constructor arguments
@@ -171,7 +171,9 @@ class HidingModel(nn.Module):
 
     def _check_secrets(self, cover: Tensor, secrets: Tensor) -> None:
         if secrets.dtype != torch.uint8 or secrets.dim() != 5:
-            raise UserError(f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)}")
+            raise UserError(
+                f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)} {secrets.dtype}"
+            )
         if not 1 <= secrets.shape[1] <= self.num_secrets:
             raise UserError(f"this network hides 1 to {self.num_secrets} secrets, got {secrets.shape[1]}")
         expected = (len(cover), secrets.shape[1], *cover.shape[1:])

@@ -91,7 +91,7 @@ class CodecDCT(KeyedMethod):
     Arguments:
         num_secrets  N, the number of secrets in `hide` and `reveal`; `seal` takes 1 to 255
         survive      promises (channel/promise.py), such as jpeg:75, webp:80, avif:60, jpeg:85+jpeg:75
-        least_psnr   lowest PSNR of the stego [dB]; null: 36.5, or down to 33 if no setting reaches that
+        least_psnr   lowest PSNR of the stego [dB]; null: 36.5, or down to 33 if too little survives at 36.5
         codec        auto (the better of AVIF and WebP for each secret), avif or webp
         speed        speed of the AVIF encoder, 0 (slow, best) to 10
     """
@@ -124,13 +124,13 @@ class CodecDCT(KeyedMethod):
 
     @property
     def least_psnr(self) -> float | None:
-        """The lowest PSNR of the stego [dB], from 20 to 60; None: see the class."""
+        """The lowest PSNR of the stego [dB], from 33 to 60; None: see the class."""
         return self._least_psnr
 
     @least_psnr.setter
     def least_psnr(self, least: float | None) -> None:
-        if least is not None and not 20 <= least <= 60:
-            raise UserError(f"least_psnr: must be from 20 to 60 dB, got {least}")
+        if least is not None and not LEAST_PSNR <= least <= 60:
+            raise UserError(f"least_psnr: must be from {LEAST_PSNR:g} to 60 dB, got {least}")
         self._least_psnr = least
 
     @property
@@ -254,8 +254,8 @@ class CodecDCT(KeyedMethod):
         failed = trials[-1]
         left = f"{failed.worst} wrong bytes in a code word" if failed.header else "no header"
         raise UserError(
-            f"no setting survives {', '.join(map(described, self.survive))}: with {setting}, {failed.attack} "
-            f"leaves {left}; use another or a larger cover, or promise a better quality"
+            f"no setting survives {', '.join(map(described, self.survive))}: {failed.attack} leaves "
+            f"{left}; use another or a larger cover, or promise a better quality"
         )
 
     # --- revealing --------------------------------------------------------------------------------

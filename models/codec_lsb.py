@@ -86,7 +86,9 @@ class CodecLSB(KeyedMethod):
     @payload.setter
     def payload(self, payload: float | None) -> None:
         if payload is not None and not 0 < payload < math.inf:
-            raise UserError(f"payload: must be above 0 bits a pixel, or null for no bound, got {payload}")
+            raise UserError(
+                f"payload: must be above 0 bits a pixel, got {payload}; leave it out for no bound"
+            )
         self._payload = payload
 
     @property

@@ -21,7 +21,10 @@ STAGES = ("rescaling", "hiding", "joint")
 
 
 class RescalingStep(nn.Module):
-    """One decomposition, then coupling blocks between the low 3 channels and the others."""
+    """One decomposition, then coupling blocks between the low 3 channels and the others.
+
+    (B,3,H,W) -> (B,C,H/m,W/n). The inverse gives the input back exactly, up to rounding of floats.
+    """
 
     def __init__(self, channels: int, decomposition: nn.Module, blocks: int, growth: int, clamp: float):
         super().__init__()

@@ -61,6 +61,10 @@ class KeyedMethod(HidingModel):
         self._shaping = wanted
 
     def hide(self, cover: Tensor, secrets: Tensor) -> Tensor:
+        """Hide as in `HidingModel`, under the public key. Each call gives another stego.
+
+        Raises UserError also if the secrets do not fit.
+        """
         self._check_picture("cover", cover)
         self._check_secrets(cover, secrets)
         return torch.stack([self.seal(c, list(s)) for c, s in zip(cover, secrets, strict=True)])

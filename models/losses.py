@@ -64,7 +64,10 @@ def losses_of(
     progress: float,
     channel: Channel | None = None,
 ) -> Losses:
-    """Run one training pass: the forward of a HidingModel, compiled or not, then its objective."""
+    """Run one training pass: the forward of a HidingModel, compiled or not, then its objective.
+
+    cover (B,3,H,W) and secrets (B,N,3,H,W) in [0,1]. progress: share of the training done, 0 to 1.
+    """
     hidden = network(cover, secrets, channel, **objective.forward_arguments)
     return objective(hidden, cover, secrets, progress)
 

@@ -251,7 +251,9 @@ def _override(values: dict[str, Any], override: str, source: Source) -> None:
         here, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
         if isinstance(section, list):
             if not re.fullmatch("[0-9]{1,9}", str(part)) or int(part) >= len(section):
-                return mistake(here, f"no entry {part!r}; the list has {len(section)}, counted from 0")
+                return mistake(
+                    here, f"no entry {part!r}; the list has {len(section)} entries, counted from 0"
+                )
             part = int(part)
         elif not isinstance(section, dict):
             return mistake(here, f"expected a section or a list, got {shown(section)}")

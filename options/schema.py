@@ -262,7 +262,8 @@ class Train(Section):
     max_bad_steps: int = Field(
         3,
         ge=1,
-        description="non-finite steps in a row before the run goes back, at half the rate [steps]",
+        description="non-finite steps in a row after which the run returns to a checkpoint and halves "
+        "the learning rate [steps]",
     )
     channel: list[TrainEntry] = Field(
         [],
@@ -351,7 +352,7 @@ class TestOptions(Options):
 
     weights: Text = Field(
         description="a run's name, a name in experiments/pretrained, a .safetensors file, or a method "
-        "without weights (lsb, codec_lsb, thumbnails)"
+        "without weights (lsb, codec_lsb, codec_dct, thumbnails)"
     )
     network: Network | None = Field(
         None, description="method and arguments that the weights must have; null: any"

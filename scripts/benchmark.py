@@ -81,7 +81,9 @@ scoring_options.add_argument(
     "--groups", type=int, default=100, metavar="N", help="groups of 26 pictures of 256 px (default: 100)"
 )
 network_options = PARSER.add_argument_group("with network")
-network_options.add_argument("-opt", metavar="FILE", help="a training option file: network, crop, batch size")
+network_options.add_argument(
+    "-opt", metavar="FILE", help="a training option file, which gives network, crop and batch size"
+)
 network_options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N (default: auto)")
 network_options.add_argument(
     "--size",

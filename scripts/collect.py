@@ -37,7 +37,11 @@ PARSER.add_argument(
 PARSER.add_argument("--set", metavar="NAME", help="name of the set (default: the data set of each result)")
 PARSER.add_argument("--replace", action="store_true", help="overwrite other results of the same name")
 PARSER.add_argument(
-    "--results", type=Path, default=RESULTS, metavar="DIR", help="folder to keep them (default: docs/results)"
+    "--results",
+    type=Path,
+    default=RESULTS,
+    metavar="DIR",
+    help="folder to keep them in (default: docs/results)",
 )
 
 

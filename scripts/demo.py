@@ -32,7 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
             print(address, flush=True)
             page.block_thread()
     except OSError as error:
-        raise UserError(f"port {arguments.port}: {error}") from error
+        at = "" if arguments.port is None else f" on port {arguments.port}"
+        raise UserError(f"the page cannot be served{at}: {error}") from error
 
 
 if __name__ == "__main__":

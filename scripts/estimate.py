@@ -30,7 +30,7 @@ PARSER = Parser(
     prog="estimate.py",
     description="Count the floating-point operations and the kept tensors of one step of an option file, "
     "without computing it (with torch's fake tensors), and write the result into the file's head. Memory "
-    "does not include the pictures and PyTorch itself. Time assumes 10 TFLOP/s for the papers' files "
+    "includes neither the pictures nor PyTorch itself. Time assumes 10 TFLOP/s for the papers' files "
     "(a GPU) and 40 GFLOP/s for the small ones (one core of a server).",
     epilog="example:\n  python scripts/estimate.py options/train/*.yml",
 )
@@ -49,7 +49,7 @@ class Needs:
         """Return the line for an option file's head. small: for one core of a CPU."""
         where = "one core of a server (40 GFLOP/s)" if small else "a GPU (10 TFLOP/s)"
         seconds = self.operations / (CORE if small else GPU)
-        return f"{MARK}{_bytes(self.memory)} of memory beside PyTorch's own; {_time(seconds)} on {where}."
+        return f"{MARK}{_bytes(self.memory)} of memory besides PyTorch's own; {_time(seconds)} on {where}."
 
 
 def main(arguments: argparse.Namespace) -> None:

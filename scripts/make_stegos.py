@@ -30,8 +30,9 @@ from errors import UserError
 PARSER = Parser(
     "make_stegos.py",
     description="""\
-Hide in each picture the next ones of the list, and write OUT/cover, OUT/stego, OUT/secret_1, ... and
-OUT/stegos.json, the input of scripts/steganalysis.py. To continue an interrupted command, call it again.""",
+Hide in each picture the pictures that follow it in the list, and write OUT/cover, OUT/stego,
+OUT/secret_1, ... and OUT/stegos.json, the input of scripts/steganalysis.py. To continue an interrupted
+command, call it again.""",
     epilog="""examples:
   python scripts/make_stegos.py --pictures DIR --weights smilenet_l_4 --out tried/smilenet_l_4
   python scripts/make_stegos.py --pictures DIR --count 260 --weights codec_lsb --payload 2 --out tried/two
@@ -71,7 +72,10 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.control:
         rate, seed = 1.0 if arguments.rate is None else arguments.rate, arguments.seed or 0
         if not 0 < rate <= 1 or seed < 0:
-            raise UserError(f"--rate {rate:g} --seed {seed}: expected a rate above 0 to 1, a seed from 0")
+            raise UserError(
+                f"--rate {rate:g} --seed {seed}: expected a rate above 0 and at most 1, and a seed of 0 "
+                "or more"
+            )
         about = {"method": arguments.control, "rate": rate, "seed": seed}
         made = make_stegos(
             files, 0, arguments.out, control_sender(arguments.control, rate, seed), about, arguments.size

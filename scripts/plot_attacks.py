@@ -57,11 +57,16 @@ PARSER.add_argument(
     help="the picture to draw, .jpg or .png (default: docs/images/srisnet_attacks.jpg)",
 )
 PARSER.add_argument(
-    "--pictures", default="samples:test", metavar="DIR", help="a cover, its secrets, the next cover, ..."
+    "--pictures",
+    default="samples:test",
+    metavar="DIR",
+    help="pictures in this order: a cover, its secrets, the next cover, ...",
 )
 PARSER.add_argument("--groups", type=int, default=1, metavar="N", help="number of groups (default: 1)")
 PARSER.add_argument("--stride", type=int, metavar="N", help="step from cover to cover (default: secrets + 1)")
-PARSER.add_argument("--shown", type=int, default=0, metavar="K", help="the group to draw (default: 0)")
+PARSER.add_argument(
+    "--shown", type=int, default=0, metavar="K", help="the group to draw, counted from 0 (default: 0)"
+)
 PARSER.add_argument(
     "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
 )

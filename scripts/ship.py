@@ -166,7 +166,7 @@ def best_weights(run: Path) -> Path:
         file = run / "checkpoints" / f"{name}.safetensors"
         if file.exists():
             return file
-    raise UserError(f"{run}: not a training run, its folder checkpoints holds no weights")
+    raise UserError(f"{run}: not a training run: its folder checkpoints/ holds no weights")
 
 
 def read_json(path: Path, *keys: str) -> dict:

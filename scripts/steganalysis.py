@@ -108,7 +108,7 @@ def check_jpeg(pairs: Pairs, model: HidingModel | None, weights: str | None) -> 
         return
     what = f"{len(lossy)} of {len(pairs)} stegos are JPEG files ({lossy[0].name}, ...)"
     if model is not None:
-        raise UserError(f"{what}, which destroys what {weights} hides: use its own files")
+        raise UserError(f"{what}, which destroys what {weights} hides: use the files as hide.py wrote them")
     print(
         f"warning: {what}: they lose what was hidden in the pixels, so the detector measures the compression",
         file=sys.stderr,
@@ -266,7 +266,9 @@ RICH.add_argument(
     help="spam, srm: use all three channels and average (default), or only one of them or the luma, "
     "in a third of the time",
 )
-CNN = PARSER.add_argument_group("with --detector cnn, and all but the first two with extract")
+CNN = PARSER.add_argument_group(
+    "with --detector cnn; --steps, --batch, --crop, --lr and --device also with extract"
+)
 CNN.add_argument("--network", choices=list(NETWORKS), help=f"the network (default {Training.network})")
 CNN.add_argument(
     "--pairs",

@@ -170,8 +170,8 @@ def test_the_sender_chooses_the_shaping_and_the_payload(run, here):
     ):
         refused(hide(run, *words, out="z.png"), message)
     lsb = dict(weights="lsb", out="z.png", secrets=("cat.jpg",))
-    refused(hide(run, "--shaping", "8", **lsb), "shaping: these weights of 'lsb' have no such setting")
-    refused(hide(run, "--payload", "1", **lsb), "payload: these weights of 'lsb' have no such setting")
+    refused(hide(run, "--shaping", "8", **lsb), "shaping: 'lsb' has no such setting")
+    refused(hide(run, "--payload", "1", **lsb), "payload: 'lsb' has no such setting")
 
 
 def test_what_was_revealed_of_a_changed_stego_is_not_vouched_for(run, here):
@@ -195,18 +195,18 @@ def test_mistakes(run, here):
     numbers = [int(word) for word in done.stderr.split() if word.isdigit()]
     fit, needed = numbers
     assert 0 < fit < needed
-    refused(hide(run, "--passphrase-file", "right", weights="lsb", secrets=("cat.jpg",)), "'lsb' have no key")
+    refused(hide(run, "--passphrase-file", "right", weights="lsb", secrets=("cat.jpg",)), "'lsb' has no key")
     refused(
         hide(run, "--unmarked", weights="lsb", secrets=("cat.jpg",)),
         "methods with a key are: smilenet_l, codec_lsb",
     )
     assert hide(run, weights="lsb", secrets=("cat.jpg",)).returncode == 0
-    refused(reveal(run, "--damaged", weights="lsb"), "--damaged: these weights of 'lsb' have no key")
+    refused(reveal(run, "--damaged", weights="lsb"), "--damaged: 'lsb' has no key")
     assert reveal(run, weights="lsb").returncode == 0
     assert os.listdir("out") == ["secret_01.png"]
     refused(
         hide(run, "--modulus", "8", weights="lsb", out="z.png", secrets=("cat.jpg",)),
-        "modulus: these weights of 'lsb' have no such setting",
+        "modulus: 'lsb' has no such setting",
     )
     refused(hide(run, "--modulus", "99", out="z.png"), "modulus: must be a whole number of grey levels")
     refused(hide(run, weights="no", out="z.png"), "without weights: lsb, codec_lsb")

@@ -87,7 +87,7 @@ def test_a_picture_that_never_held_anything(run):
         (("--survive", "jpeg:75", "--unmarked"), "cannot leave out the mark"),
         (
             ("--survive", "jpeg:75", "--modulus", "8"),
-            "modulus: these weights of 'codec_dct' have no such setting",
+            "modulus: 'codec_dct' has no such setting",
         ),
         (("--survive", "jpeg:75", "--shaping", "64"), "codec_dct has none"),
         (("--survive", "jpeg:75", "--least-psnr", "55"), "too little survives jpeg 75 with a stego of 55 dB"),

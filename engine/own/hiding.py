@@ -183,7 +183,9 @@ def most_secrets(model: HidingModel) -> int:
 def _check_secrets(model: HidingModel, cover: str | Path, wanted: Secrets) -> None:
     """Raise UserError for too many secrets, and if the cover is one of them."""
     if len(wanted.all) > (most := most_secrets(model)):
-        raise UserError(f"{len(wanted.all)} secrets, but these weights hide at most {most} in one cover")
+        raise UserError(
+            f"{len(wanted.all)} secrets, but '{model.method}' hides at most {most} in one cover here"
+        )
     check_not_cover(cover, wanted)
 
 
@@ -242,7 +244,7 @@ def no_larger(picture: np.ndarray, longest_side: int | None) -> np.ndarray:
     Raises UserError if `longest_side` is below 1.
     """
     if longest_side is not None and longest_side < 1:
-        raise UserError(f"longest_side: must be at least 1 px, got {longest_side}")
+        raise UserError(f"--longest-side: must be at least 1 px, got {longest_side}")
     longer = max(picture.shape[:2])
     if longest_side is None or longer <= longest_side:
         return picture
@@ -278,8 +280,7 @@ def check_keyed(
     asked = "a passphrase or key file" if passphrase else "--unmarked" if not marked else "--damaged"
     keyed = ", ".join(name for name, method in MODELS.items() if issubclass(method, KeyedMethod))
     raise UserError(
-        f"{asked}: these weights of '{model.method}' have no key and encrypt nothing; "
-        f"methods with a key are: {keyed}"
+        f"{asked}: '{model.method}' has no key and encrypts nothing; methods with a key are: {keyed}"
     )
 
 
@@ -297,7 +298,7 @@ def set_sender(
         if value is None:
             continue
         if not hasattr(type(model), name):
-            raise UserError(f"{name}: these weights of '{model.method}' have no such setting")
+            raise UserError(f"{name}: '{model.method}' has no such setting; leave out --{name}")
         setattr(model, name, value)
 
 

@@ -36,7 +36,7 @@ POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws: data: blob:; "
     "frame-ancestors 'none'; form-action 'self'"
 )
-KINDEST, USUAL, BEST = "M = 4, kindest to the cover", "M = 12, between", "M = 32, kindest to the secrets"
+KINDEST, USUAL, BEST = "M = 4, kindest to the cover", "M = 12, a compromise", "M = 32, kindest to the secrets"
 MODULI = {KINDEST: 4, "M = 8": 8, USUAL: 12, "M = 16": 16, BEST: 32}
 SURVIVES = {f"survives JPEG {promise[0].partition(':')[2]} and better": promise for promise in PROMISES}
 

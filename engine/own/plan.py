@@ -24,9 +24,7 @@ STRENGTHS = (4, 8, 12, 16, 32)  # moduli of codec_lsb
 PROMISES = (("jpeg:75",), ("jpeg:90",))  # of codec_dct
 CPU, NO_WISH = torch.device("cpu"), Wish()
 GOOD, FAIR = 35.0, 36.0  # dB: the lowest PSNR of secrets and of a stego that look right
-HEAD = (
-    f"{'stego dB':>9} {'secrets dB':>11} {'bytes used of':>14} {'those that fit':>15} {'AUC':>5} {'time':>7}"
-)
+HEAD = f"{'stego dB':>9} {'secrets dB':>11} {'bytes used':>14} {'bytes that fit':>15} {'AUC':>5} {'time':>7}"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Plan:
         for reason in self.refused:
             yield f"does not fit: {reason}"
         if self.best is not None:
-            yield f"recommended: python hide.py {self.best.options} ({_why(self.best)})"
+            yield f"recommended: {self.best.options}, in place of --plan ({_why(self.best)})"
 
 
 def _shown(row: Row) -> float:
@@ -76,7 +74,7 @@ def _shown(row: Row) -> float:
 def _why(row: Row) -> str:
     if _shown(row) >= GOOD:
         return f"the kindest to the cover of those that reveal at {GOOD:g} dB or more"
-    return f"nothing reveals at {GOOD:g} dB; this comes nearest; a larger cover or fewer secrets help"
+    return f"nothing reveals at {GOOD:g} dB; a larger cover or fewer secrets help"
 
 
 def _decibels(value: float | None) -> str:

@@ -226,7 +226,7 @@ def read_stego(path: str | Path) -> np.ndarray:
         raise UserError(
             f"{path}: a {kind} file in mode {mode} is not what hide.py wrote (PNG, BMP or TIFF in RGB); "
             "converting a stego destroys what is hidden in it, unless codec_dct or a network that was "
-            "trained for this hid it"
+            "trained for this hid it; ask for the original file"
         )
     return read_picture(path)
 

@@ -30,9 +30,7 @@ def set_promise(
         return
     if not isinstance(model, CodecDCT) or weights not in (None, "codec_dct"):
         if survive is None:
-            raise UserError(
-                "--least-psnr: only codec_dct takes it; name with --survive what the stego must survive"
-            )
+            raise UserError("--least-psnr: only codec_dct takes it; add, for example, --survive jpeg:75")
         raise UserError("--survive: only codec_dct can promise to survive compression; leave out --weights")
     if survive is not None:
         model.survive = survive
@@ -47,7 +45,8 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
     report = model.report
     if done.psnr < report.good:
         yield (
-            f"warning:   the stego is below {report.good:g} dB; nothing better survives on this cover "
+            f"warning:   the stego is below {report.good:g} dB; at a higher PSNR too little survives on "
+            "this cover "
             "(a larger cover, fewer secrets or a milder --survive would help)"
         )
     scores = [f"{score:.2f} dB (RGB)" for score in done.revealed] + ["byte for byte"] * len(

@@ -91,7 +91,8 @@ def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str
     uneven = [f"cover {name} has {len(names)} secrets" for name, names in by_cover.items()]
     listed = [f"secret without a cover: {name}" for name in strangers] or uneven
     raise UserError(
-        f"{len(secrets)} secrets for {len(covers)} covers: expected a multiple, or names that give each "
+        f"{len(secrets)} secrets for {len(covers)} covers: expected a multiple of the covers' number, or "
+        "names that give each "
         f"cover the same number (cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
     )
 

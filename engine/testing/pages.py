@@ -35,13 +35,18 @@ def fill_pages(root: Path, results: Path, check: bool = False) -> None:
         new = filled(text, results)
         if new != text:
             if check:
-                raise UserError(f"{file}: its tables do not match {results}; run make_tables.py --pages")
+                raise UserError(
+                    f"{file}: its tables do not match {results}; run python scripts/make_tables.py --pages"
+                )
             write_beside(file, new.encode())
             print(file)
         for picture, rows in plots(text, results):
             if rows and drawn_from(file.parent / picture) != digest(rows):
                 if check:
-                    raise UserError(f"{file.parent / picture}: does not match {results}; run --pages")
+                    raise UserError(
+                        f"{file.parent / picture}: does not match {results}; run python "
+                        "scripts/make_tables.py --pages"
+                    )
                 draw(file.parent / picture, rows)
                 print(file.parent / picture)
 
@@ -93,7 +98,7 @@ def chosen(runs: dict[str, Row], names: list[str]) -> tuple[list[Row], list[str]
 
 
 def published_table(table_id: str, rows: list[Row], results: Path) -> list[str]:
-    """Make one table of scripts/published.yml, beside it seed 0 of each of our rows; without a heading.
+    """Make one table of scripts/published.yml with seed 0 of each of our rows, without a heading.
 
     Detectors' errors are those of the stegos that are kept under the row's name.
     """

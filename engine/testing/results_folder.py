@@ -64,7 +64,11 @@ def _take_place(out: Path) -> None:
             with suppress(OSError):
                 old.rename(out)
         if isinstance(error, OSError):
-            where = f"; the new results are whole in {new}, the next start moves them" if new.exists() else ""
+            where = (
+                f"; the new results are complete in {new}, and the next start moves them"
+                if new.exists()
+                else ""
+            )
             reason = error.strerror or error
             raise OSError(f"{out}: cannot replace the results ({reason}){where}") from error
         raise

@@ -53,7 +53,9 @@ def _run_tests(
         if chosen is not None and name not in chosen:
             continue
         if name in sets:
-            raise options.error(f"data.test.{k}", f"a second data set called '{name}'; set its name")
+            raise options.error(
+                f"data.test.{k}", f"a second data set called '{name}'; give it another `name`"
+            )
         sets[name] = evaluation_groups(options, f"data.test.{k}", pictures, model)
     for name in chosen or ():
         if name not in sets:

@@ -24,6 +24,8 @@ class Muon(Optimizer):
 
     Kernels of the same shape are updated as one stack. A step therefore takes about thirty operations per
     shape, not per kernel.
+
+    lr: above 0. momentum: mu, from 0 to below 1.
     """
 
     def __init__(self, parameters: list[Tensor], lr: float, momentum: float = 0.95):
@@ -82,7 +84,7 @@ class Player:
     """The parameters that one loss trains, divided among one or more optimisers.
 
     optimizers: pairs of an optimiser and its learning rate as a multiple of train.lr.
-    every: the parameters are trained in one of every so many steps.
+    every: the parameters are trained once in so many steps.
     """
 
     def __init__(self, optimizers: list[tuple[Optimizer, float]], every: int = 1):

@@ -42,6 +42,7 @@ class Prepared:
 def prepare(options: TrainOptions, experiments: Path, resume: bool) -> Prepared:
     """Build and check everything that can be the user's mistake.
 
+    experiments: the folder that holds the runs, for train.start_from. resume: leave train.start_from alone.
     Raises UserError, with the file, key and value, for a mistake in the options.
     """
     train = options.train

@@ -26,7 +26,7 @@ def save(run: "Trainer", name: str) -> None:
 
     The state holds the weights too, so that the two files cannot disagree after a crash between their
     writing; --resume reads last.state and nothing else. The first process writes, all must call it. Raises
-    NotFinite for weights that are not, and leaves both files as they were.
+    NotFinite for weights that are not finite; both files then stay as they were.
     """
     state = state_of(run)
     with processes.together():

@@ -57,7 +57,10 @@ class Trainer:
     CPU bit for bit). Not so with `train.minutes`: then the schedule and the end depend on how fast the
     machine is.
 
-    profile: how many steps are traced into the run's folder, in profile/.
+    options: a training option file, checked. experiments: the folder that holds the runs. resume: continue
+    the run instead of starting it. profile: how many steps are traced into the run's folder, in profile/.
+    Raises UserError for a mistake in the options, with nothing written. `fit` raises RuntimeError if the loss
+    still explodes after GIVE_UP_AFTER returns to a checkpoint.
     """
 
     def __init__(self, options: TrainOptions, experiments: Path, resume: bool = False, profile: int = 0):
@@ -82,16 +85,16 @@ class Trainer:
         self.result = average.model if average else self.model  # what is validated and kept for use
         self.pace, self.profile = Pace(self.device), profile
         self.step = 0
-        self.seconds = 0.0  # that the run has taken, validations and earlier sittings included
+        self.seconds = 0.0  # time the run has taken [s], with validations and earlier sittings
         self.lr_factor = 1.0  # halved each time the run goes back after a divergence
         self.best = -math.inf  # stego plus revealed PSNR of the best validation, dB
-        self.best_phase = 0  # in which that was
+        self.best_phase = 0  # the phase of that validation
         self.bad_in_row = self.skipped = self.returns = 0  # as far as the device was asked
         self.broken = 0  # pictures that could not be read, as far as was told
         self.trend = Trend()
         self.phase: int | None = None
         self.waiting: list[Waiting] = []
-        self.window: list[dict[str, float]] = []  # of the good steps since the last line of the log
+        self.window: list[dict[str, float]] = []  # terms of the good steps since the log's last line
         self.lock = ExitStack()
         seed_process(options.seed)
         lines = [parts.started] if parts.started else []
@@ -125,7 +128,8 @@ class Trainer:
                 if not (stop.asked and lost):
                     raise
                 logger.info(
-                    f"{stop.asked}: the data loaders ended too; --resume continues from the checkpoint"
+                    f"{stop.asked}: the data loaders or another process ended too; --resume continues "
+                    "from the checkpoint"
                 )
 
     def _fit(self, stop: StopRequest) -> None:
@@ -154,7 +158,7 @@ class Trainer:
                     log, save = self._due(self.train.log_every), self._due(self.train.checkpoint_every)
                     look = self.validation is not None and self._due(self.train.validate_every)
                     if log or save or look or asked or self.finished():
-                        # Only here the device is asked how the steps since the last time went.
+                        # Only here do we ask the device how the steps since the last time went.
                         if self._diverged():
                             self._go_back()
                             progress.n = self.step
@@ -169,7 +173,7 @@ class Trainer:
                     if save and not self.bad_in_row:
                         self._save("last")
                     if look or save:
-                        self.pace.begin()  # which took time of its own
+                        self.pace.begin()  # validating and saving do not count
                     if asked or self.finished():
                         break
             if asked or self.bad_in_row:
@@ -197,7 +201,7 @@ class Trainer:
         """One optimiser step. What it gave waits on the device until `_diverged` asks for it."""
         objective = self._enter_phase()
         channel = self.channels[self._phase()]
-        first = processes.rank() * self.share  # by which each picture of the step gets noise of its own
+        first = processes.rank() * self.share  # so that each picture of the step gets noise of its own
         terms, weights = self.one_step(
             batch["cover"].to(self.device, non_blocking=True),
             batch["secrets"].to(self.device, non_blocking=True),
@@ -211,7 +215,7 @@ class Trainer:
         self.pace.groups += self.train.batch_size
 
     def _diverged(self) -> bool:
-        """Read what the steps since the last time gave; whether the run must go back to a checkpoint."""
+        """Read what the steps since the last time gave; return whether to go back to a checkpoint."""
         values = [value.float() for one in self.waiting for value in one.terms.values()]
         counts = self.one_step
         values += [count.float() for count in (counts.bad_in_row, counts.worst_in_row, counts.skipped)]
@@ -251,7 +255,7 @@ class Trainer:
         return phase_at(self.train, self._position())
 
     def _enter_phase(self) -> Objective:
-        """Freeze and thaw the parts that the current phase names; its objective."""
+        """Freeze and thaw the parts that the current phase names; return its objective."""
         k = self._phase()
         phase = self.train.phases[k]
         if k != self.phase:
@@ -281,7 +285,7 @@ class Trainer:
     # --- what is written ---------------------------------------------------------------------------
 
     def _log(self, board: Board) -> str:
-        """Write the means of the steps since the last time; the loss, for the bar."""
+        """Write the means of the steps since the last time; return the loss, for the bar."""
         window, self.window = self.window, []
         self._tell_broken()
         pace = self.pace.read()
@@ -349,7 +353,7 @@ class Trainer:
         return [optimizer for player in self.one_step.players for optimizer, _ in player.optimizers]
 
     def _count_from(self, bad_in_row: int, skipped: int) -> None:
-        """Bad steps, here and on the device; what waits to be read is forgotten."""
+        """Set the counts of bad steps, here and on the device, and forget what waits to be read."""
         self.bad_in_row, self.skipped = bad_in_row, skipped
         self.waiting, self.window = [], []
         self.one_step.bad_in_row.fill_(bad_in_row)
@@ -361,7 +365,10 @@ class Trainer:
         returns, lr_factor, skipped = self.returns + 1, self.lr_factor / 2, self.skipped
         best = self.best, self.best_phase
         if returns > GIVE_UP_AFTER:
-            raise RuntimeError(f"gave up: {returns} returns to a checkpoint, and still diverging")
+            raise RuntimeError(
+                f"gave up: still diverging after {GIVE_UP_AFTER} returns to a checkpoint; "
+                "try a lower train.lr or train.grad_clip"
+            )
         rise = self.trend.rise
         why = f"the loss is {math.exp(rise):.0f} times what it was" if rise > EXPLODED else ""
         file = self.run / "checkpoints" / "last.state"

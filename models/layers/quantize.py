@@ -34,5 +34,7 @@ def transmit(stego: Tensor, channel: Channel | None) -> tuple[Tensor, Tensor]:
 def finite(x: Tensor) -> Tensor:
     """Return x. Raises NotFinite if a value is NaN or infinite, which would be black in an 8-bit picture."""
     if not torch.isfinite(x).all():
-        raise NotFinite("the network gave NaN or infinite values: its weights are broken, use others")
+        raise NotFinite(
+            "the network gave NaN or infinite values, so its weights are broken; use other weights"
+        )
     return x

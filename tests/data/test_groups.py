@@ -96,7 +96,8 @@ def test_a_picture_that_is_listed_twice_counts_once():
         ({"num_secrets": 1, "stride": 1}, "stride 1: belongs to grouping sorted, not random"),
         (
             {"num_secrets": 1, "count": 2, "grouping": "sorted"},
-            "count 2: sorted with stride 2, the 3 pictures of /data only give 1 groups of 2",
+            "2 groups asked for, but with grouping sorted and stride 2 the 3 pictures of /data give only 1, "
+            "of 2 pictures each",
         ),
     ],
 )

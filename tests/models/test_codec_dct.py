@@ -194,7 +194,7 @@ def test_wrong_arguments():
     for arguments, message in (
         (dict(survive=["jpeg:5"]), "below quality 30"),
         (dict(survive="heic:80"), "no attack is called"),
-        (dict(least_psnr=5), "least_psnr: must be from 20"),
+        (dict(least_psnr=5), "least_psnr: must be from 33"),
         (dict(num_secrets=0), "num_secrets"),
         (dict(codec="jpeg2000"), "codec: expected"),
     ):

@@ -299,7 +299,7 @@ def test_wrong_arguments():
         (dict(modulus=7.5), "modulus: must be a whole number of grey levels from 2 to 32, got 7.5"),
         (dict(shaping=7), "shaping: must be one of 0, 8, 64, 256 states, got 7"),
         (dict(shaping=64, modulus=9), "shaping: needs an even modulus from 2 to 128, got 9"),
-        (dict(payload=0), "payload: must be above 0 bits a pixel, or null for no bound, got 0"),
+        (dict(payload=0), "payload: must be above 0 bits a pixel, got 0; leave it out"),
         (dict(payload=math.nan), "payload: must be above 0 bits a pixel"),
         (dict(num_secrets=256), "num_secrets: must be from 1 to 255"),
         (dict(speed=11), "speed: must be from 0 to 10"),

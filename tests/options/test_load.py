@@ -269,7 +269,7 @@ def test_overrides(write):
         ),
         (
             "network.grid.2=1",
-            "--set network.grid.2=1: network.grid: no entry '2'; the list has 2, counted from 0",
+            "--set network.grid.2=1: network.grid: no entry '2'; the list has 2 entries, counted from 0",
         ),
         (
             "network.grid=[1",

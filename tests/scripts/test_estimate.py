@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "options/train").glob("*.yml"))
 def test_every_file_says_it(file):
     head = file.read_text().partition("\nname:")[0].splitlines()
     (line,) = [line for line in head if line.startswith(MARK)]
-    assert line == head[-1] and " of memory beside PyTorch's own; " in line
+    assert line == head[-1] and " of memory besides PyTorch's own; " in line
 
 
 def test_a_line_is_current():
@@ -44,9 +44,9 @@ def test_memory_grows_with_the_batch(train_file):
 
 def test_words():
     assert Needs(3.2 * 2**30, 30 * 3600 * GPU).line(small=False) == (
-        f"{MARK}3.2 GiB of memory beside PyTorch's own; 30 hours on a GPU (10 TFLOP/s)."
+        f"{MARK}3.2 GiB of memory besides PyTorch's own; 30 hours on a GPU (10 TFLOP/s)."
     )
-    assert "25 MiB of memory beside PyTorch's own; 1.7 minutes on one core" in Needs(25 * 2**20, 4e12).line(
+    assert "25 MiB of memory besides PyTorch's own; 1.7 minutes on one core" in Needs(25 * 2**20, 4e12).line(
         small=True
     )
 

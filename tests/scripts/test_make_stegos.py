@@ -43,7 +43,7 @@ def test_stegos_of_a_method_and_going_on(pictures, tmp_path, capsys):
         (("--weights", "lsb", "--passphrase"), "have no key"),
         (("--weights", "lsb", "--count", "10"), "there are 9 pictures"),
         (("--weights", "lsb", "--secrets", "2"), "takes 1 to 1"),
-        (("--control", "lsb_matching", "--rate", "2"), "expected a rate above 0 to 1"),
+        (("--control", "lsb_matching", "--rate", "2"), "expected a rate above 0 and at most 1"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(pictures, tmp_path, words, problem):

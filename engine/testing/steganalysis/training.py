@@ -56,7 +56,10 @@ def train(
                 group["lr"] = training.lr * (1 + math.cos(math.pi * step / training.steps)) / 2
             loss = loss_at(network, step)
             if not torch.isfinite(loss):
-                raise UserError(f"the loss is {loss.item()} at step {step}; try a lower --lr")
+                raise UserError(
+                    f"the loss is {loss.item()} at step {step}; try a lower learning rate "
+                    "(steganalysis.py --lr)"
+                )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -86,7 +89,7 @@ def _resume(checkpoint: Path, about: dict, network: nn.Module, optimizer: torch.
         differing = [key for key in about if not isinstance(there, dict) or there.get(key) != about[key]]
         raise UserError(
             f"{checkpoint}: holds a network that was trained differently ({', '.join(differing)} differ); "
-            "use another --out, or delete the file"
+            "delete the file, or use another folder for the results"
         )
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
