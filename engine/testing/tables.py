@@ -197,9 +197,17 @@ def _cores(run: Run) -> int:
 
 
 def points(rows: Sequence[Row]) -> list[list]:
-    """Return the points of the plot: [label, number of secrets, trained, stego dB, revealed dB] per row."""
+    """Return the points of the plot: [label, number of secrets, trained, stego dB, revealed dB] per row.
+
+    The labels leave out `_nano`, to save space.
+    """
     shown = [
-        [label(row), row[0]["num_secrets"], row[0].training is not None, *(score(row, k) for k in KINDS)]
+        [
+            label(row).replace("_nano", ""),
+            row[0]["num_secrets"],
+            row[0].training is not None,
+            *(score(row, k) for k in KINDS),
+        ]
         for row in rows
     ]
     return [point for point in shown if all(map(math.isfinite, point[3:]))]
