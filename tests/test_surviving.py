@@ -92,7 +92,7 @@ def test_a_picture_that_never_held_anything(run):
         (("--survive", "jpeg:75", "--shaping", "64"), "codec_dct has none"),
         (("--survive", "jpeg:75", "--least-psnr", "55"), "too little survives jpeg 75 with a stego of 55 dB"),
         (("--survive", "jpeg:75", "--longest-side", "90"), "bytes fit"),
-        (("--longest-side", "0", "--survive", "jpeg:75"), "longest_side"),
+        (("--longest-side", "0", "--survive", "jpeg:75"), "--longest-side"),
     ],
 )
 def test_refused_before_anything_is_written(run, tmp_path, words, message):

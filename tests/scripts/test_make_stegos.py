@@ -40,7 +40,7 @@ def test_stegos_of_a_method_and_going_on(pictures, tmp_path, capsys):
     [
         (("--weights", "codec_lsb", "--rate", "0.5"), "--rate goes with --control"),
         (("--control", "lsb_matching", "--payload", "1"), "--payload goes with --weights"),
-        (("--weights", "lsb", "--passphrase"), "have no key"),
+        (("--weights", "lsb", "--passphrase"), "has no key"),
         (("--weights", "lsb", "--count", "10"), "there are 9 pictures"),
         (("--weights", "lsb", "--secrets", "2"), "takes 1 to 1"),
         (("--control", "lsb_matching", "--rate", "2"), "expected a rate above 0 and at most 1"),

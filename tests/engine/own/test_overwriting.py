@@ -57,7 +57,7 @@ def test_nothing_that_is_read_is_replaced(here, words):
     "words, message",
     [
         (("--out", "s.png", "--decoy", "key.png", "--decoy-passphrase-env", "X"), "need a passphrase too"),
-        (("--out", "s.png", "--decoy-passphrase-env", "X"), "but no --decoy"),
+        (("--out", "s.png", "--decoy-passphrase-env", "X"), "need --decoy"),
         (("--dry-attack", "jpeg:90", "--look", "look.png"), "one or the other"),
         (("--plan", "--dry-attack", "jpeg:90"), "one or the other"),
     ],
