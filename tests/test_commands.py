@@ -255,7 +255,7 @@ def test_mistakes_in_hiding(trained, command, tmp_path, pictures):
 
     cases = [
         (hide(out="s.jpg"), "must be lossless"),
-        (hide(secrets=(a, b, c)), "3 secrets, but 'hinet' hides at most 2"),
+        (hide(secrets=(a, b, c)), "3 secrets, but these weights of 'smilenet' hide at most 2"),
         (hide(cover="no.png"), "no.png"),
         (hide(secrets=("no.png",)), "no.png: no such picture"),
         (hide(cover="text.png"), "text.png"),

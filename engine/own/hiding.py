@@ -183,9 +183,8 @@ def most_secrets(model: HidingModel) -> int:
 def _check_secrets(model: HidingModel, cover: str | Path, wanted: Secrets) -> None:
     """Raise UserError for too many secrets, and if the cover is one of them."""
     if len(wanted.all) > (most := most_secrets(model)):
-        raise UserError(
-            f"{len(wanted.all)} secrets, but '{model.method}' hides at most {most} in one cover here"
-        )
+        hider = f"these weights of '{model.method}' hide" if model.trainable else f"'{model.method}' hides"
+        raise UserError(f"{len(wanted.all)} secrets, but {hider} at most {most} in one cover; hide fewer")
     check_not_cover(cover, wanted)
 
 
