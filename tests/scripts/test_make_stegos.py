@@ -6,7 +6,8 @@ import pytest
 
 from data.images import read_picture
 from data.pairs import paired_pictures
-from engine.testing.steganalysis.stegos import made_of
+from engine.testing.steganalysis.stegos import made_of, method_about
+from models import build_model
 from scripts.make_stegos import PARSER, main
 
 
@@ -33,6 +34,12 @@ def test_stegos_of_a_method_and_going_on(pictures, tmp_path, capsys):
     assert lost.exists() and kept.read_bytes() == before
     with pytest.raises(ValueError, match=r"made differently \(payload differ\)"):
         call(2)
+
+
+def test_what_a_stego_survives_is_told_as_text():
+    about = method_about(build_model("codec_dct", survive=["jpeg:80", "webp:70"]), "codec_dct", False)
+    assert json.loads(json.dumps(about)) == about and len(about["survive"]) == 2
+    assert "80" in about["survive"][0] and about["method"] == "codec_dct"
 
 
 @pytest.mark.parametrize(

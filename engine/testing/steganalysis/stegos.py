@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from channel.promise import described
 from container.keys import PUBLIC, Key
 from data.files import sha256, write_beside
 from data.images import read_picture, to_array, to_tensor, write_picture
@@ -60,11 +61,13 @@ def control_sender(control: str, rate: float, seed: int = 0) -> Sender:
 
 def method_about(model: HidingModel, weights: str, passphrase: bool) -> dict:
     """Describe how stegos are made: the method, its weights, and what the sender chose."""
+    promises = getattr(model, "survive", None)
     return {
         "method": model.method,
         "weights": weights,
         "fingerprint": fingerprint(model).hex() if model.trainable else "",
-        **{name: getattr(model, name, None) for name in ("modulus", "shaping", "payload", "survive")},
+        **{name: getattr(model, name, None) for name in ("modulus", "shaping", "payload")},
+        "survive": promises and [described(attack) for attack in promises],
         "passphrase": passphrase,
     }
 
