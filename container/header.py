@@ -201,6 +201,11 @@ def _read_fixed(samples: np.ndarray, size: tuple[int, int], key: Key) -> tuple[t
     return (method, *others), keys, content, changed or opened[1]
 
 
+def if_unmarked(key: Key) -> str:
+    """Say what a stego needs that looks empty because it has no mark and `key` does not open it."""
+    return f"it is unmarked and needs {'a' if key.is_public else 'another'} --passphrase or --keyfile"
+
+
 def _unopened(marked: bool, key: Key) -> ContainerError:
     """Return the error for a header that the key does not open.
 
@@ -208,9 +213,7 @@ def _unopened(marked: bool, key: Key) -> ContainerError:
     """
     if not marked:
         lost = "the hidden data was lost (recompressed, resized, or cut at the top or left)"
-        wanted = "a" if key.is_public else "another"
-        unmarked = f"it is unmarked and needs {wanted} --passphrase or --keyfile"
-        return NoPayload(f"nothing is hidden here, or {lost}, or {unmarked}")
+        return NoPayload(f"nothing is hidden here, or {lost}, or {if_unmarked(key)}")
     wanted = "a key" if key.is_public else "another key"
     return WrongKey(f"hidden under {wanted} (or the first rows were changed or cut): {SAME_KEY}")
 

@@ -86,8 +86,7 @@ def _sorted_groups(pictures: list[Path], size: int, count: int | None, stride: i
     if count is not None and count > possible:
         raise UserError(
             f"{count} groups asked for, but with grouping sorted and stride {stride} the {len(pictures)} "
-            "pictures "
-            f"of {_common_folder(pictures)} give only {possible}, of {size} pictures each"
+            f"pictures of {_common_folder(pictures)} give only {possible}, of {size} pictures each"
         )
     starts = range(0, (count or possible) * stride, stride)
     return [Group(pictures[s], tuple(pictures[s + 1 : s + size])) for s in starts]

@@ -51,6 +51,8 @@ def load_newest(path: Path) -> tuple[dict, str | None]:
         return load_state(path), None
     except UserError as error:
         if not previous.exists():
+            if not path.exists():
+                raise UserError(f"{path}: nothing to resume from; start without --resume") from None
             raise
         state = load_state(previous)
         return state, f"{error}; continued from the one before it, {PREVIOUS}, of step {state['step']}"

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import MODELS, HidingModel, build_model
+from container.header import write_header
+from container.keys import Key, new_nonce
+from models import MODELS, HidingModel, KeyedMethod, build_model
 from tests.toy import TOYS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,15 @@ def group(net: HidingModel, height: int = 40, width: int = 60, batch: int = 1, s
 def noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     """Uniform uint8 of this shape."""
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def forged(net: KeyedMethod, picture: Tensor, note: bytes, shaping: int) -> Tensor:
+    """A picture (3,H,W) uint8 with a header for `net` under the public key, as anybody could write one."""
+    height, width = picture.shape[1:]
+    samples, nonce = picture.permute(1, 2, 0).reshape(-1).numpy().copy(), new_nonce()
+    keys = Key().derive(nonce)
+    write_header(samples, (height, width), keys, nonce, net.method, net.fingerprint, note, shaping=shaping)
+    return torch.from_numpy(samples.reshape(height, width, 3)).permute(2, 0, 1)
 
 
 def photo(picture: Callable[[], np.ndarray], height: int, width: int) -> Tensor:

@@ -147,6 +147,16 @@ def test_the_default_needs_no_weights_and_the_reveal_command_says_none(run, here
     assert sorted(os.listdir("out")) == ["a cup.png", "cat.png"]
 
 
+def test_an_unmarked_stego_without_its_key_is_told_of(run, here):
+    done = hide(run, "--unmarked", "--passphrase-file", "right")
+    assert done.returncode == 0, done.stderr
+    for words, missing in (((), "needs a --passphrase"), (("--passphrase-file", "wrong"), "needs another")):
+        done = run(reveal_py, ["--stego", "s.png", "--out", "out", *words])
+        refused(done, "s.png: nothing is hidden here")
+        refused(done, f"it is unmarked and {missing}")
+        refused(done, "say which with --weights")
+
+
 def test_the_sender_chooses_the_shaping_and_the_payload(run, here):
     scores = {}
     for words, said in (

@@ -64,7 +64,7 @@ class Plan:
         for reason in self.refused:
             yield f"does not fit: {reason}"
         if self.best is not None:
-            yield f"recommended: {self.best.options}, in place of --plan ({_why(self.best)})"
+            yield f"recommended: hide.py with {self.best.options} ({_why(self.best)})"
 
 
 def _shown(row: Row) -> float:

@@ -9,7 +9,15 @@ import numpy as np
 from PIL import Image
 
 from channel.promise import LOWEST
-from container.header import NO_WEIGHTS, ContainerError, Damaged, NoPayload, WrongKey, hidden_with
+from container.header import (
+    NO_WEIGHTS,
+    ContainerError,
+    Damaged,
+    NoPayload,
+    WrongKey,
+    hidden_with,
+    if_unmarked,
+)
 from container.keys import PUBLIC, Key
 from container.notes import Album, file_names, numbered, unpack_note
 from container.payload import MOST_PIXELS
@@ -242,9 +250,9 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
     If the file is lossless, looks for a container in the samples first. Then looks for one that survives
     compression. Raises NoPayload or WrongKey, both UserErrors, with the path.
     """
-    picture = read_picture(stego)
+    picture, lossless = read_picture(stego), _is_lossless(stego)
     try:
-        if _is_lossless(stego):
+        if lossless:
             try:
                 return _hidden_with(picture, key)
             except NoPayload:
@@ -252,8 +260,10 @@ def hider_of(stego: str | Path, key: Key) -> tuple[str, bytes]:
         Received(picture).header()
         return "codec_dct", NO_WEIGHTS
     except NoPayload as error:
+        unmarked = f", or {if_unmarked(key)}" if lossless else ""
         raise NoPayload(
-            f"{stego}: {error}, or it was hidden by a method without a key: say which with --weights"
+            f"{stego}: {error}{unmarked}, or it was hidden by a method without a key: say which with "
+            "--weights"
         ) from error
     except ContainerError as error:
         raise type(error)(f"{stego}: {error}") from error

@@ -46,8 +46,7 @@ def survived(model: HidingModel, done: HiddenFile) -> Iterator[str]:
     if done.psnr < report.good:
         yield (
             f"warning:   the stego is below {report.good:g} dB; at a higher PSNR too little survives on "
-            "this cover "
-            "(a larger cover, fewer secrets or a milder --survive would help)"
+            "this cover (a larger cover, fewer secrets or a milder --survive would help)"
         )
     scores = [f"{score:.2f} dB (RGB)" for score in done.revealed] + ["byte for byte"] * len(
         done.secrets.files

@@ -57,7 +57,10 @@ def detection(set_name: str, names: list[str], results: Path) -> list[str]:
 
 
 def detectors_of(name: str, results: Path) -> dict[str, dict]:
-    """Return {detector: findings} for the stegos of a run called `name`, in any set of pictures."""
+    """Return {detector: findings} for the stegos of a run called `name`, in any set of pictures.
+
+    SRM of all channels and of one are the same detector. Of several findings, the last by name counts.
+    """
     sets = sorted(folder.name for folder in (results / "detection").glob("*/"))
     found = (item for one in sets for item in _read(one, name, results, "auc").items())
     return {column.split()[0]: findings for column, findings in found}

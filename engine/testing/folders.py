@@ -91,9 +91,9 @@ def _assign(covers: list[str], secrets: list[str]) -> tuple[list[list[str]], str
     uneven = [f"cover {name} has {len(names)} secrets" for name, names in by_cover.items()]
     listed = [f"secret without a cover: {name}" for name in strangers] or uneven
     raise UserError(
-        f"{len(secrets)} secrets for {len(covers)} covers: expected a multiple of the covers' number, or "
-        "names that give each "
-        f"cover the same number (cover 0001, secrets 0001_01, 0001_02, ...):\n{_capped(listed)}"
+        f"{len(secrets)} secrets for {len(covers)} covers: expected as many secrets for each cover, or "
+        "names that give each cover the same number (cover 0001, secrets 0001_01, 0001_02, ...):\n"
+        f"{_capped(listed)}"
     )
 
 

@@ -59,10 +59,11 @@ def srm_features(plane: np.ndarray) -> dict[str, np.ndarray]:
         ("f3x3", srm.all3x3, 4, (1, 1.5, 2)),
         ("f5x5", srm.all5x5, 12, (1, 1.5, 2)),
     )
+    plane = plane.astype(int)
     found: dict[str, np.ndarray] = {}
     for name, residuals, unit, steps in orders:
         for q in steps:
-            counted = residuals(plane.astype(int), q * unit, CoocN=cooccurrences)
+            counted = residuals(plane, q * unit, CoocN=cooccurrences)
             found = srm.symm.post_process(counted, name, q, found)
     return found
 
@@ -80,14 +81,15 @@ NEIGHBOURS = {
 def cooccurrences(residual: np.ndarray, direction: str, limit: int) -> np.ndarray:
     """Return how often each four neighbouring values occur together: (H,W) -> (B,B,B,B), B = 2 `limit` + 1.
 
-    residual: integers, of any number type. direction: one of NEIGHBOURS. limit: 1 to 5. Only groups
-    of four within -limit to limit count. The frequencies add up to 1.
+    residual: integers, of any number type. direction: one of NEIGHBOURS. Only groups of four within
+    -limit to limit count. The frequencies add up to 1.
     """
     rows, columns = np.max(NEIGHBOURS[direction], axis=0)
     height, width = residual.shape[0] - rows, residual.shape[1] - columns
     base = 2 * limit + 3  # one more value at each end: outside
-    values = np.clip(residual, -limit - 1, limit + 1).astype(np.int16) + np.int16(limit + 1)
-    code = np.zeros((height, width), dtype=np.int16)
+    codes = np.min_scalar_type(base**4)  # the smaller the type, the faster
+    values = (np.clip(residual, -limit - 1, limit + 1) + (limit + 1)).astype(codes)
+    code = np.zeros((height, width), dtype=codes)
     for row, column in NEIGHBOURS[direction]:
         code *= base
         code += values[row : row + height, column : column + width]

@@ -35,6 +35,15 @@ def test_a_group_of_four_with_a_value_outside_is_not_counted():
     assert counts[2, 3, 4, 0] == counts[2, 2, 2, 2] == 0.5 and counts.sum() == 1
 
 
+def test_wide_limits_count_as_narrow_ones_do():
+    """The codes of groups of four outgrow 16 bits from a limit of 7 on."""
+    residual = np.random.default_rng(0).integers(-2, 3, (20, 30))
+    for limit in (6, 7, 9):
+        wide, inner = cooccurrences(residual, "square", limit), slice(limit - 2, limit + 3)
+        assert (wide[inner, inner, inner, inner] == cooccurrences(residual, "square", 2)).all()
+        assert wide.sum() == pytest.approx(1)
+
+
 def test_a_grey_picture_has_the_features_of_its_channel():
     grey = camera()[:64, :64]
     both = sealwatch.spam.extract(np.ascontiguousarray(grey))

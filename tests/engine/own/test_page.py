@@ -185,7 +185,7 @@ def test_by_hand(here, page, browser):
     browser.get(page)
     upload(browser, "cover", "beach.png")
     upload(browser, "secrets", "cat.png", "a <b>man.png", "notes.txt")
-    assert "recommended: --" in until(lambda: value(browser, "plan"))
+    assert "recommended: hide.py with --" in until(lambda: value(browser, "plan"))
     within(browser, "passphrase", "input").send_keys(WORDS)
     click(browser, "hide")
     scores = until(lambda: value(browser, "scores"))

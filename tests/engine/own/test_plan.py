@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_said(here):
     assert [row.options for row in found.rows] == ["--modulus 32"]
     assert len(found.refused) == 6 and "--modulus 4: the cover is too small" in found.refused[0]
     assert found.best.secrets is None
-    assert "recommended: --modulus 32, in place of --plan" in list(found.lines())[-1]
+    assert "recommended: hide.py with --modulus 32" in list(found.lines())[-1]
 
 
 def test_the_recommendation():
@@ -131,7 +131,7 @@ def test_the_command_writes_nothing(here, capsys):
     hide_py.main(hide_py.PARSER.parse_args(words))
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("--survive jpeg:90") for line in lines)
-    assert lines[-1].startswith("recommended: --survive jpeg:90")
+    assert lines[-1].startswith("recommended: hide.py with --survive jpeg:90")
     assert sorted(os.listdir()) == before
 
 

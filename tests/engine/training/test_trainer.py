@@ -255,7 +255,7 @@ def test_an_earlier_run_is_kept(trainer, tmp_path):
 
 
 def test_resume_without_a_run(trainer, tmp_path):
-    with pytest.raises(ValueError, match="there is no such training state"):
+    with pytest.raises(ValueError, match="nothing to resume from"):
         trainer(resume=True)
     assert not (tmp_path / "runs").exists()
 
