@@ -37,8 +37,7 @@ def rich_features(picture: np.ndarray, features: str, channel: str = "all") -> n
             raise UserError(
                 f"crm looks at all three channels together; use spam or srm for channel {channel}"
             )
-        extracted = library.crm.extract(picture, Tc=3)
-        return _vector(extracted)
+        return _vector(crm_features(picture))
     extract = {"spam": library.spam.extract, "srm": srm_features}[features]
     planes = seen(picture, channel)
     each = [_vector(extract(np.ascontiguousarray(planes[..., c]))) for c in range(planes.shape[2])]
@@ -52,21 +51,42 @@ def srm_features(plane: np.ndarray) -> dict[str, np.ndarray]:
     ours (`cooccurrences`), because sealwatch's takes nearly all the time. The results are equal bit for bit.
     """
     srm = sealwatch().srm
-    orders = (
-        ("f1", srm.all1st, 1, (1, 2)),
-        ("f2", srm.all2nd, 2, (1, 1.5, 2)),
-        ("f3", srm.all3rd, 3, (1, 1.5, 2)),
-        ("f3x3", srm.all3x3, 4, (1, 1.5, 2)),
-        ("f5x5", srm.all5x5, 12, (1, 1.5, 2)),
-    )
+    steps = {"f1": (1, 2)}
     plane = plane.astype(int)
     found: dict[str, np.ndarray] = {}
-    for name, residuals, unit, steps in orders:
-        for q in steps:
-            counted = residuals(plane, q * unit, CoocN=cooccurrences)
-            found = srm.symm.post_process(counted, name, q, found)
+    for order, (function, unit) in ORDERS.items():
+        for q in steps.get(order, (1, 1.5, 2)):
+            counted = getattr(srm, function)(plane, q * unit, CoocN=cooccurrences)
+            found = srm.symm.post_process(counted, order, q, found)
     return found
 
+
+def crm_features(picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the submodels of the colour rich model: (H,W,3) uint8 -> {name: (D,)}.
+
+    They are those of sealwatch's `crm.extract(picture, Tc=3)`, with our counting (`across_channels`). The
+    results are equal bit for bit.
+    """
+    crm, limit = sealwatch().crm, 3
+    picture = picture.astype(np.float32)
+    found: dict[str, np.ndarray] = {}
+    for order, (function, unit) in ORDERS.items():
+        counted = getattr(crm, function)(picture, unit, T=limit, CoocN=across_channels, directional=False)
+        # sealwatch takes a submodel for one across channels if its name ends in "c".
+        names = {name: name.removesuffix("h") + "c" for name in counted}
+        names |= {name: name.removesuffix("h") + "hvc" for name in counted if name.endswith("34h")}
+        found = crm.post_process(counted, order, 1, found, Tc=limit, name_mapper=names)
+    return found
+
+
+# order of the residuals: (sealwatch's function, unit of the quantisation step)
+ORDERS = {
+    "f1": ("all1st", 1),
+    "f2": ("all2nd", 2),
+    "f3": ("all3rd", 3),
+    "f3x3": ("all3x3", 4),
+    "f5x5": ("all5x5", 12),
+}
 
 # direction: (row, column) of the four neighbours counted together
 NEIGHBOURS = {
@@ -86,15 +106,29 @@ def cooccurrences(residual: np.ndarray, direction: str, limit: int) -> np.ndarra
     """
     rows, columns = np.max(NEIGHBOURS[direction], axis=0)
     height, width = residual.shape[0] - rows, residual.shape[1] - columns
+    return _together(
+        [residual[row : row + height, column : column + width] for row, column in NEIGHBOURS[direction]],
+        limit,
+    )
+
+
+def across_channels(residual: np.ndarray, direction: str, limit: int) -> np.ndarray:
+    """Return how often each three values of one pixel occur together: (H,W,3) -> (B,B,B), B = 2 `limit` + 1.
+
+    direction: not used; a pixel has none. The rest is as for `cooccurrences`.
+    """
+    return _together([residual[..., c] for c in range(3)], limit)
+
+
+def _together(planes: list[np.ndarray], limit: int) -> np.ndarray:
     base = 2 * limit + 3  # one more value at each end: outside
-    codes = np.min_scalar_type(base**4)  # the smaller the type, the faster
-    values = (np.clip(residual, -limit - 1, limit + 1) + (limit + 1)).astype(codes)
-    code = np.zeros((height, width), dtype=codes)
-    for row, column in NEIGHBOURS[direction]:
+    codes = np.min_scalar_type(base ** len(planes))  # the smaller the type, the faster
+    code = np.zeros(planes[0].shape, dtype=codes)
+    for plane in planes:
         code *= base
-        code += values[row : row + height, column : column + width]
-    every = np.bincount(code.ravel(), minlength=base**4).reshape((base,) * 4)
-    counts = every[1:-1, 1:-1, 1:-1, 1:-1]
+        code += (np.clip(plane, -limit - 1, limit + 1) + (limit + 1)).astype(codes)
+    every = np.bincount(code.ravel(), minlength=base ** len(planes)).reshape((base,) * len(planes))
+    counts = every[(slice(1, -1),) * len(planes)]
     return counts / counts.sum()
 
 

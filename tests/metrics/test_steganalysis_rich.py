@@ -5,7 +5,16 @@ import pytest
 from skimage.data import astronaut, camera, coffee
 
 from metrics.steganalysis import rich
-from metrics.steganalysis.rich import FEATURES, Ensemble, _vector, cooccurrences, rich_features, srm_features
+from metrics.steganalysis.rich import (
+    FEATURES,
+    Ensemble,
+    _vector,
+    across_channels,
+    cooccurrences,
+    crm_features,
+    rich_features,
+    srm_features,
+)
 from metrics.steganalysis.scores import auc
 
 sealwatch = pytest.importorskip("sealwatch", reason="pip install -e '.[steganalysis]'")
@@ -27,6 +36,21 @@ def test_srm_is_that_of_sealwatch(shape):
     expected, found = sealwatch.srm.extract(grey), srm_features(grey)
     assert list(found) == list(expected)
     assert all((found[name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (37, 52)])
+def test_crm_is_that_of_sealwatch(shape):
+    picture = np.ascontiguousarray(coffee()[100 : 100 + shape[0], 100 : 100 + shape[1]])
+    expected, found = sealwatch.crm.extract(picture, Tc=3), crm_features(picture)
+    assert set(found) == set(expected)
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_colours_of_one_pixel_are_counted_together():
+    residual = np.array([[[0, 1, -1], [1, 0, -1], [0, 1, -1], [0, 2, 0]]])
+    counts = across_channels(residual, "hor", 1)
+    assert counts[1, 2, 0] == pytest.approx(2 / 3) and counts[2, 1, 0] == pytest.approx(1 / 3)
+    assert counts.sum() == pytest.approx(1)
 
 
 def test_a_group_of_four_with_a_value_outside_is_not_counted():
