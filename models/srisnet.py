@@ -176,8 +176,8 @@ class SRISNet(HidingModel):
     # --- the deployed path -------------------------------------------------------------------------
 
     def encode(self, cover: Tensor, secrets: Tensor) -> Tensor:
-        score = torch.sigmoid(self.critic(cover).scores) if self.critic_hides and self.critic else None
-        return self._embed(cover, secrets, score)
+        score = self.score_map(cover) if self.critic_hides and self.critic else None
+        return self.encode_with(cover, secrets, score)
 
     def decode(self, stego: Tensor) -> Tensor:
         tiles = Tiles(stego, self.tile, self.smallest[0])
@@ -187,26 +187,15 @@ class SRISNet(HidingModel):
         revealed = revealed.unflatten(1, (self.num_secrets, -1))
         return revealed.expand(-1, -1, 3, -1, -1)
 
-    # --- training ----------------------------------------------------------------------------------
+    def score_map(self, pictures: Tensor) -> Tensor:
+        """Return where the critic sees a stego: (B,3,H,W) in [0,1] -> (B,1,H,W), 0 (cover) to 1 (stego)."""
+        return torch.sigmoid(self.critic(pictures).scores)
 
-    def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
-        if self.critic is None:
-            return super().forward(cover, secrets, channel)
-        of_cover: Said = self.critic(cover)
-        score = torch.sigmoid(of_cover.scores.detach()) if self.critic_hides else None
-        stego, received = transmit(self._embed(cover, secrets, score), channel)
-        parts: dict[str, Tensor] = {}
-        said = {"stego": self.critic(stego), "detached": self.critic(stego.detach()), "cover": of_cover}
-        for of, one in said.items():
-            parts[f"logits_of_{of}"] = one.logits
-            if self.critic_says != "logit":
-                parts[f"scores_of_{of}"] = one.scores
-        return Hidden(stego, self.decode(received), parts)
+    def encode_with(self, cover: Tensor, secrets: Tensor, score: Tensor | None) -> Tensor:
+        """Return the stego before rounding (B,3,H,W), for a cover and secrets as in `encode`.
 
-    # -----------------------------------------------------------------------------------------------
-
-    def _embed(self, cover: Tensor, secrets: Tensor, score: Tensor | None) -> Tensor:
-        """Sender. score: (B,1,H,W) in [0,1], without a gradient; None: GLEM works without it."""
+        score: (B,1,H,W) in [0,1], without a gradient; None: GLEM works without it.
+        """
         tiles = Tiles(cover, self.tile, self.smallest[0])
         whole, cover, secrets = cover, tiles.cut(cover), tiles.cut(secrets.flatten(1, 2))
         score = None if score is None else tiles.cut(score)
@@ -217,6 +206,24 @@ class SRISNet(HidingModel):
         )
         residual = self._unfolded(self.finishing(compose(bands)), *cover.shape[-2:]).to(cover.dtype)
         return whole + tiles.joined(residual)
+
+    # --- training ----------------------------------------------------------------------------------
+
+    def forward(self, cover: Tensor, secrets: Tensor, channel: Channel | None = None) -> Hidden:
+        if self.critic is None:
+            return super().forward(cover, secrets, channel)
+        of_cover: Said = self.critic(cover)
+        score = torch.sigmoid(of_cover.scores.detach()) if self.critic_hides else None
+        stego, received = transmit(self.encode_with(cover, secrets, score), channel)
+        parts: dict[str, Tensor] = {}
+        said = {"stego": self.critic(stego), "detached": self.critic(stego.detach()), "cover": of_cover}
+        for of, one in said.items():
+            parts[f"logits_of_{of}"] = one.logits
+            if self.critic_says != "logit":
+                parts[f"scores_of_{of}"] = one.scores
+        return Hidden(stego, self.decode(received), parts)
+
+    # -----------------------------------------------------------------------------------------------
 
     def _hidden_bands(
         self, covers: list[Tensor], secrets: list[Tensor], score: Tensor | None

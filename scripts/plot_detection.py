@@ -147,7 +147,8 @@ def found(arguments: argparse.Namespace, folder: Path, detector: str) -> dict:
         workers=arguments.workers,
     )
     out = folder / detector
-    analysis = analyse(pairs, "cnn" if network else "rich", out, settings)
+    # All points have the same covers, so they share the features.
+    analysis = analyse(pairs, "cnn" if network else "rich", out if network else arguments.work, settings)
     write_analysis(analysis, out)
     return analysis.summary
 

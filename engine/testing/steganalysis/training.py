@@ -45,6 +45,7 @@ def train(
     Ctrl-C and SIGTERM save the state and raise KeyboardInterrupt. Raises UserError if the checkpoint has
     another `about`, or if the loss is not finite.
     """
+    network.to(memory_format=torch.channels_last)  # 1.2 to 1.5 times as fast on a CPU (docs/log.md)
     optimizer = torch.optim.Adamax(network.parameters(), lr=training.lr)
     start = _resume(checkpoint, about, network, optimizer) if checkpoint.exists() else 0
     network.train()
@@ -78,7 +79,7 @@ def train(
                 saved = time.monotonic()
             if stop.asked and not done:
                 raise KeyboardInterrupt
-    return network.eval()
+    return network.to(memory_format=torch.contiguous_format).eval()  # as when loaded from a file
 
 
 def _resume(checkpoint: Path, about: dict, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
