@@ -56,7 +56,7 @@ PARSER.add_argument(
     metavar="DIR",
     help="pictures in this order: a cover, its secrets, the next cover, ... (default: samples:test)",
 )
-PARSER.add_argument("--groups", type=int, default=3, metavar="N", help="number of groups (default: 3)")
+PARSER.add_argument("--groups", type=int, default=2, metavar="N", help="number of groups (default: 2)")
 PARSER.add_argument("--stride", type=int, metavar="N", help="step from cover to cover (default: secrets + 1)")
 PARSER.add_argument("--shown", type=int, default=3, metavar="K", help="draw the first K groups (default: 3)")
 PARSER.add_argument(
