@@ -35,7 +35,13 @@ Markdown table.""",
   python scripts/plot_capacity.py
   python scripts/plot_capacity.py --pictures datasets/ImageNet/test --count 50""",
 )
-PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/capacity.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    default=ROOT / "docs/images/capacity.png",
+    metavar="FILE.png",
+    help="the plot to draw (default: docs/images/capacity.png)",
+)
 PARSER.add_argument(
     "--pictures", default="samples:test", metavar="DIR", help="secrets to code (default: samples:test)"
 )

@@ -88,8 +88,20 @@ PARSER.add_argument(
     metavar="DIR",
     help="folder for stegos, detectors and curves (default: %(default)s)",
 )
-PARSER.add_argument("--data", type=Path, default=RESULTS / "detection.json", metavar="FILE.json")
-PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/detection.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--data",
+    type=Path,
+    default=RESULTS / "detection.json",
+    metavar="FILE.json",
+    help="file that keeps the points, all of the same pictures (default: docs/results/detection.json)",
+)
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    default=ROOT / "docs/images/detection.png",
+    metavar="FILE.png",
+    help="the plot to draw (default: docs/images/detection.png)",
+)
 PARSER.add_argument("--only-draw", action="store_true", help="only draw the points in --data")
 
 

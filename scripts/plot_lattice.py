@@ -46,7 +46,13 @@ PARSER.add_argument(
 PARSER.add_argument(
     "--test", required=True, metavar="DIR", help="pictures to test on, in groups as in options/test/"
 )
-PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/lattice.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    default=ROOT / "docs/images/lattice.png",
+    metavar="FILE.png",
+    help="the plot to draw (default: docs/images/lattice.png)",
+)
 PARSER.add_argument(
     "--out-runs", type=Path, default=EXPERIMENTS / "lattice", metavar="DIR", help="results of each modulus"
 )

@@ -40,7 +40,13 @@ the stego through Pillow's JPEG of that quality, and reveal. Do the same with tr
 their own number of pictures. Prints a Markdown table.""",
     epilog="example:\n  python scripts/plot_robust.py --pictures datasets/ImageNet/test --count 20",
 )
-PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/robust.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    default=ROOT / "docs/images/robust.png",
+    metavar="FILE.png",
+    help="the plot to draw (default: docs/images/robust.png)",
+)
 PARSER.add_argument(
     "--row", type=Path, metavar="FILE.png", help="also draw cover, stego, stego after JPEG 75, revealed"
 )

@@ -37,7 +37,13 @@ each trellis, and draw the stego's PSNR over the payload. No 8-bit stego can be 
   python scripts/plot_shaping.py
   python scripts/plot_shaping.py --pictures datasets/ImageNet/test --count 5""",
 )
-PARSER.add_argument("--out", type=Path, default=ROOT / "docs/images/shaping.png", metavar="FILE.png")
+PARSER.add_argument(
+    "--out",
+    type=Path,
+    default=ROOT / "docs/images/shaping.png",
+    metavar="FILE.png",
+    help="the plot to draw (default: docs/images/shaping.png)",
+)
 PARSER.add_argument(
     "--pictures", default="samples:test", metavar="DIR", help="covers (default: samples:test)"
 )
