@@ -136,6 +136,8 @@ def load_model(
         # The file does not hold a critic that only training needs; its fresh weights stay.
         tensors = safetensors.torch.load_file(path)
         trained_only = model.state_dict().keys() - deployed_state(model).keys()
+        if missing := deployed_state(model).keys() - tensors.keys():
+            raise UserError(_lacking(path, method, missing))
         model.load_state_dict({n: v for n, v in model.state_dict().items() if n in trained_only} | tensors)
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -328,6 +330,14 @@ def keep_used(path: str | Path, model: HidingModel) -> None:
             os.link(path, kept)
         except OSError:  # a file system without links
             write_beside(kept, path.read_bytes())
+
+
+def _lacking(path: Path, method: str, missing: set[str]) -> str:
+    """Say what a weights file lacks, by the names of its missing tensors."""
+    if any(name.startswith("critic.") for name in missing):
+        return f"{path}: lacks the critic, whose score map this sender needs (network.critic: gate)"
+    first, more = min(missing), len(missing) - 1
+    return f"{path}: lacks '{first}'" + (f" and {more} more" if more else "") + f" of '{method}'"
 
 
 def _check_expected(path: Path, method: str, arguments: dict, wanted: str, details: dict) -> None:

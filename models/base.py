@@ -159,8 +159,8 @@ class HidingModel(nn.Module):
         height, width = x.shape[-2:]
         if not any_size and (height < self.smallest[0] or width < self.smallest[1]):
             raise UserError(
-                f"{what}: {width}x{height} pixels (width x height) is too small for {self.num_secrets} "
-                f"secrets; expected at least {self.smallest[1]}x{self.smallest[0]}"
+                f"{what}: {width}x{height} pixels (width x height) is too small; expected "
+                f"at least {self.smallest[1]}x{self.smallest[0]}"
             )
 
     def _check_grey(self, what: str, x: Tensor) -> None:
@@ -175,7 +175,8 @@ class HidingModel(nn.Module):
                 f"secrets: expected (B,N,3,H,W) uint8, got {tuple(secrets.shape)} {secrets.dtype}"
             )
         if not 1 <= secrets.shape[1] <= self.num_secrets:
-            raise UserError(f"this network hides 1 to {self.num_secrets} secrets, got {secrets.shape[1]}")
+            takes = f"1 to {self.num_secrets} secrets" if self.num_secrets > 1 else "1 secret"
+            raise UserError(f"this network hides {takes}, got {secrets.shape[1]}")
         expected = (len(cover), secrets.shape[1], *cover.shape[1:])
         if tuple(secrets.shape) != expected:
             raise UserError(

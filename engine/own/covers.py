@@ -26,6 +26,8 @@ def cover_warnings(path: str | Path, cover: np.ndarray) -> Iterator[str]:
     flat = _flat_share(cover)
     if flat > 0.3:
         yield f"{path}: {flat:.0%} of it is flat, so changes show; a picture full of detail hides better"
+    if (cover == cover[..., :1]).all():
+        yield f"{path}: grey; its stego will be faintly coloured, which gives it away"
     with suppress(UserError):
         if picture_format(path)[0] in ("JPEG", "MPO") or _blocky(cover):
             yield f"{path}: was JPEG; hiding disturbs the traces of JPEG, so detectors find it more easily"

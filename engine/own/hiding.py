@@ -153,8 +153,8 @@ def hide_in_memory(
     height, width = array.shape[:2]
     if not _own_sizes(model) and (height < model.smallest[0] or width < model.smallest[1]):
         raise UserError(
-            f"{cover}: {width}x{height} pixels are too few to hide {model.num_secrets} pictures; the cover "
-            f"needs at least {model.smallest[1]}x{model.smallest[0]}"
+            f"{cover}: {width}x{height} pixels are too few for this network; the cover needs at least "
+            f"{model.smallest[1]}x{model.smallest[0]}"
         )
     content, changed = _content(model, wanted, array.shape, fit, album)
     model.room = free_memory(model.device)
