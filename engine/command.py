@@ -22,6 +22,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an option that is a whole number of at least `least`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}': expected a whole number of at least {least}")
+        return int(text)
+
+    return parse
+
+
 MISTAKES = (UserError, OSError)  # what the user can fix: options, pictures, weights, paths, a full disk
 
 

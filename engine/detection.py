@@ -50,7 +50,9 @@ def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | 
     alike = [
         found
         for found in measured(results)
-        if (of := found.get("stegos")) and all(of.get(key) == value for key, value in own.items())
+        if (of := found.get("stegos"))
+        and of.get("psnr")
+        and all(of.get(key) == value for key, value in own.items())
     ]
     near = [(abs(found["stegos"]["psnr"] - psnr), found) for found in alike]
     least = min((distance for distance, _ in near), default=NEAR + 1)
@@ -58,10 +60,10 @@ def expected(model: HidingModel, psnr: float, results: Path = RESULTS) -> str | 
         return None
     best = max((found for distance, found in near if distance == least), key=lambda found: found["auc"])
     learned = best.get("trained_pairs", best["train_pairs"])
-    after = f" after learning from {learned} pairs" if learned else ""
+    after = f"after {learned} training pairs, " if learned else ""
     return (
-        f"expect an AUC of {best['auc']:.2f} (0.5 is chance): {label(best)} told such stegos "
-        f"({best['stegos']['psnr']:.1f} dB) from their covers that well{after} (docs/steganalysis.md)"
+        f"{after}{label(best)} finds such stegos ({best['stegos']['psnr']:.1f} dB) with an AUC of "
+        f"{best['auc']:.2f} (0.5 is chance; docs/steganalysis.md)"
     )
 
 

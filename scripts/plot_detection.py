@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.files import write_beside
 from data.images import list_pictures, write_picture
 from data.pairs import paired_pictures
-from engine.command import Parser, run_command
+from engine.command import Parser, at_least, run_command
 from engine.detection import RESULTS, label
 from engine.log import EXPERIMENTS, ROOT
 from engine.testing.collected import without_paths
@@ -46,9 +46,9 @@ command continues from there. The stegos, detectors and curves are in --work."""
 PARSER.add_argument(
     "--pictures", nargs="+", default=["samples:test"], metavar="DIR", help="covers and secrets"
 )
-PARSER.add_argument("--count", type=int, metavar="N", help="use the first N pictures (default: all)")
+PARSER.add_argument("--count", type=at_least(1), metavar="N", help="use the first N pictures (default: all)")
 PARSER.add_argument(
-    "--size", type=int, default=256, metavar="PX", help="side of the centre square (default: 256)"
+    "--size", type=at_least(32), default=256, metavar="PX", help="side of the centre square (default: 256)"
 )
 PARSER.add_argument(
     "--payloads",
@@ -56,7 +56,7 @@ PARSER.add_argument(
     nargs="+",
     default=[0.5, 1, 2, 4, 7, 10.5],
     metavar="BITS",
-    help="bits per pixel (default: %(default)s)",
+    help="most bits per pixel, as in hide.py (default: %(default)s)",
 )
 PARSER.add_argument(
     "--shapings",
@@ -75,12 +75,12 @@ PARSER.add_argument(
     help="detectors to train (default: all)",
 )
 PARSER.add_argument(
-    "--steps", type=int, default=600, metavar="N", help="training steps of XuNet (default: 600)"
+    "--steps", type=at_least(1), default=600, metavar="N", help="training steps of XuNet (default: 600)"
 )
 PARSER.add_argument(
-    "--seed", type=int, default=0, metavar="N", help="seed of split and training (default: 0)"
+    "--seed", type=at_least(0), default=0, metavar="N", help="seed of split and training (default: 0)"
 )
-PARSER.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+PARSER.add_argument("--workers", type=at_least(1), metavar="N", help="processes (default: one per core)")
 PARSER.add_argument(
     "--work",
     type=Path,
@@ -219,7 +219,9 @@ def drawn(points: list[dict]) -> np.ndarray:
         below.plot(*zip(*quality, strict=True), "s", linestyle=style, ms=4, color="#555555", label=words)
     above.axhline(0.5, color="grey", linestyle=":", linewidth=1)
     above.set(ylabel="AUC of the detector (0.5 is chance)", ylim=(0.4, 1.02))
-    below.set(xlabel="bits a pixel of the cover (codec_lsb, modulus 12)", ylabel="PSNR of the stego (dB)")
+    below.set(
+        xlabel="most bits a pixel of the cover (codec_lsb, modulus 12)", ylabel="PSNR of the stego (dB)"
+    )
     below.set_xscale("log")
     below.xaxis.set_major_locator(FixedLocator(sorted({key(p)[0] for p in points})))
     below.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.files import replaced_at_once
 from data.groups import GROUPINGS, make_groups, write_groups
 from data.images import check_pictures, list_pictures, picture_size, read_picture, write_picture
-from engine.command import MISTAKES, Parser, one_line
+from engine.command import MISTAKES, Parser, at_least, one_line
 from errors import UserError
 
 EXAMPLES = """\
@@ -110,17 +110,6 @@ def make_parser() -> Parser:
         "--stride", type=at_least(1), metavar="N", help="with sorted: step from group to group, in pictures"
     )
     return parser
-
-
-def at_least(smallest: int) -> Callable[[str], int]:
-    """Return the argparse type of a whole number of at least `smallest`."""
-
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least {smallest}")
-        return int(text)
-
-    return parse
 
 
 def refuse_foreign_options(parser: Parser, options: argparse.Namespace, mode: str) -> None:

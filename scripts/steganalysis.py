@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.images import list_pictures
 from data.pairs import lossy_pictures, named_pairs, paired_pictures
 from engine.build import choose_device
-from engine.checkpoint import load_model
-from engine.command import Parser, run_command
+from engine.checkpoint import fingerprint, load_model
+from engine.command import Parser, at_least, run_command
 from engine.log import EXPERIMENTS
 from engine.testing.steganalysis.analysis import Settings, analyse
 from engine.testing.steganalysis.extract import extract
 from engine.testing.steganalysis.files import write_analysis, write_extraction
 from engine.testing.steganalysis.pairs import DETECTORS, Pairs, without
-from engine.testing.steganalysis.stegos import made_of, survives_jpeg
+from engine.testing.steganalysis.stegos import ABOUT, made_of, survives_jpeg
 from engine.testing.steganalysis.training import Training
 from errors import UserError
 from metrics.steganalysis.cnn import NETWORKS
@@ -67,6 +67,11 @@ def main(options: argparse.Namespace) -> None:
     # Pillow warns about odd files before it reads or refuses them. Only the refusal matters here.
     warnings.filterwarnings("ignore", module="PIL")
     pairs = paired_pictures(options.cover, options.stego)
+    for folder in (options.cover, options.stego):
+        if Path(folder).resolve() in (options.out.resolve(), *options.out.resolve().parents):
+            raise UserError(
+                f"--out {options.out}: lies in {folder}, a folder of pictures; use another folder"
+            )
     if options.exclude is not None:
         left = without(pairs, list_pictures(options.exclude))
         print(f"{len(pairs) - len(left)} of {len(pairs)} pairs are in {options.exclude}, and are left out")
@@ -108,7 +113,7 @@ def check_jpeg(pairs: Pairs, model: HidingModel | None, weights: str | None) -> 
         return
     what = f"{len(lossy)} of {len(pairs)} stegos are JPEG files ({lossy[0].name}, ...)"
     if model is not None:
-        raise UserError(f"{what}, which destroys what {weights} hides: use the files as hide.py wrote them")
+        raise UserError(f"{what}; JPEG destroys what {weights} hides: use the files as hide.py wrote them")
     print(
         f"warning: {what}: they lose what was hidden in the pixels, so the detector measures the compression",
         file=sys.stderr,
@@ -127,6 +132,7 @@ def read_without_the_key(
         raise UserError(
             "--detector extract needs --weights NAME and --secret DIR, with secrets named like their stegos"
         )
+    check_made_by(about["stegos"], model, options)
     matched = [dict(named_pairs(options.stego, folder).values()) for folder in options.secret]
     secrets = {stego: [of[stego] for of in matched] for _, stego in pairs}
     device = options.device or "auto"
@@ -137,10 +143,36 @@ def read_without_the_key(
     print(f"{of['train_pairs']} stegos learned, {of['test_pairs']} tested: PSNR to the secrets (dB, RGB)")
     print(f"  flat mean colour         {of['flat']['psnr']:.2f}")
     for name, words in (("weights", f"by {options.weights}, no key"), ("unet", "by a U-Net on pairs")):
-        low, high = of[name]["gain_interval"]
-        print(f"  {words:24} {of[name]['psnr']:.2f}, {of[name]['gain']:+.2f} ({low:+.2f}..{high:+.2f})")
+        print(f"  {words:24} {gained(of[name])}")
     print(f"  stegos that open without a passphrase: {of['weights']['opened']} of {of['test_pairs']}")
     print(f"results: {options.out / 'extraction.json'}")
+
+
+def check_made_by(made: dict | None, model: HidingModel, options: argparse.Namespace) -> None:
+    """Raise UserError if stegos.json says that other weights hid the secrets, or these in another order."""
+    if made is None:
+        return
+    own = fingerprint(model).hex() if model.trainable else ""
+    if (made.get("method"), made.get("fingerprint")) != (model.method, own):
+        raise UserError(
+            f"--weights {options.weights}: {ABOUT} says that these stegos were made with "
+            f"{made.get('weights') or made.get('method')}; other weights read nothing"
+        )
+    for place, folder in enumerate(options.secret, 1):
+        name = Path(folder).resolve().name
+        if name.startswith("secret_") and name != f"secret_{place}":
+            raise UserError(f"--secret {folder}: expected secret_1 first, then secret_2, ..., as revealed")
+
+
+def gained(reader: dict) -> str:
+    """Say how well a reader did: its PSNR, and its gain over the flat colour with the interval."""
+    if reader["psnr"] is None:
+        return "without any error"
+    interval = reader["gain_interval"]
+    ends = (
+        f"{interval[0]:+.2f}..{interval[1]:+.2f}" if interval else "no interval: too few pictures with errors"
+    )
+    return f"{reader['psnr']:.2f}, {reader['gain']:+.2f} ({ends})"
 
 
 def refuse_foreign_options(options: argparse.Namespace) -> None:
@@ -148,6 +180,9 @@ def refuse_foreign_options(options: argparse.Namespace) -> None:
         if getattr(options, key) is not None:
             its = " or ".join(name for name, keys in OPTIONS.items() if key in keys)
             raise UserError(f"--{key.replace('_', '-')} goes with --detector {its}, not {options.detector}")
+    for key in sorted(OPTIONS[options.detector] - {"trained", "device"}) if options.trained else ():
+        if getattr(options, key) is not None:
+            raise UserError(f"--{key.replace('_', '-')} has no effect with --trained; leave out one of them")
 
 
 def report(summary: dict, out: Path) -> None:
@@ -172,15 +207,6 @@ def report(summary: dict, out: Path) -> None:
 def line(name: str, found: dict) -> str:
     low, high = found["auc_interval"]
     return f"{name:24} {found['auc']:.3f}  {low:.3f}..{high:.3f}  {found['p_e']:.3f}  {found['accuracy']:.3f}"
-
-
-def at_least(least: int):
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"'{text}': expected a whole number of at least {least}")
-        return int(text)
-
-    return parse
 
 
 def share(text: str) -> float:

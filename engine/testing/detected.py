@@ -76,7 +76,7 @@ def extraction(set_name: str, names: list[str], results: Path) -> list[str]:
             continue
         keyed = "yes" if (of.get("stegos") or {}).get("passphrase") else "no"
         opened = f"{of['weights']['opened']} of {of['test_pairs']}"
-        read = [f"{of[by]['psnr']:.2f} ({_gain(of[by])})" for by in ("weights", "unet")]
+        read = [_read_by(of[by]) for by in ("weights", "unet")]
         learned = f"{of['train_pairs']}, {of['steps']} steps"
         rows.append([f"`{name}`", keyed, f"{of['flat']['psnr']:.2f}", read[0], opened, read[1], learned])
     header = ["stegos", "passphrase", "flat colour", "weights, no key", "opened", "U-Net", "its pairs"]
@@ -108,9 +108,12 @@ def _cell(found: dict | None) -> str:
     return f"{found['auc']:.3f} ({low:.2f} to {high:.2f}), P_E {found['p_e']:.3f}; {pairs}"
 
 
-def _gain(found: dict) -> str:
-    low, high = found["gain_interval"]
-    return f"{found['gain']:+.2f}, {low:+.2f} to {high:+.2f}"
+def _read_by(reader: dict) -> str:
+    if reader["psnr"] is None:
+        return "without error"
+    interval = reader["gain_interval"]
+    ends = f", {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else ""
+    return f"{reader['psnr']:.2f} ({reader['gain']:+.2f}{ends})"
 
 
 def noted(lines: list[str], missing: list[str]) -> list[str]:

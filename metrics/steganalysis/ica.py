@@ -137,10 +137,13 @@ class Machine:
     """A support vector machine with a radial basis, as arrays. So a file can store it without code.
 
     arrays: mean and scale (D,) of the features; vectors (V,D), weights (V,), offset (1,), gamma ().
+    Raises KeyError if one is missing.
     """
 
+    NAMES = ("mean", "scale", "vectors", "weights", "offset", "gamma")
+
     def __init__(self, arrays: dict[str, np.ndarray]):
-        self.arrays = arrays
+        self.arrays = {name: arrays[name] for name in self.NAMES}
 
     @classmethod
     def learn(cls, cover: np.ndarray, stego: np.ndarray) -> "Machine":

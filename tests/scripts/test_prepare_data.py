@@ -139,7 +139,7 @@ def test_groups(tmp_path):
         ("--check samples:test --size 9", "--size does not go with --check"),
         ("--cut samples:test --size 64", "--cut needs --out, --step"),
         ("--cut samples:test --out x --size 64 --step 65", "--step 65: above --size 64"),
-        ("--cut samples:test --out x --size 0 --step 1", "0: expected a whole number of at least 1"),
+        ("--cut samples:test --out x --size 0 --step 1", "'0': expected a whole number of at least 1"),
         ("--cut {here} --out {here}/x --size 8 --step 8", "is inside"),
         ("--groups samples:test --out g.csv", "--groups needs --num-secrets"),
         ("--groups samples:test --num-secrets 4 --out g.txt", "expected a groups file that ends in .csv"),

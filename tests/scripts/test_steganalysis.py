@@ -65,6 +65,12 @@ def call(root, cover, stego, *more):
     main(PARSER.parse_args([str(word) for word in words]))
 
 
+def scores(out) -> dict[str, float]:
+    """Read scores.csv, whose last column is the score: {everything before it: the score}."""
+    lines = (out / "scores.csv").read_text().splitlines()[1:]
+    return {line.rpartition(",")[0]: float(line.rpartition(",")[2]) for line in lines}
+
+
 def result(out):
     return json.loads((out / "security.json").read_text())
 
@@ -216,6 +222,24 @@ def test_a_kept_detector_scores_as_before_and_meets_no_picture_again(folders, tm
         call(folders, "cover", "stego", *again)
 
 
+@pytest.mark.parametrize("words", [("ica",), ("rich", "--features", "spam"), ("rich", "--features", "crm")])
+def test_detectors_of_features_learn_noise_and_are_kept(folders, tmp_path, words):
+    noisy_pairs(folders, tmp_path / "noisy", 4)
+    cover, stego = folders / "cover", tmp_path / "noisy"
+    call(folders, cover, stego, "--detector", *words, "--out", tmp_path / "o")
+    first = result(tmp_path / "o")
+    assert first["auc"] > 0.9 and first["test_pairs"] == 30
+    kept = ("--trained", tmp_path / "o/detector.npz", "--out", tmp_path / "again")
+    call(folders, cover, stego, "--detector", words[0], *kept)
+    assert result(tmp_path / "again")["auc"] == first["auc"]
+    before, after = (scores(tmp_path / out) for out in ("o", "again"))
+    assert before == pytest.approx(after, abs=1e-6) and len(before) == 60
+    with np.load(tmp_path / "o/detector.npz") as file:
+        np.savez(tmp_path / "part.npz", about=file["about"])
+    with pytest.raises(ValueError, match="part.npz: not a detector saved by steganalysis.py"):
+        call(folders, cover, stego, "--detector", words[0], "--trained", tmp_path / "part.npz", *kept[2:])
+
+
 def test_pairs_that_share_a_file_are_told(folders, tmp_path):
     """One picture under twelve names: no half is left that has not seen it."""
     first = next(iter(crops(0).values()))
@@ -298,6 +322,13 @@ def test_mistakes_are_told_in_a_line(folders, tmp_path):
     assert "--features goes with --detector rich" in foreign
     counts = refused("cover", "stego", "--detector", "cnn", "--pairs", "10,31")
     assert "31 training pairs: expected 4 to 30" in counts
+    kept = ("--detector", "rich", "--trained", tiny / "none.npz")
+    assert "--features has no effect with --trained" in refused("cover", "stego", *kept, "--features", "srm")
+    assert "none.npz: no such file" in refused("cover", "stego", *kept)
+    other = next(tiny.iterdir())
+    assert "expected a detector.npz" in refused("cover", "stego", *kept[:3], other)
+    inside = ("--detector", "rich", "--out", folders / "stego/o")
+    assert "lies in" in refused("cover", folders / "stego", *inside) and not inside[-1].exists()
     assert "expected auto" in refused("cover", "stego", "--detector", "cnn", "--device", "tpu")
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         call(folders, "cover", "stego", "--detector", "rich", "--out", out / "security.json")

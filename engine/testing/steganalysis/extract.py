@@ -104,7 +104,7 @@ def extract(
     found: dict = {"flat": _mean(of["flat"], groups)}
     for name in ("weights", "unet"):
         gain, interval = paired_difference(of[name], of["flat"], groups)
-        found[name] = _mean(of[name], groups) | {"gain": gain, "gain_interval": interval}
+        found[name] = _mean(of[name], groups) | {"gain": _or_none(gain), "gain_interval": interval}
     found["weights"]["opened"] = opened
     about = {
         "detector": "extract",
@@ -172,8 +172,13 @@ def _by_network(network: nn.Module, stego: Tensor, device: torch.device) -> list
 
 
 def _mean(values: list[float], groups: list[int]) -> dict:
+    """Return the mean of the finite values and its interval; None if every secret came back exactly."""
     finite = [value for value in values if np.isfinite(value)]
-    return {"psnr": float(np.mean(finite)), "interval": mean_interval(values, groups)}
+    return {"psnr": float(np.mean(finite)) if finite else None, "interval": mean_interval(values, groups)}
+
+
+def _or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _sheet(shown: list[list[np.ndarray]]) -> np.ndarray:

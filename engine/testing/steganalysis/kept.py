@@ -49,6 +49,10 @@ def arrays_file(arrays: dict[str, np.ndarray], about: dict) -> tuple[str, bytes]
 
 def load_detector(path: Path, device: torch.device) -> Kept:
     """Load a detector. Raises UserError if the file is missing, damaged, or not a detector."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a {' or '.join(NAMES)}")
+    if path.suffix not in (".npz", ".safetensors"):
+        raise UserError(f"{path}: expected a {' or '.join(NAMES)}")
     try:
         return _load_network(path, device) if path.suffix == ".safetensors" else _load_arrays(path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -58,6 +62,8 @@ def load_detector(path: Path, device: torch.device) -> Kept:
 def _load_network(path: Path, device: torch.device) -> Kept:
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
+    if about["network"] not in NETWORKS:
+        raise ValueError(f"its network is '{about['network']}', which reads secrets and detects nothing")
     network = NETWORKS[about["network"]]()
     network.load_state_dict(safetensors.torch.load_file(path))
     network.to(device).eval()

@@ -14,6 +14,7 @@ from channel.promise import described
 from container.keys import PUBLIC, Key
 from data.files import sha256, write_beside
 from data.images import read_picture, to_array, to_tensor, write_picture
+from data.pairs import lossy_pictures
 from data.transforms import fit_picture
 from engine.checkpoint import fingerprint
 from engine.testing.steganalysis.pairs import Pairs
@@ -132,7 +133,7 @@ def _check_folder(out: Path, about: dict) -> None:
                 f"{out}: holds stegos, but not {ABOUT}, which says how they were made; use another folder"
             )
         return
-    there = json.loads((out / ABOUT).read_text())
+    there = _read_about(out / ABOUT)
     differing = [key for key, value in about.items() if there.get(key) != value]
     if differing:
         raise UserError(f"{out}: holds stegos that were made differently ({', '.join(differing)} differ)")
@@ -143,9 +144,24 @@ def _json(about: dict) -> bytes:
 
 
 def made_of(pairs: Pairs) -> dict | None:
-    """Read the stegos.json beside the folder of the stegos; None if there is none."""
+    """Read the stegos.json beside the folder of the stegos; None if there is none.
+
+    Also None if a stego is a JPEG file: stegos.json describes the PNG files from which it was made.
+    """
     file = pairs[0][1].parent.parent / ABOUT if pairs else Path(ABOUT)
-    return json.loads(file.read_text()) if pairs and file.exists() else None
+    if not pairs or not file.exists() or lossy_pictures(stego for _, stego in pairs):
+        return None
+    return _read_about(file)
+
+
+def _read_about(file: Path) -> dict:
+    try:
+        about = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file}: damaged ({error}); delete it and make the stegos again") from error
+    if not isinstance(about, dict):
+        raise UserError(f"{file}: not written by make_stegos.py; delete it and make the stegos again")
+    return about
 
 
 def survives_jpeg(model: HidingModel) -> bool:

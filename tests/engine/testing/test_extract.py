@@ -12,10 +12,12 @@ from data.images import read_picture
 from data.pairs import named_pairs, paired_pictures
 from data.samples import sample_pictures
 from engine.checkpoint import load_model
+from engine.testing.detected import extraction, keep_detection
 from engine.testing.steganalysis.extract import extract
 from engine.testing.steganalysis.files import write_extraction
-from engine.testing.steganalysis.stegos import make_stegos, method_about, method_sender
+from engine.testing.steganalysis.stegos import made_of, make_stegos, method_about, method_sender
 from engine.testing.steganalysis.training import Training
+from scripts.steganalysis import PARSER, main
 
 COUNT = 24
 
@@ -87,6 +89,51 @@ def test_a_passphrase_leaves_the_flat_colour(pictures, tmp_path, quick_keys):
     pairs, secrets, model = tried("codec_lsb", pictures, tmp_path / "p", speed=10)
     of = extract(pairs, secrets, model, tmp_path / "op", *settings).summary
     assert of["weights"]["opened"] == 12 and of["weights"]["gain"] > 10
+
+
+def test_secrets_that_all_come_back_exactly(tmp_path, capsys):
+    """Flat pictures: codec_lsb loses nothing of them, so there is no PSNR to report."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for k in range(COUNT):
+        Image.new("RGB", (48, 48), (10 * k, 200, 255 - 10 * k)).save(folder / f"p{k:02d}.png")
+    tried("codec_lsb", sorted(folder.iterdir()), tmp_path / "t", speed=10)
+    words = command_of(tmp_path / "t", "codec_lsb", tmp_path / "t/secret_1")
+    main(PARSER.parse_args(words))
+    assert "by codec_lsb, no key     without any error" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "t/o/extraction.json").read_text())
+    assert kept["weights"]["psnr"] is None and kept["weights"]["gain"] is None
+    assert kept["weights"]["opened"] == kept["test_pairs"]
+    keep_detection(tmp_path / "t/o", "set", tmp_path)
+    assert "| without error |" in "\n".join(extraction("set", ["t"], tmp_path))
+
+
+def command_of(folder, weights, *secrets) -> list[str]:
+    words = ["--cover", folder / "cover", "--stego", folder / "stego", "--detector", "extract", "--weights"]
+    words += [weights, "--out", folder / "o", "--steps", "2", "--crop", "32", "--workers", "1", "--secret"]
+    return [str(word) for word in (*words, *secrets)]
+
+
+def test_other_weights_or_another_order_than_stegos_json_says(pictures, tmp_path):
+    tried("lsb", pictures, tmp_path / "t")
+    with pytest.raises(ValueError, match="stegos.json says that these stegos were made with lsb"):
+        main(PARSER.parse_args(command_of(tmp_path / "t", "codec_lsb", tmp_path / "t/secret_1")))
+    (tmp_path / "t/secret_1").rename(tmp_path / "t/secret_2")
+    with pytest.raises(ValueError, match="secret_2: expected secret_1 first"):
+        main(PARSER.parse_args(command_of(tmp_path / "t", "lsb", tmp_path / "t/secret_2")))
+    about = tmp_path / "t/stegos.json"
+    about.write_text(about.read_text()[:50])
+    with pytest.raises(ValueError, match="stegos.json: damaged"):
+        main(PARSER.parse_args(command_of(tmp_path / "t", "lsb", tmp_path / "t/secret_2")))
+
+
+def test_stegos_json_does_not_speak_for_jpeg_copies(pictures, tmp_path):
+    pairs, *_ = tried("lsb", pictures, tmp_path / "t")
+    assert made_of(pairs)["weights"] == "lsb"
+    copies = [(cover, stego.with_suffix(".jpg")) for cover, stego in pairs]
+    for (_, stego), (_, copy) in zip(pairs, copies, strict=True):
+        Image.open(stego).save(copy)
+    assert made_of(copies) is None
 
 
 def test_one_secret_in_both_halves_is_refused(pictures, tmp_path):
