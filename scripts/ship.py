@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data.files import write_beside
 from engine.checkpoint import deployed_size, load_model, read_metadata, weights_file
 from engine.command import Parser, run_command
+from engine.detection import RESULTS
 from engine.log import EXPERIMENTS, ROOT
 from engine.states import load_state
 from engine.testing.check import sample_scores
+from engine.testing.pages import filled
 from errors import UserError
 from models import HidingModel
 from options import TrainOptions
@@ -34,21 +36,25 @@ CHECK = (
     "One group of scikit-image's pictures (engine/testing/check.py): stego {:.2f} dB, revealed {:.2f} dB. "
     "A test holds the weights to this."
 )
-FOUND = ("detector", "test_pairs", "auc", "auc_interval", "p_e")  # needed keys of a security.json
+PICTURES = "imagenet"  # the set of pictures whose detectors' figures cards show
+DETECTION = (
+    "AUC (95 % interval), least error, pairs learned + tested; an AUC of 0.5 is chance "
+    "([docs/steganalysis.md](../../../docs/steganalysis.md))."
+)
 
 PARSER = Parser(
     prog="ship.py",
     description="Write experiments/pretrained/NAME/: the best weights of a run (without the paths of this "
     "machine), SHA256SUMS, options.yml and the card README.md. Call it once, test the shipped weights, and "
-    "call it again with the results, to put them into the card. It refuses --results of other weights, but "
-    "cannot check whose stegos --security is about.",
+    "call it again with the results, to put them into the card. It refuses results of other weights. The "
+    "card's table of detectors comes from docs/results/detection, as tables of pages do (make_tables.py).",
     epilog="""examples:
   python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
       --licence "non-commercial research"
   python test.py -opt options/test/smilenet_l_4_nano.yml --set weights=smilenet_l_4
   python scripts/ship.py experiments/smilenet_l_4_nano smilenet_l_4 --trained-on "400 pictures of BSDS500" \\
       --licence "non-commercial research" \\
-      --results experiments/smilenet_l_4_nano/results/test/metrics.json --security security/security.json""",
+      --results experiments/smilenet_l_4_nano/results/test/metrics.json""",
 )
 PARSER.add_argument("run", type=Path, metavar="RUN", help="the folder of a training run")
 PARSER.add_argument("name", metavar="NAME", help="its name for hide.py --weights")
@@ -61,9 +67,6 @@ PARSER.add_argument(
 )
 PARSER.add_argument(
     "--results", nargs="*", default=[], type=Path, metavar="JSON", help="test.py's metrics.json"
-)
-PARSER.add_argument(
-    "--security", nargs="*", default=[], type=Path, metavar="JSON", help="steganalysis.py's security.json"
 )
 PARSER.add_argument(
     "--machine", default="", metavar="TEXT", help="the machine of the training (default: from env.json)"
@@ -89,7 +92,6 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError(f"{weights}: {len(content) / 2**20:.0f} MiB, but the repository takes at most 16 MiB")
     digest = hashlib.sha256(content).hexdigest()
     results = [scores_of(path, digest) for path in arguments.results]
-    security = [read_json(path, *FOUND) for path in arguments.security]
     facts = {
         "network": f"{called(model)}, {secrets_of(model)}, {parameters(model):.2f} M parameters",
         "trained on": arguments.trained_on + f"; random patches of {options['data']['train']['crop']} px",
@@ -101,7 +103,7 @@ def main(arguments: argparse.Namespace) -> None:
         "SHA-256": f"`{digest}`",
         "commit": metadata["git_commit"][:12],
     }
-    text = card(arguments.name, model, facts, results, security, arguments.limits)
+    text = card(arguments.name, model, facts, results, arguments.limits)
     options["name"] = arguments.name
     write_beside(out / "options.yml", yaml.safe_dump(options, sort_keys=False).encode())
     write_beside(out / "README.md", text.encode())
@@ -229,7 +231,6 @@ def card(
     model: HidingModel,
     facts: dict[str, str],
     results: list[dict],
-    security: list[dict],
     limits: str,
 ) -> str:
     files = "a.png" if model.num_secrets == 1 else "a.png b.png"
@@ -260,27 +261,22 @@ def card(
             lines.append(f"| {about} | {kind.replace('_', '/')} | " + " | ".join(cells) + " |")
     if not results:
         lines.append("| not measured | | | | | |")
-    if security:
-        lines += [
-            "",
-            "## Detection",
-            "",
-            "By `python scripts/steganalysis.py` (docs/steganalysis.md): 0.5 is chance.",
-            "",
-        ]
-        lines += ["| detector | pairs | AUC | 95 % | least error |", "|---|---:|---:|---:|---:|"]
-    for found in security:
-        low, high = found["auc_interval"]
-        how = " ".join(filter(None, (found["detector"], found.get("features"), found.get("network"))))
-        shown = f"{found['auc']:.3f} | {low:.2f} to {high:.2f} | {found['p_e']:.3f}"
-        lines.append(f"| {how} | {found['test_pairs']} | {shown} |")
+    lines += [
+        "",
+        "## Detection",
+        "",
+        DETECTION,
+        "",
+        f"<!-- table: detection {PICTURES} {name} -->",
+        "<!-- end -->",
+    ]
     lines += ["", "## Check", "", CHECK.format(*sample_scores(model))]
     lines += ["", "## Limits", ""]
     known = "`codec_lsb` reveals better at the same stego ([docs/results.md](../../../docs/results.md))."
     if not model.trained_channel:
         known = f"Recompressing or resizing a stego destroys what is hidden. {known}"
     lines.append(known)
-    return "\n".join(lines + textwrap.wrap(limits, 118)) + "\n"
+    return filled("\n".join(lines + textwrap.wrap(limits, 118)) + "\n", RESULTS)
 
 
 if __name__ == "__main__":

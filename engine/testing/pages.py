@@ -26,11 +26,12 @@ DRAWN_FROM = "results"  # the PNG text field that names the data in the plot
 
 
 def fill_pages(root: Path, results: Path, check: bool = False) -> None:
-    """Fill the tables and draw the plots of README.md and docs/.
+    """Fill the tables and draw the plots of README.md, docs/ and the cards of shipped networks.
 
     check: change nothing, and raise UserError for the first table or plot that is out of date.
     """
-    for file in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+    cards = sorted((root / "experiments" / "pretrained").glob("*/README.md"))
+    for file in (root / "README.md", *sorted((root / "docs").rglob("*.md")), *cards):
         text = file.read_text(encoding="utf-8")
         new = filled(text, results)
         if new != text:
