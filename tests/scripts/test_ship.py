@@ -50,16 +50,14 @@ def test_a_run_is_shipped_and_its_card_takes_scores_of_its_weights_only(run, pic
     scores = {"psnr_rgb": 30.123, "psnr_y": 33, "ssim_rgb": 0.91, "worst_psnr_rgb": 20}
     metrics = {"weights_sha256": digest, "dataset": "cats", "groups": 3}
     metrics |= {"cover_stego": scores, "secret_revealed": scores | {"psnr_rgb": "inf"}}
-    results, security = tmp_path / "metrics.json", tmp_path / "security.json"
+    results = tmp_path / "metrics.json"
     results.write_text(json.dumps(metrics))
-    found = {"detector": "rich", "features": "spam", "test_pairs": 65, "auc": 0.9, "p_e": 0.1}
-    security.write_text(json.dumps(found | {"auc_interval": [0.85, 0.95]}))
-    second = call(*words, "--results", results, "--security", security, "--limits", "Not for cats.")
+    second = call(*words, "--results", results, "--limits", "Not for cats.")
     assert second.returncode == 0, second.stderr
     card = (folder / "README.md").read_text()
     assert "| cats, 3 groups | cover/stego | 30.12 | 33.00 | 0.9100 | 20.00 |" in card
     assert "| secret/revealed | inf |" in card and "not measured" not in card
-    assert "| rich spam | 65 | 0.900 | 0.85 to 0.95 | 0.100 |" in card and "Not for cats." in card
+    assert "Not measured yet: `tiny_2`." in card and "Not for cats." in card
     assert sha256(file) == digest  # the same weights keep their checksum, so that stegos stay readable
 
     results.write_text(json.dumps(metrics | {"weights_sha256": "0" * 64}))
@@ -133,7 +131,6 @@ def test_mistakes(run, tmp_path):
     for text, message in (("{", "not JSON"), ("[]", "weights_sha256"), ("{}", "weights_sha256")):
         broken.write_text(text)
         refused(message, run, "x", "--results", broken)
-    refused("broken.json: 'detector' is missing", run, "x", "--security", broken)
     options = run / "env.json"
     options.write_text("{}")
     refused("env.json: 'device' is missing", run, "x")

@@ -95,6 +95,22 @@ def test_detectors_stand_beside_the_papers(project):
     assert "| HiNet | crops | - | 10.00 | - | - | - | 25.00 | hinet_1_nano |" in text and "ISN" not in text
 
 
+def test_the_card_of_a_shipped_network_is_filled_too(project):
+    card = project / "experiments/pretrained/one/README.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("<!-- table: detection photographs one -->\n<!-- end -->\n")
+    fill_pages(project, project / "docs/results")
+    assert "Not measured yet: `one`." in card.read_text()
+    kept = project / "docs/results/detection/photographs/one"
+    kept.mkdir(parents=True)
+    found = {"auc": 0.9, "auc_interval": [0.85, 0.95], "p_e": 0.1, "network": "xunet", "detector": "cnn"}
+    (kept / "xunet.json").write_text(json.dumps(found | {"train_pairs": 7, "test_pairs": 8}))
+    with pytest.raises(ValueError, match="one/README.md: its tables do not match"):
+        fill_pages(project, project / "docs/results", check=True)
+    fill_pages(project, project / "docs/results")
+    assert "| `one` | - | 0.900 (0.85 to 0.95), P_E 0.100; 7+8 |" in card.read_text()
+
+
 def test_page_and_data_that_differ(project):
     results, page = project / "docs/results", project / "docs/page.md"
     with pytest.raises(ValueError, match=r"page\.md: its tables do not match"):
