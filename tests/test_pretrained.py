@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 from data.files import sha256
+from data.images import read_picture, to_array, to_tensor
+from data.samples import sample_pictures
 from engine.checkpoint import load_model, read_metadata
 from engine.testing.check import sample_scores
+from metrics.image import psnr
 
 SHIPPED = sorted((Path(__file__).parents[1] / "experiments" / "pretrained").glob("*/*.safetensors"))
 
@@ -40,3 +45,18 @@ def test_a_shipped_network_does_what_its_card_says(path):
     card = path.with_name("README.md").read_text()
     figures = re.search(r"One group of .*: stego ([0-9.]+) dB, revealed ([0-9.]+) dB", card)
     assert sample_scores(model) == pytest.approx([float(x) for x in figures.groups()], abs=0.05)
+
+
+@pytest.mark.parametrize("quality, least", [(90, 24.0), (80, 22.0)])
+def test_srisnet_survives_the_jpeg_of_another_library(quality, least):
+    """OpenCV has its own libjpeg, and subsamples the colours."""
+    model, _ = load_model("srisnet_1_nano")
+    cover, secret = (
+        to_tensor(read_picture(path))[None, :, :192, :192] for path in sample_pictures("test")[:2]
+    )
+    stego = to_array(model.hide(cover, secret[:, None])[0])
+    coded = cv2.imencode(".jpg", stego[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    arrived = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+    assert not np.array_equal(arrived, stego)
+    revealed = to_array(model.reveal(to_tensor(arrived)[None])[0, 0])
+    assert psnr(to_array(secret[0]), revealed) > least
