@@ -30,6 +30,7 @@ NOT_RUN = {
     "python scripts/plot_lattice.py": "nine codings of 25 pictures; tests/scripts/test_plot_lattice.py",
     "python scripts/plot_robust.py": "codings at 6 qualities; tests/scripts/test_plot_robust.py",
     "python scripts/plot_detection.py": "codings of 24 payloads; tests/scripts/test_plot_detection.py",
+    "python scripts/plot_score_map.py": "needs trained weights; tests/scripts/test_plot_score_map.py",
     "python scripts/plot_capacity.py": "39 searches a picture; tests/scripts/test_plot_capacity.py",
     "python scripts/benchmark.py network -opt options/train/invmihnet_4.yml": "needs the authors' code",
     "python test.py -opt options/test/codec_dct_1_attacks.yml --set name=dct_webp80": "like that for JPEG",
