@@ -75,7 +75,8 @@ def main(arguments: argparse.Namespace) -> None:
     groups = make_groups(
         files, model.num_secrets, arguments.groups, grouping="sorted", stride=arguments.stride
     )
-    rows, drawn = [], []
+    rows: list[dict[str, float]] = []
+    drawn: list[dict[str, np.ndarray]] = []
     for group in groups:
         cover, secrets = load_group(group, arguments.size)
         figures, pictures = one_group(model, cover, secrets)
