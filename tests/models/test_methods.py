@@ -136,7 +136,8 @@ def test_hide_and_reveal_do_not_depend_on_the_batch_or_the_mode(method):
 def test_more_secrets_than_there_is_room_for(method):
     net = small(method)
     cover, secrets = group(net)
-    with pytest.raises(ValueError, match=f"1 to {net.num_secrets} secrets, got {net.num_secrets + 1}"):
+    takes = f"hides 1 to {net.num_secrets} secrets" if net.num_secrets > 1 else "hides 1 secret"
+    with pytest.raises(ValueError, match=f"{takes}, got {net.num_secrets + 1}"):
         net.hide(cover, torch.cat((secrets, secrets[:, :1]), dim=1))
 
 

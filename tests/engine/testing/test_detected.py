@@ -81,7 +81,7 @@ def test_what_is_expected_comes_from_stegos_like_this_one(keep, tmp_path):
     (results / "detection.json").write_text(json.dumps({"points": [found(0.7, 44.0)]}))
     line = expected(model, 38.0, results)
     assert line is not None
-    assert "AUC of 0.97" in line and "crm finds" in line and "38.3 dB" in line and "65 pairs" in line
+    assert "AUC of 0.97" in line and "crm finds" in line and "38.3 dB" in line and "65 training pairs" in line
     near = expected(model, 44.5, results)
     assert near is not None and "AUC of 0.70" in near
     assert expected(model, 41.0, results) is None  # between the two: nobody measured there
