@@ -128,7 +128,7 @@ def measure(arguments: argparse.Namespace, points: list[dict]) -> None:
     """Add the missing points, and keep each as soon as it is measured."""
     files = list_pictures(arguments.pictures)
     if arguments.count is not None:
-        if not 1 <= arguments.count <= len(files):
+        if arguments.count > len(files):
             raise UserError(f"--count {arguments.count}: there are {len(files)} pictures")
         files = files[: arguments.count]
     check_alike(points, arguments, checksum(files))

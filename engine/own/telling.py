@@ -26,7 +26,7 @@ def hidden(model: HidingModel, done: HiddenFile, fit: str) -> Iterator[str]:
         yield f"changes:   {changed}"
     yield f"stego:     {done.stego}, PSNR to the cover {done.psnr:.2f} dB (RGB)"
     found = expected(model, done.psnr)
-    yield f"detection: {found or 'not measured for such stegos, so do not count on going unnoticed'}"
+    yield f"detection: {found or 'not measured for stegos like this one, so do not count on going unnoticed'}"
     yield from survived(model, done)
     if attacks := trained_for(model):
         yield f"trained to survive: {attacks} (not tried on this stego; --dry-attack tries one)"

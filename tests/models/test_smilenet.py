@@ -106,7 +106,11 @@ def test_sampled_z_is_fixed_at_reveal():
     "cover, secrets, message",
     [
         (torch.zeros(1, 3, 40, 60), None, "expected .B,3,H,W. uint8"),
-        (torch.zeros(1, 3, 7, 60, dtype=torch.uint8), None, "60x7 pixels .* is too small; expected at least 8x8"),
+        (
+            torch.zeros(1, 3, 7, 60, dtype=torch.uint8),
+            None,
+            "60x7 pixels .* too small; expected at least 8x8",
+        ),
         (None, torch.zeros(1, 5, 3, 40, 60, dtype=torch.uint8), "1 to 4 secrets, got 5"),
         (None, torch.zeros(1, 4, 3, 40, 50, dtype=torch.uint8), "must have the cover's size"),
         (None, torch.zeros(4, 3, 40, 60, dtype=torch.uint8), "expected .B,N,3,H,W. uint8"),

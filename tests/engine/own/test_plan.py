@@ -100,6 +100,7 @@ def test_the_recommendation():
         (np.full((200, 200, 3), 100, np.uint8), "100% of it is flat"),
         (np.clip(coffee().astype(int) * 3, 0, 255).astype(np.uint8), "are black or blown out"),
         (coffee()[:90, :300], "tiny, 300x90 pixels"),
+        (np.repeat(coffee()[..., :1], 3, axis=2), "grey; its stego will be faintly coloured"),
     ],
 )
 def test_covers_that_hide_badly(here, cover, message):
