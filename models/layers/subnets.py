@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from models.layers import winograd
+
 
 class DenseBlock(nn.Module):
     """Five 3x3 convolutions; each sees the input and all earlier outputs: (B,C_in,h,w) -> (B,C_out,h,w).
@@ -28,6 +30,10 @@ class DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):  # otherwise cat would convert everything to float32
             x = x.to(torch.get_autocast_dtype(x.device.type))
+        convolutions = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
+        if winograd.suits(x):
+            weights, biases = zip(*((one.weight, one.bias) for one in convolutions), strict=True)
+            return winograd.dense_block(x, weights, biases, self.act.negative_slope)
         kept = torch.is_grad_enabled()
         channels_last = self.conv1.weight.is_contiguous(memory_format=torch.channels_last)
         if channels_last or (x.device.type == "cpu" and not kept):  # faster, as measured in docs/log.md
