@@ -160,24 +160,25 @@ def _forward(
 
 
 class _Trained(torch.autograd.Function):
-    """A dense block with gradients. Its arguments: x (N,C,H,W), the slope, five weights, five biases."""
+    """A dense block with gradients. Its arguments: x (N,C,H,W), the slope, all weights, all biases."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[:5], parameters[5:]
+        count = len(parameters) // 2
+        weights, biases = parameters[:count], parameters[count:]
         filters, results, kept = _Filters(weights), [], []
         for part in x.split(_at_once(x)):
             result, needed = _forward(part, filters, biases, slope, keep=True)
             results.append(result)
             kept += needed
         ctx.save_for_backward(*weights, *kept)
-        ctx.slope = slope
+        ctx.slope, ctx.count = slope, count
         return torch.cat(results)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         saved = ctx.saved_tensors  # read once, because checkpointing allows no more
-        weights, kept = saved[:5], iter(saved[5:])
+        weights, kept = saved[: ctx.count], iter(saved[ctx.count :])
         filters, learned = _Filters(weights), any(ctx.needs_input_grad[2:])
         of_inputs, of_weights, of_biases = [], [0] * len(weights), [0] * len(weights)
         for part in gradient.split(_at_once(gradient)):
@@ -203,9 +204,8 @@ class _Trained(torch.autograd.Function):
                     if inside is not None:
                         of_tiles *= inside
             of_inputs.append(tiling.joined(of_tiles))
-        if not learned:
-            return torch.cat(of_inputs), None, *(None,) * 10
-        return torch.cat(of_inputs), None, *of_weights, *of_biases
+        of_parameters = (*of_weights, *of_biases) if learned else (None,) * 2 * ctx.count
+        return torch.cat(of_inputs), None, *of_parameters
 
 
 def _at_once(x: Tensor) -> int:
@@ -216,11 +216,8 @@ def _at_once(x: Tensor) -> int:
 
 def suits(x: Tensor) -> bool:
     """Whether `dense_block` can take these maps (N,C,H,W), and is faster than PyTorch's convolutions."""
-    if x.device.type != "cpu" or x.dtype != torch.float32:
-        return False
-    if (
-        torch.compiler.is_compiling() or type(x) is not Tensor
-    ):  # such as torch's fake tensors, which only count
+    ordinary = type(x) is Tensor and not torch.compiler.is_compiling()  # not, for example, a fake tensor
+    if not ordinary or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
     tiling = Tiling(*x.shape[2:])
     return len(x) * tiling.rows * tiling.cols >= FEWEST
