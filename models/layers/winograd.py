@@ -191,8 +191,8 @@ class _Trained(torch.autograd.Function):
                 rows, new, stop = filters.rows[k], filters.new[k], filters.new[k].stop
                 torch.mm(OUTPUT.t(), of_tiles.flatten(1), out=of_outputs[:, rows].view(36, -1))
                 if learned:
-                    of_filters = torch.bmm(of_outputs[:, rows], products[:, :stop].mT).flatten(1)
-                    of_weights[k] += (FILTER.t() @ of_filters).view(3, 3, -1, stop).permute(2, 3, 0, 1)
+                    of_filters = torch.bmm(products[:, :stop], of_outputs[:, rows].mT).flatten(1)
+                    of_weights[k] += (FILTER.t() @ of_filters).view(3, 3, stop, -1).permute(3, 2, 0, 1)
                     of_biases[k] += of_tiles.sum((0, 2, 3, 4))
                 # this convolution and all later ones see the channels that are new to it
                 of_products = torch.bmm(filters.all[:, rows.start :, new].mT, of_outputs[:, rows.start :])
