@@ -30,8 +30,8 @@ class DenseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):  # otherwise cat would convert everything to float32
             x = x.to(torch.get_autocast_dtype(x.device.type))
-        convolutions = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
         if winograd.suits(x):
+            convolutions = (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5)
             weights, biases = zip(*((one.weight, one.bias) for one in convolutions), strict=True)
             return winograd.dense_block(x, weights, biases, self.act.negative_slope)
         kept = torch.is_grad_enabled()
