@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.log import ROOT
 from errors import UserError
+from models.layers.winograd import only_convolutions
 
 ADAPTERS = {  # adapter name -> files that a checkout of that project contains
     "hinet": ("hinet.py", "invblock.py", "modules/Unet_common.py"),
@@ -83,9 +85,14 @@ def timed(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def flops_of(call: Callable[[], object]) -> int:
-    """The floating-point operations of all convolutions and matrix products in a call."""
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+def flops_of(call: Callable[[], object], compiled: bool = False) -> int:
+    """The floating-point operations of all convolutions and matrix products in a call.
+
+    compiled: the call contains a network that torch has compiled. It runs uncompiled to count them.
+    """
+    algorithms = only_convolutions() if compiled else nullcontext()
+    eager = torch.compiler.set_stance("force_eager")
+    with algorithms, eager, FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
 

@@ -35,7 +35,7 @@ def has(device: torch.device, precision: str) -> bool:
 def bf16_is_faster(device: torch.device) -> bool:
     """Say whether a device that has bf16 computes networks faster in bf16 than in fp32.
 
-    An Intel Xeon with AVX512-BF16 but no AMX takes 1.3 times as long in bf16 (docs/benchmarks.md). The same
+    An Intel Xeon with AVX512-BF16 but no AMX takes about twice as long in bf16 (docs/benchmarks.md). The same
     is assumed of all Intel processors without AMX.
     """
     if device.type != "cpu" or torch.cpu._is_amx_tile_supported():

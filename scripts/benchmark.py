@@ -203,7 +203,7 @@ def network(arguments: argparse.Namespace) -> None:
         if arguments.peer:
             peer = stack.enter_context(Peer(arguments.peer, arguments.adapter, pictures, device))
             about["peer"] = {"adapter": arguments.adapter, **peer.about}
-        timings, rates = measured(calls, peer, arguments.repeat, device)
+        timings, rates = measured(calls, peer, arguments.repeat, device, arguments.compile)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(f"{arguments.opt}: {about['network']}, {millions:.2f} M parameters; {machine(device)}")
     print(f"hide and reveal: {arguments.size} px; training step: {batch} groups of {crop} px\n")
@@ -218,16 +218,24 @@ def network(arguments: argparse.Namespace) -> None:
 
 
 def measured(
-    calls: dict[str, dict[str, Callable[[], object]]], peer: Peer | None, rounds: int, device: torch.device
+    calls: dict[str, dict[str, Callable[[], object]]],
+    peer: Peer | None,
+    rounds: int,
+    device: torch.device,
+    compiled: bool,
 ) -> tuple[list[Timing], dict[str, float]]:
-    """Time all calls, {operation: {contender: call}}; return timings and the machine's rates [FLOP/s]."""
+    """Time all calls, {operation: {contender: call}}; return timings and the machine's rates [FLOP/s].
+
+    compiled: the networks in training steps are compiled.
+    """
     timings, sticks = [], yardsticks(device)
     spent: dict[str, list[float]] = {name: [] for name in sticks}
     for operation, contenders in calls.items():
         turns: dict[str, Contender] = {
             name: partial(timed, call, device) for name, call in (contenders | sticks).items()
         }
-        flops = {name: flops_of(call) for name, call in contenders.items()}
+        uses_compiler = compiled and operation == "training step"
+        flops = {name: flops_of(call, uses_compiler) for name, call in contenders.items()}
         if peer is not None:
             turns[PEER], flops[PEER] = partial(peer.seconds, operation), peer.flops(operation)
         seconds = in_turns(turns, rounds)

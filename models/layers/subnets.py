@@ -10,7 +10,8 @@ class DenseBlock(nn.Module):
     """Five 3x3 convolutions; each sees the input and all earlier outputs: (B,C_in,h,w) -> (B,C_out,h,w).
 
     It is as in HiNet and InvMIHNet (growth 32, LeakyReLU of slope 0.01 and 0.2). The last layer starts at
-    zero, so that a fresh coupling block is the identity.
+    zero, so that a fresh coupling block is the identity. Where models/layers/winograd.py is faster, it uses
+    the convolutions' weights without calling them.
     """
 
     def __init__(self, inputs: int, outputs: int, growth: int = 32, slope: float = 0.2):
