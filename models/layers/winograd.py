@@ -121,9 +121,8 @@ class _Filters:
         self.new = [slice(*ends) for ends in pairwise(inputs)]
         self.all = weights[0].new_empty(36, outputs[-1], inputs[-1])
         for one, rows, new in zip(weights, self.rows, self.new, strict=True):
-            self.all[:, rows, : new.stop] = (FILTER @ one.flatten(2).flatten(0, 1).t()).view(
-                36, *one.shape[:2]
-            )
+            applied = FILTER @ one.flatten(2).flatten(0, 1).t()
+            self.all[:, rows, : new.stop] = applied.view(36, *one.shape[:2])
 
 
 def _forward(
