@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import leaky_relu_, pad
+from torch.nn.functional import leaky_relu_, pad, pixel_shuffle, pixel_unshuffle
 
 SIDE = 4  # of a tile [px]
 FEWEST = 256 * SIDE * SIDE  # pixels of all maps; PyTorch's convolutions are faster for fewer
@@ -75,12 +75,11 @@ class Tiling:
     def cut(self, x: Tensor) -> Tensor:
         below, right = SIDE * self.rows - self.height, SIDE * self.cols - self.width
         x = pad(x, (0, right, 0, below)) if below or right else x
-        x = x.unflatten(3, (self.cols, SIDE)).unflatten(2, (self.rows, SIDE))  # (N,C,h,4,w,4)
-        return x.permute(3, 5, 1, 0, 2, 4).flatten(0, 1)
+        return pixel_unshuffle(x, SIDE).unflatten(1, (-1, SIDE * SIDE)).permute(2, 1, 0, 3, 4)
 
     def joined(self, y: Tensor) -> Tensor:
-        y = y.unflatten(0, (SIDE, SIDE)).permute(3, 2, 4, 0, 5, 1)  # (N,C,h,4,w,4)
-        return y.flatten(4, 5).flatten(2, 3)[..., : self.height, : self.width]
+        x = pixel_shuffle(y.permute(2, 1, 0, 3, 4).flatten(1, 2), SIDE)
+        return x[..., : self.height, : self.width]
 
     def inside(self, like: Tensor) -> Tensor | None:
         """Return 1 within the map and 0 outside (16,1,1,h,w), or None if all is within."""
